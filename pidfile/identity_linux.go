@@ -1,0 +1,134 @@
+package pidfile
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+func identify(pid int) (Identity, error) {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return Identity{}, ErrGone
+	}
+	ticks, err := startTicks(stat)
+	if err != nil {
+		return Identity{}, err
+	}
+	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return Identity{}, err
+	}
+	return Identity{pid, ticks, strings.TrimSpace(string(boot))}, nil
+}
+
+// startTicks reads field 22 of /proc/PID/stat. Field 2, the command's name in parentheses, may itself hold spaces and
+// parentheses, so fields are counted from the last one. The error is ErrGone for a zombie.
+func startTicks(stat []byte) (uint64, error) {
+	end := bytes.LastIndexByte(stat, ')')
+	fields := strings.Fields(string(stat[end+1:]))
+	const state, start = 0, 19 // fields 3 and 22: the first one behind the name is number 3
+	if end < 0 || len(fields) <= start {
+		return 0, fmt.Errorf("unexpected form of /proc/PID/stat: %.80q", stat)
+	}
+	switch fields[state] {
+	case "Z", "X", "x":
+		return 0, ErrGone
+	}
+	return strconv.ParseUint(fields[start], 10, 64)
+}
+
+// handle is a pidfd.
+type handle struct{ fd int }
+
+func openHandle(pid int) (handle, error) {
+	fd, err := unix.PidfdOpen(pid, 0)
+	if errors.Is(err, unix.ESRCH) || errors.Is(err, unix.EINVAL) { // EINVAL: a thread that leads no process
+		return handle{}, ErrGone
+	}
+	if err != nil {
+		return handle{}, fmt.Errorf("pidfd_open %d: %w", pid, err)
+	}
+	return handle{fd}, nil
+}
+
+func (h handle) signal(sig syscall.Signal) error {
+	err := unix.PidfdSendSignal(h.fd, sig, nil, 0)
+	if errors.Is(err, unix.ESRCH) {
+		return ErrGone
+	}
+	return err
+}
+
+func (h handle) wait(d time.Duration) bool {
+	deadline := time.Now().Add(d)
+	fds := []unix.PollFd{{Fd: int32(h.fd), Events: unix.POLLIN}}
+	for {
+		left := unix.NsecToTimespec(max(0, time.Until(deadline).Nanoseconds()))
+		n, err := unix.Ppoll(fds, &left, nil)
+		if !errors.Is(err, unix.EINTR) {
+			return n == 1
+		}
+	}
+}
+
+func (h handle) close() { unix.Close(h.fd) }
+
+func processIDs() []int {
+	proc, err := os.Open("/proc")
+	if err != nil {
+		return nil
+	}
+	defer proc.Close()
+	names, _ := proc.Readdirnames(-1)
+	pids := make([]int, 0, len(names))
+	for _, name := range names {
+		if name[0] < '1' || name[0] > '9' {
+			continue
+		}
+		if pid, err := strconv.Atoi(name); err == nil {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
+// sessionOf costs one system call and no file of /proc, which matters with thousands of processes.
+func sessionOf(pid int) int {
+	sid, err := unix.Getsid(pid)
+	if err != nil {
+		return -1
+	}
+	return sid
+}
+
+// environOf is the environment that a process was started with, empty where we may not read it. The kernel shows an empty
+// one also for the instant in which an exec has replaced the old image and not yet laid out the new one, so a process that
+// has a program but no environment is asked again.
+func environOf(pid int) []string {
+	dir := fmt.Sprintf("/proc/%d/", pid)
+	for range 50 {
+		data, err := os.ReadFile(dir + "environ")
+		if err != nil {
+			return nil
+		}
+		if len(data) > 0 {
+			return strings.Split(string(data), "\x00")
+		}
+		if cmdline, err := os.ReadFile(dir + "cmdline"); err != nil || len(cmdline) > 0 {
+			return nil // really started without any
+		}
+		if exe, err := os.Readlink(dir + "exe"); err != nil || exe == "" {
+			return nil // a kernel thread or a zombie
+		}
+		time.Sleep(100 * time.Microsecond)
+	}
+	return nil
+}

@@ -1,0 +1,90 @@
+//go:build !linux
+
+package pidfile
+
+import (
+	"errors"
+	"os"
+	"syscall"
+	"time"
+
+	"github.com/shirou/gopsutil/v3/process"
+	"golang.org/x/sys/unix"
+)
+
+// identify has no boot id here; creation times of this system are absolute, in milliseconds, and stand in for the ticks.
+func identify(pid int) (Identity, error) {
+	p, err := process.NewProcess(int32(pid))
+	if err != nil {
+		return Identity{}, ErrGone
+	}
+	if states, err := p.Status(); err == nil && len(states) > 0 && states[0] == process.Zombie {
+		return Identity{}, ErrGone
+	}
+	created, err := p.CreateTime()
+	if err != nil {
+		return Identity{}, ErrGone
+	}
+	return Identity{PID: pid, StartTicks: uint64(created)}, nil
+}
+
+// handle is a bare pid: this system has no pidfd, so a pid may change hands between the comparison and the signal.
+type handle struct{ id Identity }
+
+func openHandle(pid int) (handle, error) {
+	id, err := identify(pid)
+	return handle{id}, err
+}
+
+func (h handle) signal(sig syscall.Signal) error {
+	if !h.id.Alive() {
+		return ErrGone
+	}
+	p, err := os.FindProcess(h.id.PID)
+	if err != nil {
+		return err
+	}
+	if err := p.Signal(sig); errors.Is(err, os.ErrProcessDone) {
+		return ErrGone
+	} else {
+		return err
+	}
+}
+
+func (h handle) wait(d time.Duration) bool {
+	deadline := time.Now().Add(d)
+	for h.id.Alive() {
+		left := time.Until(deadline)
+		if left <= 0 {
+			return false
+		}
+		time.Sleep(min(left, 5*time.Millisecond))
+	}
+	return true
+}
+
+func (h handle) close() {}
+
+func processIDs() []int {
+	pids, err := process.Pids()
+	if err != nil {
+		return nil
+	}
+	all := make([]int, len(pids))
+	for i, pid := range pids {
+		all[i] = int(pid)
+	}
+	return all
+}
+
+func sessionOf(pid int) int {
+	sid, err := unix.Getsid(pid)
+	if err != nil {
+		return -1
+	}
+	return sid
+}
+
+// environOf: other processes' environments are not to be had here, so a tunnel whose start was killed between the launch and
+// the record is not found.
+func environOf(int) []string { return nil }

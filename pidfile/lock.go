@@ -1,0 +1,199 @@
+package pidfile
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/nightlyone/lockfile"
+	"golang.org/x/sys/unix"
+)
+
+// Lock is the right to change one key's record. Two files make it: an flock(2) on NAME.flock decides, and NAME.lock, a lock
+// file in the usual form, says who holds it. The lock file alone would not do: taking over a stale one is a race between
+// processes, and a reused pid looks like an owner for ever. While the flock is held any lock file found is stale.
+//
+// A process that is forked while the lock is held shares the flock until its exec closes the descriptor, so the lock is not
+// free again before a launched program is really there, even if the launching process is killed in between.
+type Lock struct {
+	dir   Dir
+	key   Key
+	flock *os.File
+	owner lockfile.Lockfile
+}
+
+// BusyError says that another process held the lock for as long as the caller was willing to wait.
+type BusyError struct {
+	PID int // the holder, 0 where it is not known
+}
+
+func (e *BusyError) Error() string {
+	if e.PID == 0 {
+		return "another tunhook is working on this tunnel"
+	}
+	return fmt.Sprintf("another tunhook (pid %d) is working on this tunnel", e.PID)
+}
+
+// Bounds of the pause between two attempts to get a lock that another process holds, usually for under a millisecond.
+const (
+	minLockPause = 500 * time.Microsecond
+	maxLockPause = 20 * time.Millisecond
+)
+
+// Lock waits for the lock of key until ctx is done; the error is a *BusyError then.
+func (d Dir) Lock(ctx context.Context, key Key) (*Lock, error) {
+	for pause := minLockPause; ; pause = min(2*pause, maxLockPause) {
+		l, err := d.tryLock(key)
+		if !errors.Is(err, unix.EWOULDBLOCK) {
+			return l, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, d.busy(key)
+		case <-time.After(pause):
+		}
+	}
+}
+
+// LockIfUsed is Lock, except that it gives nil where the key has neither a record nor anybody who is making one.
+func (d Dir) LockIfUsed(ctx context.Context, key Key) (*Lock, error) {
+	for _, path := range []string{d.flockPath(key), d.recordPath(key)} {
+		if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
+			return d.Lock(ctx, key)
+		}
+	}
+	return nil, nil
+}
+
+func (d Dir) flockPath(key Key) string { return filepath.Join(d.path, key.Name()+".flock") }
+func (d Dir) ownerPath(key Key) string { return filepath.Join(d.path, key.Name()+".lock") }
+
+func (d Dir) busy(key Key) error {
+	pid := 0
+	if owner, err := lockfile.New(d.ownerPath(key)); err == nil {
+		if p, err := owner.GetOwner(); err == nil {
+			pid = p.Pid
+		}
+	}
+	return &BusyError{pid}
+}
+
+// tryLock gives unix.EWOULDBLOCK where another process has the lock.
+func (d Dir) tryLock(key Key) (*Lock, error) {
+	path := d.flockPath(key)
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("lock file %s: %w", path, underlying(err))
+	}
+	l := &Lock{dir: d, key: key, flock: f}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		f.Close()
+		return nil, err
+	}
+	if !l.current() {
+		f.Close() // its holder removed it when it was done: what we have locked is no longer the lock
+		return nil, unix.EWOULDBLOCK
+	}
+	if err := l.sign(); err != nil {
+		l.Unlock()
+		return nil, err
+	}
+	return l, nil
+}
+
+func (l *Lock) current() bool {
+	held, err := l.flock.Stat()
+	if err != nil {
+		return false
+	}
+	named, err := os.Lstat(l.dir.flockPath(l.key))
+	return err == nil && os.SameFile(held, named)
+}
+
+func (l *Lock) sign() error {
+	path := l.dir.ownerPath(l.key)
+	owner, err := lockfile.New(path)
+	if err != nil {
+		return err
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("lock file %s: %w", path, underlying(err))
+	}
+	if err := owner.TryLock(); err != nil {
+		return fmt.Errorf("lock file %s: %w", path, underlying(err))
+	}
+	l.owner = owner
+	return nil
+}
+
+// Unlock gives the lock back and, where the key has no record, removes the files that made it.
+func (l *Lock) Unlock() error {
+	var err error
+	if l.owner != "" {
+		err = l.owner.Unlock()
+	}
+	if _, statErr := os.Lstat(l.dir.recordPath(l.key)); errors.Is(statErr, fs.ErrNotExist) {
+		os.Remove(l.dir.flockPath(l.key)) // still held: whoever waits for it sees that its name is gone
+	}
+	return errors.Join(err, l.flock.Close())
+}
+
+// Read reads the record as Dir.Read does; nobody else changes it while the lock is held.
+func (l *Lock) Read() (Record, error) { return l.dir.Read(l.key) }
+
+// Write puts rec in the place of the key's record, at once or not at all. It does not sync: a record is of no use after the
+// machine went down, when its boot id is wrong.
+func (l *Lock) Write(rec Record) error {
+	rec.Version, rec.Route, rec.Listen = RecordVersion, l.key.Route, l.key.Listen
+	data, err := json.MarshalIndent(rec, "", "  ")
+	if err != nil {
+		return err
+	}
+	path := l.dir.recordPath(l.key)
+	if err := replaceFile(path, append(data, '\n')); err != nil {
+		return fmt.Errorf("writing record %s: %w", path, underlying(err))
+	}
+	return nil
+}
+
+// replaceFile uses one temporary name a file, so that what a killed process left is overwritten by the next.
+func replaceFile(path string, data []byte) error {
+	temp := path + ".tmp"
+	f, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC|unix.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = os.Rename(temp, path)
+	}
+	if err != nil {
+		os.Remove(temp)
+	}
+	return err
+}
+
+// Remove removes the record, if there is one.
+func (l *Lock) Remove() error {
+	path := l.dir.recordPath(l.key)
+	os.Remove(path + ".tmp")
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("removing record %s: %w", path, underlying(err))
+	}
+	return nil
+}
+
+// SetAside renames whatever stands in the place of the record, so that nothing is lost, and returns its new path.
+func (l *Lock) SetAside(now time.Time) (string, error) {
+	path := l.dir.recordPath(l.key)
+	aside := fmt.Sprintf("%s.bad-%s", path, now.UTC().Format("20060102T150405.000000000"))
+	if err := os.Rename(path, aside); err != nil {
+		return "", fmt.Errorf("setting record %s aside: %w", path, underlying(err))
+	}
+	return aside, nil
+}

@@ -1,0 +1,141 @@
+// Package pidfile keeps what is known of running tunnels: one record a key, in a private directory, changed only under a
+// lock, with process identities exact enough that a signal never reaches the wrong process.
+package pidfile
+
+import (
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+)
+
+// RecordVersion is the version of the record format that this package writes and reads.
+const RecordVersion = 1
+
+const (
+	recordSuffix  = ".json"
+	maxRecordSize = 64 << 10 // bytes; a record is well under 2 KiB
+)
+
+// Record is what a pidfile holds of one tunnel. It holds no secret: no arguments, no log lines, no environment.
+type Record struct {
+	Version  int            `json:"version"`
+	Route    string         `json:"route"`    // as the key has it
+	Listen   string         `json:"listen"`   // as the key has it: an address or "auto"
+	Address  netip.AddrPort `json:"address"`  // the listen address
+	Provider string         `json:"provider"` // name of the provider
+	Program  string         `json:"program"`  // base name of the tunnel program, for messages
+	Signal   string         `json:"signal"`   // the signal that asks the tunnel program to end, "TERM" or the like
+	Token    string         `json:"token"`    // random; also in the environment of the tunnel's processes
+	Tunnel   Identity       `json:"tunnel"`   // the tunnel program; zero while it is being launched
+	Started  time.Time      `json:"started"`
+	Log      string         `json:"log"`       // path of the tunnel's log
+	LogFrom  int64          `json:"log_from"`  // where this tunnel's lines begin in the log, in bytes
+	ArgsHash string         `json:"args_hash"` // salted hash of the extra arguments, to tell another set of them
+	Kept     bool           `json:"kept"`      // somebody asked for it with start: it outlives the runs below
+	Runs     []Identity     `json:"runs"`      // run processes that use it
+	Ending   bool           `json:"ending"`    // a stop has begun; whoever finds this finishes the job
+}
+
+// Key is the key that the record was written under.
+func (r Record) Key() Key { return Key{r.Route, r.Listen} }
+
+// NewToken returns a random token of 128 bits or more, in letters and digits.
+func NewToken() string { return rand.Text() }
+
+// BadRecordError says that a file in the place of a record is none. The file is left as it is.
+type BadRecordError struct {
+	Path   string
+	Reason string
+}
+
+func (e *BadRecordError) Error() string { return fmt.Sprintf("record %s %s", e.Path, e.Reason) }
+
+// Read reads the record of key without a lock: it may be out of date on return. The error is fs.ErrNotExist where there is
+// none, and a *BadRecordError where what is there is not a record of this key.
+func (d Dir) Read(key Key) (Record, error) {
+	path := d.recordPath(key)
+	rec, err := readRecord(path)
+	if err == nil && rec.Key() != key {
+		err = &BadRecordError{path, fmt.Sprintf("is of another tunnel (%s on %s)", rec.Route, rec.Listen)}
+	}
+	return rec, err
+}
+
+func (d Dir) recordPath(key Key) string { return filepath.Join(d.path, key.Name()+recordSuffix) }
+
+func readRecord(path string) (Record, error) {
+	data, err := readOwnFile(path)
+	if err != nil {
+		return Record{}, err
+	}
+	var rec Record
+	if err := json.Unmarshal(data, &rec); err != nil {
+		var version struct{ Version int }
+		if json.Unmarshal(data, &version) == nil && version.Version > RecordVersion {
+			return Record{}, &BadRecordError{path, newer(version.Version)}
+		}
+		return Record{}, &BadRecordError{path, "is damaged (" + err.Error() + ")"}
+	}
+	if reason := rec.problem(); reason != "" {
+		return Record{}, &BadRecordError{path, reason}
+	}
+	return rec, nil
+}
+
+func newer(version int) string {
+	return fmt.Sprintf("is from a newer tunhook (record version %d, this one knows %d)", version, RecordVersion)
+}
+
+func (r Record) problem() string {
+	switch {
+	case r.Version > RecordVersion:
+		return newer(r.Version)
+	case r.Version != RecordVersion:
+		return fmt.Sprintf("is damaged (record version %d)", r.Version)
+	case r.Route == "" || r.Listen == "" || r.Token == "":
+		return "is damaged (no route, listen address or token)"
+	case !r.Address.IsValid():
+		return "is damaged (no address)"
+	case r.Tunnel != Identity{} && !r.Tunnel.plausible():
+		return fmt.Sprintf("is damaged (pid %d)", r.Tunnel.PID)
+	}
+	return ""
+}
+
+// readOwnFile reads a small regular file of ours. It follows no link and does not block on a named pipe.
+func readOwnFile(path string) ([]byte, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	switch {
+	case errors.Is(err, syscall.ELOOP):
+		return nil, &BadRecordError{path, "is a symbolic link"}
+	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.ENXIO):
+		return nil, &BadRecordError{path, "cannot be read (" + reason(err) + ")"}
+	case err != nil:
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	uid, known := ownerOf(info)
+	switch {
+	case !info.Mode().IsRegular():
+		return nil, &BadRecordError{path, "is not a regular file"}
+	case known && uid != os.Geteuid():
+		return nil, &BadRecordError{path, fmt.Sprintf("belongs to uid %d", uid)}
+	case info.Size() == 0:
+		return nil, &BadRecordError{path, "is empty"}
+	case info.Size() > maxRecordSize:
+		return nil, &BadRecordError{path, "is too large"}
+	}
+	return io.ReadAll(io.LimitReader(f, maxRecordSize))
+}

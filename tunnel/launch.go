@@ -1,0 +1,158 @@
+package tunnel
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// ProgramError says why a tunnel program cannot be run, and how to get it.
+type ProgramError struct {
+	Program string
+	Reason  string
+	Install string // the provider's advice, may be empty
+}
+
+func (e *ProgramError) Error() string {
+	text := fmt.Sprintf("%s %s", e.Program, e.Reason)
+	if e.Install != "" {
+		text += ": " + e.Install
+	}
+	return text
+}
+
+// FindProgram gives the absolute path of a tunnel program, looked up in path (in the form of PATH). The error is a
+// *ProgramError.
+func (p *Provider) FindProgram(program, path string) (string, error) {
+	if strings.Contains(program, "/") {
+		if !filepath.IsAbs(program) {
+			return "", &ProgramError{program, "is a relative path: write it out from / on", ""}
+		}
+		if problem := executable(program); problem != "" {
+			return "", &ProgramError{program, problem, p.Install}
+		}
+		return program, nil
+	}
+	reason := "was not found on PATH"
+	for _, dir := range filepath.SplitList(path) {
+		if !filepath.IsAbs(dir) {
+			continue // what the current directory holds is nobody's choice
+		}
+		file := filepath.Join(dir, program)
+		switch problem := executable(file); problem {
+		case "":
+			return file, nil
+		case notFound:
+		default:
+			reason = fmt.Sprintf("was found on PATH as %s, which %s", file, problem)
+		}
+	}
+	return "", &ProgramError{program, reason, p.Install}
+}
+
+const notFound = "does not exist"
+
+// executable tells what keeps a file from being executed, "" if nothing does.
+func executable(file string) string {
+	info, err := os.Stat(file)
+	switch {
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, errNotDir):
+		return notFound
+	case err != nil:
+		return "cannot be looked at (" + underlying(err).Error() + ")"
+	case info.IsDir():
+		return "is a directory"
+	case unix.Access(file, unix.X_OK) != nil:
+		return "is not executable: chmod +x " + file
+	}
+	return ""
+}
+
+// Launched is a tunnel program that this process has started.
+type Launched struct {
+	PID  int
+	done chan struct{}
+	cmd  *exec.Cmd
+}
+
+// Launch starts the tunnel program argv, detached: a session of its own, nothing to read, output to the log, / as working
+// directory, default signals, and none of the caller's descriptors, not even those that this process has inherited itself.
+func Launch(argv, environ []string, log *os.File) (*Launched, error) {
+	cmd := &exec.Cmd{
+		Path: argv[0], Args: argv, Env: environ, Dir: "/", Stdout: log, Stderr: log,
+		SysProcAttr: &syscall.SysProcAttr{Setsid: true},
+	}
+	restoreSignals := defaultSignals()
+	defer restoreSignals()
+	restoreDescriptors := withholdDescriptors()
+	defer restoreDescriptors()
+	if err := cmd.Start(); err != nil {
+		return nil, &ProgramError{argv[0], "cannot be executed (" + underlying(err).Error() + ")", ""}
+	}
+	limitFiles(cmd.Process.Pid)
+	l := &Launched{PID: cmd.Process.Pid, done: make(chan struct{}), cmd: cmd}
+	go func() {
+		_ = cmd.Wait() // the state says it all
+		close(l.done)
+	}()
+	return l, nil
+}
+
+// Ended waits for the program, which must be known to have ended or to be about to, and says how it did.
+func (l *Launched) Ended() string {
+	<-l.done
+	return l.cmd.ProcessState.String()
+}
+
+// defaultSignals sees to it that a program executed now has the default action for the signals that end it, whatever the
+// caller has ignored: a shell without job control starts "command &" with SIGINT ignored, for one. A signal that this process
+// handles is at its default after an exec. SIGXFSZ is the exception: a program whose log is full shall not die of it.
+func defaultSignals() (restore func()) {
+	caught := make(chan os.Signal, 1)
+	signal.Notify(caught, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGPIPE)
+	signal.Ignore(syscall.SIGXFSZ)
+	return func() {
+		signal.Stop(caught)
+		signal.Reset(syscall.SIGXFSZ)
+		select {
+		case s := <-caught: // it came in between and was meant for us
+			if self, err := os.FindProcess(os.Getpid()); err == nil {
+				_ = self.Signal(s)
+			}
+		default:
+		}
+	}
+}
+
+// withholdDescriptors marks every descriptor from 3 on to be closed on exec, and gives back how they were, for the client
+// that run starts later.
+func withholdDescriptors() (restore func()) {
+	var marked []int
+	names, err := os.ReadDir("/dev/fd")
+	if err != nil {
+		return func() {}
+	}
+	for _, name := range names {
+		var fd int
+		if _, err := fmt.Sscan(name.Name(), &fd); err != nil || fd < 3 {
+			continue
+		}
+		if flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err == nil && flags&unix.FD_CLOEXEC == 0 {
+			unix.CloseOnExec(fd)
+			marked = append(marked, fd)
+		}
+	}
+	return func() {
+		for _, fd := range marked {
+			_, _ = unix.FcntlInt(uintptr(fd), unix.F_SETFD, 0)
+		}
+	}
+}

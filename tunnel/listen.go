@@ -1,0 +1,169 @@
+package tunnel
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"net/netip"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// Auto is the listen address "any free port", as keys and records have it.
+const Auto = "auto"
+
+// Listen is where a tunnel shall listen: an address, or any free port of one.
+type Listen struct {
+	Addr netip.AddrPort // port 0 where any free one will do
+}
+
+// Auto tells whether any free port will do.
+func (l Listen) Auto() bool { return l.Addr.Port() == 0 }
+
+// String is the normalised form that keys are made of: the address, or "auto".
+func (l Listen) String() string {
+	if l.Auto() {
+		return Auto
+	}
+	return l.Addr.String()
+}
+
+// Exposed tells whether other machines can reach the address.
+func (l Listen) Exposed() bool { return !l.Addr.Addr().IsLoopback() }
+
+// ListenError says what is wrong with a listen address, and what would be right.
+type ListenError struct {
+	Listen string
+	Reason string
+}
+
+func (e *ListenError) Error() string {
+	return fmt.Sprintf("listen address %s %s", quote(e.Listen), e.Reason)
+}
+
+// ParseListen understands 3389, :3389, IP:PORT, [IPv6]:PORT, "stable" and "" (any free port) for a tunnel on this route. Where
+// text is empty the configuration's listen address counts. Errors are *ListenError.
+func (r Route) ParseListen(text string) (Listen, error) {
+	text = or(text, r.Named.Listen)
+	l, err := r.parseListen(text)
+	if err != nil {
+		return Listen{}, err
+	}
+	if only := r.Provider.ListenHost; only != "" && l.Addr.Addr().String() != only {
+		return Listen{}, &ListenError{text, fmt.Sprintf("cannot be served: %s listens on %s only; give a port", r.Provider.name, only)}
+	}
+	return l, nil
+}
+
+// loopback is where a tunnel listens unless another address was named.
+var loopback = netip.AddrFrom4([4]byte{127, 0, 0, 1})
+
+func (r Route) parseListen(text string) (Listen, error) {
+	switch text {
+	case "", Auto:
+		return Listen{netip.AddrPortFrom(loopback, 0)}, nil
+	case "stable":
+		return r.stable()
+	}
+	l, err := ParseAddress(text)
+	var bad *ListenError
+	if errors.As(err, &bad) {
+		bad.Reason += ", \"stable\", or leave it out"
+	}
+	return l, err
+}
+
+// ParseAddress understands the listen addresses that need no route: 3389, :3389, IP:PORT, [IPv6]:PORT. Errors are *ListenError.
+func ParseAddress(text string) (Listen, error) {
+	host, port := "", text
+	if i := strings.LastIndexByte(text, ':'); i >= 0 {
+		host, port = text[:i], text[i+1:]
+	}
+	n, err := strconv.ParseUint(port, 10, 16)
+	if err != nil || n == 0 {
+		return Listen{}, &ListenError{text, "has no port between 1 and 65535: give PORT or IP:PORT"}
+	}
+	addr := loopback
+	if host != "" {
+		if addr, err = parseHost(text, host); err != nil {
+			return Listen{}, err
+		}
+	}
+	return Listen{netip.AddrPortFrom(addr, uint16(n))}, nil
+}
+
+func parseHost(text, host string) (netip.Addr, error) {
+	if host == "localhost" {
+		return loopback, nil
+	}
+	addr, err := netip.ParseAddr(strings.TrimSuffix(strings.TrimPrefix(host, "["), "]"))
+	if err != nil || addr.Is6() != (host[0] == '[') {
+		return netip.Addr{}, &ListenError{text, "is not an IP address with a port, such as 127.0.0.1:3389 or [::1]:3389: give PORT or IP:PORT"}
+	}
+	return addr.Unmap(), nil
+}
+
+// stable computes a loopback address from the route, with the route's port. 127.0.0.0/16 is left out: resolvers and
+// distributions use addresses of it (127.0.0.53, 127.0.1.1).
+func (r Route) stable() (Listen, error) {
+	if runtime.GOOS != "linux" {
+		return Listen{}, &ListenError{"stable", "needs the whole of 127.0.0.0/8 on the loopback, which " + runtime.GOOS + " has not: give a port"}
+	}
+	if r.Port() == 0 {
+		return Listen{}, &ListenError{"stable", fmt.Sprintf("takes the port from the route, and %s has none: add :PORT to the route, or give a port to listen on", quote(r.Text))}
+	}
+	sum := sha256.Sum256([]byte(r.Text))
+	ip := [4]byte{127, 1 + sum[0]%254, sum[1], 1 + sum[2]%254}
+	return Listen{netip.AddrPortFrom(netip.AddrFrom4(ip), r.Port())}, nil
+}
+
+// ErrTaken says that another program has the listen address.
+var ErrTaken = errors.New("the address is taken")
+
+// Reserve checks that a program of ours could listen on the address now, and finds a free port where any will do. It binds
+// without listening, so that nobody can connect meanwhile. The error is ErrTaken, or a *ListenError.
+func (l Listen) Reserve() (netip.AddrPort, error) {
+	family, sockaddr := socketAddress(l.Addr)
+	fd, err := unix.Socket(family, unix.SOCK_STREAM, 0)
+	if err != nil {
+		return netip.AddrPort{}, fmt.Errorf("socket: %w", err)
+	}
+	defer unix.Close(fd)
+	unix.CloseOnExec(fd)
+	if !l.Auto() { // with this flag a port in TIME_WAIT counts as free, and a listening one does not
+		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)
+	}
+	switch err := unix.Bind(fd, sockaddr); {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return netip.AddrPort{}, ErrTaken
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		return netip.AddrPort{}, &ListenError{l.Addr.String(), "is not an address of this machine: use 127.0.0.1:PORT"}
+	case errors.Is(err, syscall.EACCES):
+		return netip.AddrPort{}, &ListenError{l.Addr.String(), "has a port that only root may listen on: use one from 1024 on"}
+	case err != nil:
+		return netip.AddrPort{}, &ListenError{l.Addr.String(), "cannot be used: " + err.Error()}
+	}
+	if !l.Auto() {
+		return l.Addr, nil
+	}
+	bound, err := unix.Getsockname(fd)
+	if err != nil {
+		return netip.AddrPort{}, fmt.Errorf("getsockname: %w", err)
+	}
+	in, ok := bound.(*unix.SockaddrInet4)
+	if !ok {
+		return netip.AddrPort{}, fmt.Errorf("getsockname: unexpected family %T", bound)
+	}
+	return netip.AddrPortFrom(l.Addr.Addr(), uint16(in.Port)), nil
+}
+
+func socketAddress(a netip.AddrPort) (family int, sockaddr unix.Sockaddr) {
+	if a.Addr().Is4() {
+		return unix.AF_INET, &unix.SockaddrInet4{Port: int(a.Port()), Addr: a.Addr().As4()}
+	}
+	return unix.AF_INET6, &unix.SockaddrInet6{Port: int(a.Port()), Addr: a.Addr().As16()}
+}

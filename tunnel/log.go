@@ -1,0 +1,103 @@
+package tunnel
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+	"unicode"
+
+	"golang.org/x/sys/unix"
+)
+
+// Bounds of a tunnel's log, in bytes: what a start keeps of earlier runs, and what one run can write.
+const (
+	keptLog = 256 << 10
+	maxLog  = 64 << 20
+)
+
+// OpenLog opens the log at path for a tunnel program to append to, keeps no more than the last part of what is there, adds a
+// line that says what begins, and tells where the program's own lines will begin.
+func OpenLog(path, title string, now time.Time) (log *os.File, from int64, err error) {
+	log, err = os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_APPEND|unix.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return nil, 0, fmt.Errorf("opening log %s: %w", path, underlying(err))
+	}
+	err = trim(log)
+	if err == nil {
+		_, err = fmt.Fprintf(log, "--- %s %s\n", now.Format(time.RFC3339), title)
+	}
+	if err == nil {
+		from, err = log.Seek(0, io.SeekEnd)
+	}
+	if err != nil {
+		log.Close()
+		return nil, 0, fmt.Errorf("writing log %s: %w", path, underlying(err))
+	}
+	return log, from, nil
+}
+
+// trim keeps the last keptLog bytes, from the beginning of a line on.
+func trim(log *os.File) error {
+	size, err := log.Seek(0, io.SeekEnd)
+	if err != nil || size <= keptLog {
+		return err
+	}
+	kept := make([]byte, keptLog)
+	if _, err := log.ReadAt(kept, size-keptLog); err != nil {
+		return err
+	}
+	if i := bytes.IndexByte(kept, '\n'); i >= 0 {
+		kept = kept[i+1:]
+	}
+	if err := log.Truncate(0); err != nil {
+		return err
+	}
+	_, err = log.Write(kept)
+	return err
+}
+
+// LastLines gives the last n lines of the log from byte offset from on, made safe to show: see Printable.
+func LastLines(path string, from int64, n int) []string {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil
+	}
+	defer f.Close()
+	const most = 64 << 10
+	if info, err := f.Stat(); err == nil {
+		from = max(from, info.Size()-most)
+	}
+	if _, err := f.Seek(from, io.SeekStart); err != nil {
+		return nil
+	}
+	var lines []string
+	for s := bufio.NewScanner(io.LimitReader(f, most)); s.Scan(); {
+		if line := Printable(s.Text()); line != "" {
+			lines = append(lines, line)
+		}
+	}
+	return lines[max(0, len(lines)-n):]
+}
+
+// Printable makes a line from outside safe to show on a terminal or a desktop: no control or other unprintable characters,
+// and of bounded length.
+func Printable(line string) string {
+	line = strings.Map(func(r rune) rune {
+		switch {
+		case r == '\t':
+			return ' '
+		case !unicode.IsPrint(r):
+			return -1
+		}
+		return r
+	}, strings.ToValidUTF8(line, ""))
+	const most = 500
+	if runes := []rune(line); len(runes) > most {
+		line = string(runes[:most]) + "…"
+	}
+	return strings.TrimSpace(line)
+}

@@ -1,0 +1,123 @@
+package tunnel
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// Process is what waiting for and ending a tunnel needs of a handle on a process.
+type Process interface {
+	PID() int
+	Signal(sig syscall.Signal) error
+	Wait(d time.Duration) bool // waits for its end for at most d, and tells whether it has ended
+	Close()
+}
+
+// CheckReady tells whether ready names a kind of readiness that can be waited for; "" is "listen".
+func CheckReady(ready string) error {
+	switch ready {
+	case "", "listen":
+		return nil
+	}
+	return fmt.Errorf("ready = %q is not known: use listen", ready)
+}
+
+// ErrEnded says that the tunnel program ended before its tunnel was ready.
+var ErrEnded = errors.New("the tunnel program ended before it listened")
+
+// ElsewhereError says that the tunnel program listens, but not where it was asked to.
+type ElsewhereError struct {
+	Asked netip.AddrPort
+	Got   []netip.AddrPort
+}
+
+func (e *ElsewhereError) Error() string {
+	got := make([]string, len(e.Got))
+	for i, a := range e.Got {
+		got[i] = a.String()
+		if a.Addr().IsUnspecified() {
+			got[i] += " (every interface)"
+		}
+	}
+	return fmt.Sprintf("it listens on %s, not on %s as asked", strings.Join(got, " and "), e.Asked)
+}
+
+// Pauses between two looks at the sockets: short while a program is expected to listen within milliseconds.
+const (
+	minPause = 250 * time.Microsecond
+	maxPause = 25 * time.Millisecond
+)
+
+// WaitListening waits until one of the tunnel's processes listens on addr. Nobody connects to find out: a connection may open
+// a browser tab or count as a session. The error is ErrEnded, an *ElsewhereError, or that of ctx.
+func WaitListening(ctx context.Context, addr netip.AddrPort, program Process, members func() []int) error {
+	for pause := minPause; ; pause = min(pause*5/4, maxPause) {
+		switch where := listensOn(addr, program.PID(), members); {
+		case slices.ContainsFunc(where, func(a netip.AddrPort) bool { return same(a, addr) }):
+			return nil
+		case slices.ContainsFunc(where, func(a netip.AddrPort) bool { return a.Addr().IsUnspecified() }):
+			return &ElsewhereError{addr, where}
+		}
+		if program.Wait(pause) {
+			if len(members()) == 0 {
+				return ErrEnded
+			}
+			time.Sleep(pause) // its children carry on
+		}
+		if ctx.Err() != nil {
+			return elsewhere(addr, members, ctx.Err())
+		}
+	}
+}
+
+// Listening tells whether one of the tunnel's processes listens on addr.
+func Listening(addr netip.AddrPort, pid int, members func() []int) bool {
+	return slices.ContainsFunc(listensOn(addr, pid, members), func(a netip.AddrPort) bool { return same(a, addr) })
+}
+
+// listensOn gives the addresses with addr's port on which the tunnel listens.
+func listensOn(addr netip.AddrPort, pid int, members func() []int) []netip.AddrPort {
+	found, err := listening(addr.Port())
+	if err != nil || len(found) == 0 {
+		return nil
+	}
+	owned := ownedBy([]int{pid}, found)
+	if len(owned) == 0 {
+		owned = ownedBy(members(), found)
+	}
+	return locals(owned)
+}
+
+func locals(sockets []socket) []netip.AddrPort {
+	var addrs []netip.AddrPort
+	for _, s := range sockets {
+		addrs = append(addrs, s.local)
+	}
+	return addrs
+}
+
+// same allows for programs, Go's among them, that serve 0.0.0.0 through the IPv6 wildcard.
+func same(got, asked netip.AddrPort) bool {
+	return got == asked || got.Port() == asked.Port() && got.Addr().IsUnspecified() && asked.Addr().IsUnspecified()
+}
+
+// elsewhere explains why waiting came to nothing, if the tunnel listens on another address.
+func elsewhere(addr netip.AddrPort, members func() []int, otherwise error) error {
+	if !errors.Is(otherwise, context.DeadlineExceeded) {
+		return otherwise
+	}
+	found, err := listening(0)
+	if err != nil {
+		return otherwise
+	}
+	if owned := ownedBy(members(), found); len(owned) > 0 {
+		return &ElsewhereError{addr, locals(owned)}
+	}
+	return otherwise
+}

@@ -1,0 +1,77 @@
+package tunnel
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+	"time"
+)
+
+// relayDialTimeout bounds the wait for a target that does not answer at all; a client gives up at about this time too.
+const relayDialTimeout = 20 * time.Second
+
+// Relay listens on listen and carries every connection to target, until ctx is done. Each connection's troubles are a line
+// on log; they end that connection only.
+func Relay(ctx context.Context, listen, target string, log io.Writer) error {
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", listen)
+	if err != nil {
+		return err
+	}
+	stop := context.AfterFunc(ctx, func() { listener.Close() })
+	defer stop()
+	for {
+		client, err := listener.Accept()
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err != nil {
+			if isTemporary(err) {
+				time.Sleep(50 * time.Millisecond)
+				continue
+			}
+			return err
+		}
+		go func() {
+			if err := relayOne(ctx, client.(*net.TCPConn), target); err != nil {
+				fmt.Fprintf(log, "relay: %v: %v\n", client.RemoteAddr(), err)
+			}
+		}()
+	}
+}
+
+// isTemporary tells the errors of Accept after which it is worth trying again: too many open files, above all.
+func isTemporary(err error) bool {
+	var t interface{ Temporary() bool }
+	return errors.As(err, &t) && t.Temporary()
+}
+
+func relayOne(ctx context.Context, client *net.TCPConn, target string) error {
+	defer client.Close()
+	dialer := net.Dialer{Timeout: relayDialTimeout}
+	conn, err := dialer.DialContext(ctx, "tcp", target)
+	if err != nil {
+		return err
+	}
+	server := conn.(*net.TCPConn)
+	defer server.Close()
+	var both sync.WaitGroup
+	both.Go(func() { pass(server, client) })
+	both.Go(func() { pass(client, server) })
+	both.Wait()
+	return nil
+}
+
+// pass copies one direction and passes on its end, so that a half-closed connection stays one.
+func pass(to, from *net.TCPConn) {
+	if _, err := io.Copy(to, from); err != nil {
+		// A reset on one side is one for the other: without this the other direction would wait for ever.
+		_ = to.SetLinger(0)
+		to.Close()
+		from.Close()
+		return
+	}
+	_ = to.CloseWrite()
+}

@@ -1,0 +1,197 @@
+package tunnel
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// Route is where a tunnel leads, and the provider that can take one there.
+type Route struct {
+	Given    string    // as the user wrote it: a route or the name of one
+	Text     string    // the route itself
+	Provider *Provider // whose tunnel program serves it
+	Named    Named     // the [tunnel.NAME] table, empty for a route that was written out
+	parts    map[string]string
+}
+
+// maxRoute is more than any real route has: host names end at 253 characters (RFC 1035, section 2.3.4).
+const maxRoute = 1024
+
+// RouteError says what is wrong with a route, and what would be right.
+type RouteError struct {
+	Route  string
+	Reason string
+}
+
+func (e *RouteError) Error() string { return fmt.Sprintf("route %s %s", quote(e.Route), e.Reason) }
+
+// quote shows input of a user in a message: on one line, visible, and of a length that leaves the message readable.
+func quote(s string) string {
+	const most = 80
+	if utf8.RuneCountInString(s) > most {
+		return fmt.Sprintf("%q… (%d characters)", string([]rune(s)[:most]), utf8.RuneCountInString(s))
+	}
+	return strconv.Quote(s)
+}
+
+// Route finds out what route means: a name of the configuration, a route with a scheme, or a bare HOST:PORT. Errors are
+// *RouteError.
+func (c *Config) Route(route string) (Route, error) {
+	if reason := badText(route); reason != "" {
+		return Route{}, &RouteError{route, reason}
+	}
+	r := Route{Given: route, Text: route}
+	if !strings.ContainsAny(route, ":/") {
+		named, ok := c.named[route]
+		if !ok {
+			return Route{}, &RouteError{route, c.unknownName()}
+		}
+		r.Text, r.Named = named.Route, named
+		if reason := badText(r.Text); reason != "" || !strings.ContainsAny(r.Text, ":/") {
+			return Route{}, &RouteError{r.Text, "of [tunnel." + route + "] " + or(reason, "is a name itself: write the route there")}
+		}
+	}
+	return r, c.resolve(&r)
+}
+
+func or(s, other string) string {
+	if s != "" {
+		return s
+	}
+	return other
+}
+
+// badText tells what no route and no name may hold. Routes become arguments and file names, and come from clients' settings:
+// what a shell or a path would take a meaning from is refused, wherever it would end up.
+func badText(s string) string {
+	switch {
+	case s == "":
+		return "is empty: give HOST:PORT, SCHEME://… or a name from the configuration"
+	case len(s) > maxRoute:
+		return fmt.Sprintf("is longer than %d characters", maxRoute)
+	case !utf8.ValidString(s):
+		return "is not valid UTF-8"
+	case s[0] == '-':
+		return "begins with '-': a flag comes before \"--\", and a route is no flag"
+	case strings.Contains(s, ".."):
+		return "holds \"..\": a route is not a path"
+	}
+	for _, r := range s {
+		if !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune("._~:/@%+=,[]-", r) {
+			return fmt.Sprintf("holds %q: a route has only letters, digits and . _ ~ : / @ %% + = , [ ] -", r)
+		}
+	}
+	return ""
+}
+
+func checkName(name string) error {
+	if reason := badText(name); reason != "" {
+		return fmt.Errorf("the name %s", reason)
+	}
+	if strings.ContainsAny(name, ":/") {
+		return fmt.Errorf("a name has no ':' or '/': with one it would be a route")
+	}
+	return nil
+}
+
+func (c *Config) unknownName() string {
+	if names := c.Names(); len(names) > 0 {
+		return "is neither HOST:PORT, nor SCHEME://…, nor a name of the configuration (" + strings.Join(names, ", ") + ")"
+	}
+	return "is neither HOST:PORT nor SCHEME://…; to use it as a name, add [tunnel." + "NAME] to " + c.userPath()
+}
+
+// resolve finds the provider by scheme and takes the route apart by the provider's forms.
+func (c *Config) resolve(r *Route) error {
+	scheme, _, ok := strings.Cut(r.Text, "://")
+	if !ok {
+		scheme = ""
+	}
+	var forms []string
+	for _, name := range c.Providers() {
+		for _, f := range c.providers[name].forms() {
+			if f.scheme != scheme {
+				continue
+			}
+			if parts, ok := f.parts(r.Text); ok {
+				r.Provider, r.parts = c.providers[name], parts
+				return r.checkPorts()
+			}
+			forms = append(forms, f.String())
+		}
+	}
+	if len(forms) == 0 {
+		return &RouteError{r.Text, fmt.Sprintf("has the unknown scheme %q: known are %s; add [provider.%s] to %s for another",
+			scheme, strings.Join(c.schemes(), ", "), or(scheme, "SCHEME"), c.userPath())}
+	}
+	return &RouteError{r.Text, "does not have the form " + strings.Join(forms, " or ") + r.passwordHint()}
+}
+
+func (r *Route) passwordHint() string {
+	if user, _, ok := strings.Cut(r.Text, "@"); ok && strings.Count(user, ":") > 1 {
+		return " (a route holds no password)"
+	}
+	return ""
+}
+
+func (r *Route) checkPorts() error {
+	for name, value := range r.parts {
+		if !strings.HasSuffix(name, "port") {
+			continue
+		}
+		if n, err := strconv.ParseUint(value, 10, 16); err != nil || n == 0 {
+			return &RouteError{r.Text, fmt.Sprintf("has port %s: ports go from 1 to 65535", value)}
+		}
+	}
+	return nil
+}
+
+func (c *Config) schemes() []string {
+	var schemes []string
+	for _, p := range c.providers {
+		for _, f := range p.forms() {
+			if f.scheme != "" {
+				schemes = append(schemes, f.scheme)
+			}
+		}
+	}
+	slices.Sort(schemes)
+	return slices.Compact(schemes)
+}
+
+// Host is the host that the route leads to, without the brackets of an IPv6 address.
+func (r Route) Host() string { return strings.Trim(r.parts["host"], "[]") }
+
+// Port is the port that the route leads to, 0 where the route names none.
+func (r Route) Port() uint16 {
+	n, _ := strconv.ParseUint(r.parts["port"], 10, 16) // checked when the route was taken apart
+	return uint16(n)
+}
+
+// Args are the extra arguments of the tunnel program: the provider's, the configuration's, then the command line's.
+func (r Route) Args(more []string) []string {
+	return slices.Concat(r.Provider.Args, r.Named.Args, more)
+}
+
+// Argv is the tunnel program's command line for this listen address; tunhook is the path of tunhook itself.
+func (r Route) Argv(listen netip.AddrPort, tunhook string, args []string) []string {
+	values := map[string]string{
+		"route":       r.Text,
+		"listen":      listen.String(),
+		"listen_host": listen.Addr().String(),
+		"listen_port": strconv.Itoa(int(listen.Port())),
+		"tunhook":     tunhook,
+	}
+	for name, value := range r.parts {
+		values[name] = value
+	}
+	return r.Provider.argv(values, args)
+}
+
+// Name is the provider's name.
+func (p *Provider) Name() string { return p.name }

@@ -1,0 +1,109 @@
+package tunnel
+
+import (
+	"encoding/binary"
+	"fmt"
+	"net/netip"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/mdlayher/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// Sizes and offsets of struct inet_diag_req_v2 and struct inet_diag_msg, <linux/inet_diag.h>, sock_diag(7).
+const (
+	diagRequestSize = 56
+	diagMessageSize = 72
+	diagID          = 4 // struct inet_diag_sockid in the message; 8 in the request
+	diagInode       = 68
+)
+
+// States of a TCP socket as bits of a request, <net/tcp_states.h>.
+const (
+	tcpEstablished = 1 << 1
+	tcpListen      = 1 << 10
+)
+
+func diagListening(port uint16) ([]socket, error) { return diagnose(tcpListen, port, 0) }
+
+func diagConnectedTo(addr netip.AddrPort) ([]socket, error) {
+	found, err := diagnose(tcpEstablished, 0, addr.Port())
+	return slices.DeleteFunc(found, func(s socket) bool { return s.remote != addr }), err
+}
+
+// diagnose asks the kernel for the TCP sockets in those states with that local and remote port, 0 for any.
+func diagnose(states uint32, local, remote uint16) ([]socket, error) {
+	conn, err := netlink.Dial(unix.NETLINK_SOCK_DIAG, nil)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errNoDiag, err)
+	}
+	defer conn.Close()
+	var found []socket
+	for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {
+		replies, err := conn.Execute(netlink.Message{
+			Header: netlink.Header{Type: unix.SOCK_DIAG_BY_FAMILY, Flags: netlink.Request | netlink.Dump},
+			Data:   diagRequest(family, states, local, remote),
+		})
+		if err != nil && family == unix.AF_INET {
+			return nil, fmt.Errorf("%w: %w", errNoDiag, err)
+		}
+		for _, reply := range replies { // none from a kernel without IPv6
+			if s, ok := diagSocket(reply.Data); ok && (local == 0 || s.local.Port() == local) {
+				found = append(found, s)
+			}
+		}
+	}
+	return found, nil
+}
+
+func diagRequest(family uint8, states uint32, local, remote uint16) []byte {
+	b := make([]byte, diagRequestSize)
+	b[0], b[1] = family, unix.IPPROTO_TCP
+	binary.NativeEndian.PutUint32(b[4:], states)
+	binary.BigEndian.PutUint16(b[8:], local)
+	binary.BigEndian.PutUint16(b[10:], remote)
+	return b
+}
+
+func diagSocket(b []byte) (socket, bool) {
+	if len(b) < diagMessageSize {
+		return socket{}, false
+	}
+	end := func(port, addr []byte) netip.AddrPort {
+		ip := netip.AddrFrom16([16]byte(addr[:16])).Unmap()
+		if b[0] == unix.AF_INET {
+			ip = netip.AddrFrom4([4]byte(addr[:4]))
+		}
+		return netip.AddrPortFrom(ip, binary.BigEndian.Uint16(port))
+	}
+	id := b[diagID:]
+	return socket{
+		local:  end(id[0:], id[4:]),
+		remote: end(id[2:], id[20:]),
+		inode:  binary.NativeEndian.Uint32(b[diagInode:]),
+	}, true
+}
+
+// openSockets gives the inodes of a process's sockets; none where we may not look.
+func openSockets(pid int) map[uint32]bool {
+	dir, err := os.Open(fmt.Sprintf("/proc/%d/fd", pid))
+	if err != nil {
+		return nil
+	}
+	defer dir.Close()
+	names, _ := dir.Readdirnames(-1)
+	inodes := map[uint32]bool{}
+	for _, name := range names {
+		link, err := os.Readlink(dir.Name() + "/" + name)
+		if err != nil || !strings.HasPrefix(link, "socket:[") {
+			continue
+		}
+		if inode, err := strconv.ParseUint(strings.TrimSuffix(link[len("socket:["):], "]"), 10, 32); err == nil {
+			inodes[uint32(inode)] = true
+		}
+	}
+	return inodes
+}

@@ -1,0 +1,83 @@
+package hook
+
+import (
+	"context"
+	"errors"
+	"syscall"
+	"time"
+
+	"github.com/tunhook/tunhook/pidfile"
+	"github.com/tunhook/tunhook/tunnel"
+)
+
+// end marks the record's tunnel as ending, ends it, and removes the record. It does nothing where the key has another tunnel
+// by now.
+func (h *Hook) end(ctx context.Context, dir pidfile.Dir, rec pidfile.Record, grace time.Duration) error {
+	lock, err := h.lockRecord(ctx, dir.Lock, rec.Key())
+	if err != nil {
+		return err
+	}
+	now, err := lock.Read()
+	if err != nil || now.Token != rec.Token {
+		return errors.Join(lock.Unlock())
+	}
+	now.Ending = true
+	if err := errors.Join(lock.Write(now), lock.Unlock()); err != nil {
+		return err
+	}
+	return h.finishEnding(ctx, dir, now, grace)
+}
+
+// finishEnding ends the tunnel of a record that is marked as ending, whoever marked it, and removes the record. Several may do
+// so at once. Nobody holds the lock while the tunnel program takes its time.
+func (h *Hook) finishEnding(ctx context.Context, dir pidfile.Dir, rec pidfile.Record, grace time.Duration) error {
+	err := endProcesses(rec, grace)
+	lock, lockErr := h.lockRecord(ctx, dir.Lock, rec.Key())
+	if lockErr != nil {
+		return errors.Join(err, lockErr)
+	}
+	if now, readErr := lock.Read(); err == nil && readErr == nil && now.Token == rec.Token {
+		err = lock.Remove()
+	}
+	return errors.Join(err, lock.Unlock())
+}
+
+// endProcesses ends the tunnel's session. Only where that leaves somebody on the address, a process that got away from the
+// session perhaps, every process of the machine is asked whether it belongs to the tunnel.
+func endProcesses(rec pidfile.Record, grace time.Duration) error {
+	look := rec.Members
+	members := func() []tunnel.Process {
+		found := look()
+		if rec.Tunnel.PID != 0 {
+			look = rec.Orphans
+		}
+		return processes(found)
+	}
+	if err := tunnel.End(members, signalOf(rec), grace); err != nil || tunnel.Free(rec.Address) {
+		return err
+	}
+	return tunnel.End(func() []tunnel.Process { return processes(rec.Members()) }, signalOf(rec), grace)
+}
+
+func processes(found []*pidfile.Process) []tunnel.Process {
+	all := make([]tunnel.Process, len(found))
+	for i, p := range found {
+		all[i] = p
+	}
+	return all
+}
+
+func signalOf(rec pidfile.Record) syscall.Signal {
+	if sig, ok := tunnel.Signal(rec.Signal); ok {
+		return sig
+	}
+	return syscall.SIGTERM
+}
+
+// ended stands in for the handle on a tunnel program that has ended while its children go on.
+type ended struct{ pid int }
+
+func (e ended) PID() int                  { return e.pid }
+func (ended) Signal(syscall.Signal) error { return pidfile.ErrGone }
+func (ended) Wait(time.Duration) bool     { return true }
+func (ended) Close()                      {}

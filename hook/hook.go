@@ -1,0 +1,186 @@
+// Package hook holds the use cases behind tunhook's commands: starting, stopping, running, waiting for and looking at tunnels.
+// It prints nothing; what people shall know comes back as values and typed errors, or through the functions in Hook.
+package hook
+
+import (
+	"errors"
+	"io/fs"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/tunhook/tunhook/pidfile"
+	"github.com/tunhook/tunhook/tunnel"
+)
+
+// Hook is what all use cases need of the world around them.
+type Hook struct {
+	// Config loads the configuration; it is asked for only where it is needed.
+	Config func() (*tunnel.Config, error)
+	// RunDir holds records and locks, LogDir the tunnels' logs: absolute paths. RunDir's parent must be private too where
+	// RunParent says so: it is the user's runtime directory then.
+	RunDir, LogDir string
+	RunParent      bool
+	// Self is the absolute path of tunhook.
+	Self string
+	// Environ is the caller's environment, which the tunnel program gets.
+	Environ []string
+	Now     func() time.Time
+	// Notice is told what a person should know though nothing failed.
+	Notice func(Notice)
+	// Waiting is told that a wait begins, and for what; the function it returns, that it is over.
+	Waiting func(what string) (done func())
+}
+
+// Notice is something that a person should know though the use case goes on.
+type Notice interface{ notice() }
+
+// SetAside says that a file in the place of a record was renamed.
+type SetAside struct {
+	Problem error // a *pidfile.BadRecordError
+	NewPath string
+}
+
+// OtherArgs says that the running tunnel was started with other arguments, and was kept.
+type OtherArgs struct{ Record pidfile.Record }
+
+// Exposed says that other machines can reach the listen address.
+type Exposed struct{ Address string }
+
+func (SetAside) notice()  {}
+func (OtherArgs) notice() {}
+func (Exposed) notice()   {}
+
+// records opens the directory of the records.
+func (h *Hook) records(create bool) (pidfile.Dir, error) {
+	return pidfile.PrivateDir(h.RunDir, h.RunParent, create)
+}
+
+// target is what a command's ROUTE and LISTEN mean.
+type target struct {
+	route  tunnel.Route
+	listen tunnel.Listen
+}
+
+func (t target) key() pidfile.Key {
+	return pidfile.Key{Route: t.route.Given, Listen: t.listen.String()}
+}
+
+func (h *Hook) target(route, listen string) (target, error) {
+	config, err := h.Config()
+	if err != nil {
+		return target{}, err
+	}
+	r, err := config.Route(route)
+	if err != nil {
+		return target{}, err
+	}
+	l, err := r.ParseListen(listen)
+	return target{r, l}, err
+}
+
+// NoTunnelError says that there is no such tunnel, and which others there are of the same route.
+type NoTunnelError struct {
+	Route, Listen string
+	Others        []pidfile.Record
+}
+
+func (e *NoTunnelError) Error() string {
+	text := "no tunnel for " + e.Route
+	if e.Listen != "" {
+		text += " on " + e.Listen
+	}
+	if len(e.Others) > 0 {
+		text += "; it has one on " + e.Others[0].Address.String()
+	}
+	return text
+}
+
+// find gives the record that ROUTE and LISTEN mean to a command that starts nothing. Where the key has none, a tunnel of the
+// same route counts that listens on the very address, or on whatever port it found where no address was given. So a tunnel
+// is still found after the configuration changed, or when it cannot be read. The error is a *NoTunnelError where there is none.
+func (h *Hook) find(dir pidfile.Dir, route, listen string) (pidfile.Record, error) {
+	t, inputErr := h.target(route, listen)
+	if inputErr == nil {
+		rec, err := dir.Read(t.key())
+		if !errors.Is(err, fs.ErrNotExist) {
+			return rec, err
+		}
+	}
+	others, err := dir.ListRoute(route)
+	if err != nil {
+		return pidfile.Record{}, err
+	}
+	for _, rec := range others {
+		if listen != "" && (rec.Address.String() == t.listen.String() || rec.Listen == listen || rec.Address.String() == listen) ||
+			listen == "" && rec.Listen == tunnel.Auto {
+			return rec, nil
+		}
+	}
+	if inputErr != nil {
+		return pidfile.Record{}, inputErr
+	}
+	return pidfile.Record{}, &NoTunnelError{route, listen, others}
+}
+
+func memberPIDs(rec pidfile.Record) func() []int {
+	return func() []int {
+		var pids []int
+		for _, p := range rec.Members() {
+			pids = append(pids, p.PID())
+			p.Close()
+		}
+		return pids
+	}
+}
+
+// running tells whether the record's tunnel is there: its program lives, or has left children behind that serve the address.
+func running(rec pidfile.Record) bool {
+	return rec.Tunnel.Alive() || tunnel.Listening(rec.Address, rec.Tunnel.PID, memberPIDs(rec))
+}
+
+// logPath is the log of the tunnel with that key.
+func (h *Hook) logPath(key pidfile.Key) string { return filepath.Join(h.LogDir, key.Name()+".log") }
+
+func (h *Hook) waiting(what string) (done func()) {
+	if h.Waiting == nil {
+		return func() {}
+	}
+	return h.Waiting(what)
+}
+
+func (h *Hook) notice(n Notice) {
+	if h.Notice != nil {
+		h.Notice(n)
+	}
+}
+
+// Variable gives the last value of an environment variable, as the C library and the shells take it.
+func Variable(environ []string, name string) string {
+	for i := len(environ) - 1; i >= 0; i-- {
+		if value, ok := strings.CutPrefix(environ[i], name+"="); ok {
+			return value
+		}
+	}
+	return ""
+}
+
+// readOrSetAside reads the record under its lock; what is no record is set aside, and there is none then.
+func (h *Hook) readOrSetAside(lock *pidfile.Lock) (rec pidfile.Record, ok bool, err error) {
+	rec, err = lock.Read()
+	var bad *pidfile.BadRecordError
+	switch {
+	case err == nil:
+		return rec, true, nil
+	case errors.Is(err, fs.ErrNotExist):
+		return pidfile.Record{}, false, nil
+	case !errors.As(err, &bad):
+		return pidfile.Record{}, false, err
+	}
+	aside, err := lock.SetAside(h.Now())
+	if err != nil {
+		return pidfile.Record{}, false, err
+	}
+	h.notice(SetAside{bad, aside})
+	return pidfile.Record{}, false, nil
+}

@@ -1,0 +1,74 @@
+package hook
+
+import (
+	"context"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"time"
+
+	"github.com/tunhook/tunhook/pidfile"
+)
+
+// Logs copies the log of a tunnel to out; with follow it goes on until the tunnel ends or ctx is done. The log of a tunnel that
+// has ended is there too. The error is a *NoTunnelError where there is none.
+func (h *Hook) Logs(ctx context.Context, route, listen string, follow bool, out io.Writer) error {
+	rec, path, err := h.findLog(route, listen)
+	if err != nil {
+		return err
+	}
+	log, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return &NoTunnelError{Route: route, Listen: listen}
+	}
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	for follow && ctx.Err() == nil {
+		over := rec.Token == "" || !h.still(rec) // asked before copying, so that the last lines are not missed
+		if err := copyNew(out, log); err != nil || over {
+			return err
+		}
+		time.Sleep(waitPause)
+	}
+	return copyNew(out, log)
+}
+
+// findLog gives the log of the tunnel that is there, or of the last one that was.
+func (h *Hook) findLog(route, listen string) (pidfile.Record, string, error) {
+	rec, err := h.record(route, listen)
+	if err == nil {
+		return rec, rec.Log, nil
+	}
+	var none *NoTunnelError
+	if !errors.As(err, &none) {
+		return rec, "", err
+	}
+	t, targetErr := h.target(route, listen)
+	if targetErr != nil {
+		return rec, "", targetErr
+	}
+	return pidfile.Record{}, h.logPath(t.key()), nil
+}
+
+// still tells whether the record's tunnel is there.
+func (h *Hook) still(rec pidfile.Record) bool {
+	return rec.Tunnel.Alive() || len(memberPIDs(rec)()) > 0
+}
+
+// copyNew copies what was added since the last call. A log that has become shorter was begun anew.
+func copyNew(out io.Writer, log *os.File) error {
+	at, err := log.Seek(0, io.SeekCurrent)
+	if err != nil {
+		return err
+	}
+	if info, err := log.Stat(); err == nil && info.Size() < at {
+		if _, err := log.Seek(0, io.SeekStart); err != nil {
+			return err
+		}
+	}
+	_, err = io.Copy(out, log)
+	return err
+}

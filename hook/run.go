@@ -1,0 +1,205 @@
+package hook
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"os/exec"
+	"os/signal"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"github.com/tunhook/tunhook/pidfile"
+	"github.com/tunhook/tunhook/tunnel"
+	"golang.org/x/sys/unix"
+)
+
+// RunRequest says which client to run over which tunnel.
+type RunRequest struct {
+	Start  StartRequest
+	Client []string // the client and its arguments, with the placeholders of Placeholders
+	Stdin  *os.File
+	Stdout *os.File
+	Stderr *os.File
+	Ready  func(Started) // told when the tunnel is ready, before the client starts; may be nil
+}
+
+// ClientError says that the client cannot be run.
+type ClientError struct {
+	Client string
+	Err    error
+	Found  bool // it is there, but cannot be executed
+}
+
+func (e *ClientError) Error() string {
+	if e.Found {
+		return fmt.Sprintf("client %s cannot be executed: %v", e.Client, e.Err)
+	}
+	return fmt.Sprintf("client %s was not found on PATH: install it, or give its full path", e.Client)
+}
+
+func (e *ClientError) Unwrap() error { return e.Err }
+
+// Run starts the tunnel, or joins it, runs the client, and lets go of the tunnel on every path out. The status is the
+// client's, 128+N where signal N ended it. Errors are those of Start, and *ClientError; nothing was started with the latter.
+func (h *Hook) Run(ctx context.Context, req RunRequest) (status int, err error) {
+	path, err := findClient(req.Client[0], Variable(h.Environ, "PATH"))
+	if err != nil {
+		return 0, err
+	}
+	self, err := pidfile.Self()
+	if err != nil {
+		return 0, err
+	}
+	t, err := h.target(req.Start.Route, req.Start.Listen)
+	if err != nil {
+		return 0, err
+	}
+	req.Start.run = &self
+	started, err := h.Start(ctx, req.Start)
+	if err != nil {
+		return 0, err
+	}
+	defer func() {
+		if started.Reused == nil {
+			err = errors.Join(err, h.release(context.WithoutCancel(ctx), started.Record, self))
+		}
+	}()
+	if ctx.Err() != nil { // the signal came when the tunnel had just become ready
+		return 0, ctx.Err()
+	}
+	if req.Ready != nil {
+		req.Ready(started)
+	}
+	return h.runClient(path, req, placeholders(started.Address, t.route))
+}
+
+// findClient finds the client as a shell would.
+func findClient(client, path string) (string, error) {
+	if strings.Contains(client, "/") {
+		return client, executableClient(client, client)
+	}
+	var found error = &ClientError{Client: client, Err: exec.ErrNotFound}
+	for _, dir := range strings.Split(path, ":") {
+		if dir == "" {
+			dir = "."
+		}
+		file := dir + "/" + client
+		err := executableClient(client, file)
+		if err == nil {
+			return file, nil
+		}
+		if c := new(ClientError); errors.As(err, &c) && c.Found {
+			found = err
+		}
+	}
+	return "", found
+}
+
+func executableClient(client, file string) error {
+	info, err := os.Stat(file)
+	if err != nil {
+		return &ClientError{Client: client, Err: err}
+	}
+	if info.IsDir() {
+		return &ClientError{client, syscall.EISDIR, true}
+	}
+	if err := unix.Access(file, unix.X_OK); err != nil {
+		return &ClientError{client, err, true}
+	}
+	return nil
+}
+
+// placeholders gives {address} and the like with their values, and the environment variables that say the same.
+func placeholders(address netip.AddrPort, route tunnel.Route) map[string]string {
+	return map[string]string{
+		"{address}":    address.String(),
+		"{host}":       address.Addr().String(),
+		"{port}":       strconv.Itoa(int(address.Port())),
+		"{route_host}": route.Host(),
+		"{route_port}": strconv.Itoa(int(route.Port())),
+	}
+}
+
+func fillIn(args []string, values map[string]string) []string {
+	var pairs []string
+	for name, value := range values {
+		pairs = append(pairs, name, value)
+	}
+	replacer := strings.NewReplacer(pairs...)
+	filled := make([]string, len(args))
+	for i, a := range args {
+		filled[i] = replacer.Replace(a)
+	}
+	return filled
+}
+
+// passedOn are the signals that a run hands to its client.
+var passedOn = []os.Signal{
+	syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGWINCH, syscall.SIGCONT,
+}
+
+func (h *Hook) runClient(path string, req RunRequest, values map[string]string) (int, error) {
+	cmd := &exec.Cmd{
+		Path: path, Args: fillIn(req.Client, values),
+		Env: append(append([]string{}, h.Environ...),
+			"TUNHOOK_ADDRESS="+values["{address}"], "TUNHOOK_HOST="+values["{host}"], "TUNHOOK_PORT="+values["{port}"]),
+		Stdin: req.Stdin, Stdout: req.Stdout, Stderr: req.Stderr,
+	}
+	signals := make(chan os.Signal, 16)
+	signal.Notify(signals, passedOn...)
+	defer signal.Stop(signals)
+	if err := cmd.Start(); err != nil {
+		return 0, &ClientError{req.Client[0], underlying(err), true}
+	}
+	ended := make(chan struct{})
+	go func() {
+		_ = cmd.Wait() // the state says it all
+		close(ended)
+	}()
+	for {
+		select {
+		case sig := <-signals:
+			if !fromTerminal(sig) {
+				_ = cmd.Process.Signal(sig) // it may have ended by itself
+			}
+		case <-ended:
+			return exitStatus(cmd.ProcessState), nil
+		}
+	}
+}
+
+// fromTerminal tells whether the client has got the signal itself: the terminal sends SIGINT and the like to its whole
+// foreground process group.
+func fromTerminal(sig os.Signal) bool {
+	switch sig {
+	case syscall.SIGINT, syscall.SIGQUIT, syscall.SIGWINCH:
+	default:
+		return false
+	}
+	tty, err := os.Open("/dev/tty")
+	if err != nil {
+		return false
+	}
+	defer tty.Close()
+	foreground, err := unix.IoctlGetInt(int(tty.Fd()), unix.TIOCGPGRP)
+	return err == nil && foreground == unix.Getpgrp()
+}
+
+func exitStatus(state *os.ProcessState) int {
+	if ws, ok := state.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
+		return 128 + int(ws.Signal())
+	}
+	return state.ExitCode()
+}
+
+func underlying(err error) error {
+	var errno syscall.Errno
+	if errors.As(err, &errno) {
+		return errno
+	}
+	return err
+}

@@ -1,0 +1,116 @@
+package hook
+
+import (
+	"errors"
+	"io/fs"
+
+	"github.com/tunhook/tunhook/pidfile"
+	"github.com/tunhook/tunhook/tunnel"
+)
+
+// State is what a tunnel is doing.
+type State string
+
+// The states of a tunnel.
+const (
+	Starting State = "starting" // its program runs and does not listen yet
+	Ready    State = "ready"    // it listens
+	Ending   State = "ending"   // a stop has begun
+	Dead     State = "dead"     // it ended without a stop; the next start or stop clears it away
+)
+
+// Tunnel is what is known of one tunnel now.
+type Tunnel struct {
+	Record  pidfile.Record
+	State   State
+	Clients []tunnel.Peer // the processes connected to it
+}
+
+// Status tells about every tunnel, or those of a route, or the one of a route and listen address. It changes and creates
+// nothing. The error is a *NoTunnelError where a route was given that has none. What is in the place of a record and is none
+// comes back as bad.
+func (h *Hook) Status(route, listen string) (tunnels []Tunnel, bad []error, err error) {
+	dir, err := h.records(false)
+	if err != nil {
+		return nil, nil, err
+	}
+	records, bad, err := h.selected(dir, route, listen)
+	if err != nil {
+		return nil, bad, err
+	}
+	for _, rec := range records {
+		t, err := look(rec)
+		if err != nil {
+			return nil, bad, err
+		}
+		tunnels = append(tunnels, t)
+	}
+	return tunnels, bad, nil
+}
+
+func (h *Hook) selected(dir pidfile.Dir, route, listen string) (records []pidfile.Record, bad []error, err error) {
+	if route != "" && listen != "" {
+		rec, err := h.find(dir, route, listen)
+		return []pidfile.Record{rec}, nil, err
+	}
+	if route != "" {
+		records, err = dir.ListRoute(route)
+		if err != nil || len(records) > 0 {
+			return records, nil, err
+		}
+		_, err := h.find(dir, route, "")
+		return nil, nil, err
+	}
+	entries, err := dir.List()
+	for _, e := range entries {
+		if e.Err != nil {
+			bad = append(bad, e.Err)
+			continue
+		}
+		records = append(records, e.Record)
+	}
+	return records, bad, err
+}
+
+func look(rec pidfile.Record) (Tunnel, error) {
+	t := Tunnel{Record: rec, State: state(rec)}
+	if t.State == Dead {
+		return t, nil
+	}
+	var err error
+	t.Clients, err = tunnel.Clients(rec.Address)
+	return t, err
+}
+
+func state(rec pidfile.Record) State {
+	pids := memberPIDs(rec)
+	switch {
+	case tunnel.Listening(rec.Address, rec.Tunnel.PID, pids):
+		if rec.Ending {
+			return Ending
+		}
+		return Ready
+	case !rec.Tunnel.Alive() && len(pids()) == 0:
+		return Dead
+	case rec.Ending:
+		return Ending
+	}
+	return Starting
+}
+
+// record gives the one record that wait and logs mean by ROUTE and LISTEN: without LISTEN also the only one that the route has.
+func (h *Hook) record(route, listen string) (pidfile.Record, error) {
+	dir, err := h.records(false)
+	if err != nil {
+		return pidfile.Record{}, err
+	}
+	rec, err := h.find(dir, route, listen)
+	var none *NoTunnelError
+	if errors.As(err, &none) && listen == "" && len(none.Others) == 1 {
+		return none.Others[0], nil
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		err = &NoTunnelError{Route: route, Listen: listen}
+	}
+	return rec, err
+}

@@ -1,0 +1,91 @@
+package hook
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/tunhook/tunhook/tunnel"
+)
+
+// waitPause is the pause between two looks for something that somebody else starts.
+const waitPause = 10 * time.Millisecond
+
+// TimeoutError says what did not happen within the time that was given.
+type TimeoutError struct {
+	What    string
+	Timeout time.Duration
+}
+
+func (e *TimeoutError) Error() string { return fmt.Sprintf("%s within %s", e.What, e.Timeout) }
+
+// Wait waits until the tunnel of that route and listen address is ready, for at most timeout, and gives its address. It starts
+// nothing, but waits also for somebody who is about to. The error is a *NoTunnelError where nobody did, a *TimeoutError where
+// the tunnel did not become ready, a *FailedError where its program ended.
+func (h *Hook) Wait(ctx context.Context, route, listen string, timeout time.Duration) (netip.AddrPort, error) {
+	if timeout <= 0 {
+		timeout = DefaultTimeout
+	}
+	defer h.waiting(fmt.Sprintf("for a tunnel for %s", route))()
+	limited, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	for {
+		rec, err := h.record(route, listen)
+		var none *NoTunnelError
+		if err != nil && !errors.As(err, &none) {
+			return netip.AddrPort{}, err
+		}
+		if err == nil && rec.Tunnel.Alive() {
+			err = h.waitReady(limited, rec, timeout)
+			if err == nil {
+				return rec.Address, nil
+			}
+		}
+		if limited.Err() != nil {
+			return netip.AddrPort{}, waitFailed(ctx, err, route, timeout)
+		}
+		time.Sleep(waitPause)
+	}
+}
+
+func waitFailed(ctx context.Context, err error, route string, timeout time.Duration) error {
+	var none *NoTunnelError
+	var elsewhere *tunnel.ElsewhereError
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case errors.As(err, &none):
+		return none
+	case errors.As(err, &elsewhere):
+		return fmt.Errorf("the tunnel for %s: %w", route, elsewhere)
+	}
+	return &TimeoutError{"the tunnel for " + route + " was not ready", timeout}
+}
+
+// WaitListen waits until anybody listens on the address, for at most timeout. Nobody connects to find out. The error is a
+// *TimeoutError or a *tunnel.ListenError.
+func (h *Hook) WaitListen(ctx context.Context, listen string, timeout time.Duration) (netip.AddrPort, error) {
+	if timeout <= 0 {
+		timeout = DefaultTimeout
+	}
+	l, err := tunnel.ParseAddress(listen)
+	if err != nil {
+		return netip.AddrPort{}, err
+	}
+	defer h.waiting(fmt.Sprintf("for anything to listen on %s", l.Addr))()
+	limited, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	for tunnel.Free(l.Addr) {
+		select {
+		case <-limited.Done():
+			if ctx.Err() != nil {
+				return l.Addr, ctx.Err()
+			}
+			return l.Addr, &TimeoutError{fmt.Sprintf("nothing listened on %s", l.Addr), timeout}
+		case <-time.After(waitPause):
+		}
+	}
+	return l.Addr, nil
+}

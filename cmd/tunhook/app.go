@@ -1,0 +1,141 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+)
+
+// version is the released version, or the next one with "-dev".
+const version = "0.1.0-dev"
+
+// command is one call of tunhook.
+type command struct {
+	environ []string
+	stdin   *os.File
+	ui      *ui
+
+	afterDashes []string // what stands behind "--", which is for another program
+	dashes      bool     // there was a "--"
+}
+
+// main runs the command line and returns the exit status.
+func (c *command) main(ctx context.Context, args []string) int {
+	app := c.app()
+	args, c.afterDashes, c.dashes = cutDashes(args)
+	args = flagsFirst(app, args)
+	err := app.RunContext(ctx, args)
+	if cause := context.Cause(ctx); err != nil && errors.Is(err, context.Canceled) && cause != nil {
+		err = cause
+	}
+	if err == nil {
+		return exitDone
+	}
+	var status clientStatus
+	if errors.As(err, &status) {
+		return int(status)
+	}
+	c.ui.failure(err)
+	return exitStatus(err, isRun(args))
+}
+
+func isRun(args []string) bool { return len(args) > 1 && args[1] == "run" }
+
+func (c *command) app() *cli.App {
+	app := &cli.App{
+		Name:  "tunhook",
+		Usage: "a tunnel for exactly as long as a remote-desktop client needs it",
+		Description: strings.TrimSpace(`
+A client's "before connecting" command calls "tunhook start ROUTE LISTEN", its
+"after connecting" command "tunhook stop ROUTE LISTEN"; a script or a terminal
+calls "tunhook run ROUTE -- CLIENT ...".
+
+ROUTE is HOST:PORT (through Pomerium), ssh://[USER@]GATEWAY/HOST:PORT,
+relay://HOST:PORT, another SCHEME://..., or a NAME from the configuration.
+LISTEN is PORT, IP:PORT, "stable" (an address of its own for every route), or
+left out (any free port).
+
+The manual page tunhook(1) has it all.`),
+		UsageText:              "tunhook COMMAND [flags] ROUTE [LISTEN] ...",
+		Version:                version,
+		HideHelpCommand:        true,
+		UseShortOptionHandling: true,
+		Writer:                 c.ui.stdout,
+		ErrWriter:              c.ui.stderr,
+		ExitErrHandler:         func(*cli.Context, error) {}, // errors are mapped in one place: main
+		OnUsageError:           usageFailed,
+		Action:                 noCommand,
+		Commands: []*cli.Command{
+			c.startCommand(), c.stopCommand(), c.runCommand(), c.statusCommand(), c.waitCommand(), c.logsCommand(), c.relayCommand(),
+		},
+		DisableSliceFlagSeparator: true,
+		CustomAppHelpTemplate:     appHelp,
+	}
+	finish(app.Name, app.Commands)
+	return app
+}
+
+// finish sets what every command shall have.
+func finish(path string, commands []*cli.Command) {
+	for _, sub := range commands {
+		sub.HideHelpCommand = true
+		sub.OnUsageError = usageFailed
+		sub.CustomHelpTemplate = commandHelp(path+" "+sub.Name, sub)
+		finish(path+" "+sub.Name, sub.Subcommands)
+	}
+}
+
+// usageError is a command line that cannot be understood.
+type usageError struct{ text string }
+
+func (e *usageError) Error() string { return e.text }
+
+func usagef(format string, args ...any) error { return &usageError{fmt.Sprintf(format, args...)} }
+
+func usageFailed(ctx *cli.Context, err error, _ bool) error {
+	name := "tunhook"
+	if ctx.Command != nil && ctx.Command.Name != "" && ctx.Command.Name != "tunhook" {
+		name += " " + ctx.Command.Name
+	}
+	return usagef("%v: see %s --help", err, name)
+}
+
+func noCommand(ctx *cli.Context) error {
+	var names []string
+	for _, sub := range ctx.App.VisibleCommands() {
+		names = append(names, sub.Name)
+	}
+	known := strings.Join(names, ", ")
+	if ctx.Args().Present() {
+		return usagef("unknown command %q: the commands are %s; see tunhook --help", ctx.Args().First(), known)
+	}
+	return usagef("which command? The commands are %s; see tunhook --help", known)
+}
+
+// positionals gives ROUTE and LISTEN, and refuses more.
+func positionals(ctx *cli.Context, needRoute bool) (route, listen string, err error) {
+	args := ctx.Args()
+	switch {
+	case needRoute && !args.Present():
+		return "", "", usagef("which route? Usage: %s", usageOf(ctx))
+	case args.Len() > 2:
+		return "", "", usagef("too many arguments from %q on: usage: %s", args.Get(2), usageOf(ctx))
+	case args.Len() == 2 && args.Get(1) == "":
+		return "", "", usagef("the listen address is empty: give PORT or IP:PORT, \"stable\", or leave it out")
+	}
+	return args.Get(0), args.Get(1), nil
+}
+
+func usageOf(ctx *cli.Context) string { return strings.SplitN(ctx.Command.UsageText, "\n", 2)[0] }
+
+// nothingAfterDashes is for commands that have no other program to hand arguments to.
+func (c *command) nothingAfterDashes(ctx *cli.Context) error {
+	if c.dashes && len(c.afterDashes) > 0 {
+		return usagef("too many arguments from %q on: %s takes none after \"--\"", c.afterDashes[0], ctx.Command.Name)
+	}
+	return nil
+}

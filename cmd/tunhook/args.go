@@ -1,0 +1,78 @@
+package main
+
+import (
+	"strings"
+
+	"github.com/urfave/cli/v2"
+)
+
+// cutDashes cuts the command line at the first "--".
+func cutDashes(args []string) (before, after []string, found bool) {
+	for i, a := range args {
+		if a == "--" {
+			return args[:i:i], args[i+1:], true
+		}
+	}
+	return args, nil, false
+}
+
+// flagsFirst moves the flags of a command before its positional arguments, where the cli package looks for them: people, and
+// command lines put together by programs, have them in any order.
+func flagsFirst(app *cli.App, args []string) []string {
+	if len(args) == 0 {
+		return args
+	}
+	head := []string{args[0]}
+	rest := args[1:]
+	commands, known := app.Commands, app.Flags
+	for len(rest) > 0 && !strings.HasPrefix(rest[0], "-") {
+		sub := named(commands, rest[0])
+		if sub == nil {
+			break
+		}
+		commands, known = sub.Subcommands, sub.Flags
+		head, rest = append(head, rest[0]), rest[1:]
+	}
+	if len(head) == 1 {
+		return args // no command: nothing to sort
+	}
+	var flags, others []string
+	for i := 0; i < len(rest); i++ {
+		if len(rest[i]) < 2 || rest[i][0] != '-' {
+			others = append(others, rest[i])
+			continue
+		}
+		flags = append(flags, rest[i])
+		if takesValue(known, rest[i]) && i+1 < len(rest) {
+			i++
+			flags = append(flags, rest[i])
+		}
+	}
+	return append(append(append(head, flags...), "--"), others...)
+}
+
+func named(commands []*cli.Command, name string) *cli.Command {
+	for _, sub := range commands {
+		if sub.HasName(name) {
+			return sub
+		}
+	}
+	return nil
+}
+
+// takesValue tells whether the next argument belongs to the flag.
+func takesValue(flags []cli.Flag, arg string) bool {
+	name := strings.TrimLeft(arg, "-")
+	if strings.Contains(name, "=") {
+		return false
+	}
+	for _, f := range flags {
+		for _, n := range f.Names() {
+			if n == name {
+				doc, ok := f.(cli.DocGenerationFlag)
+				return ok && doc.TakesValue()
+			}
+		}
+	}
+	return false
+}

@@ -1,0 +1,84 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"strconv"
+
+	"github.com/tunhook/tunhook/hook"
+	"github.com/tunhook/tunhook/pidfile"
+	"github.com/tunhook/tunhook/tunnel"
+)
+
+// Exit statuses, as the manual page has them.
+const (
+	exitDone       = 0
+	exitUnexpected = 1
+	exitUsage      = 2
+	exitNoTunnel   = 3
+	exitFailed     = 4
+	exitTimeout    = 5
+	exitTaken      = 6
+	exitNoProgram  = 7
+
+	// Of run, whose other statuses are its client's; env(1) and timeout(1) use them likewise.
+	exitRunFailed       = 125
+	exitClientNotRun    = 126
+	exitClientNotFound  = 127
+	exitSignalledOffset = 128
+)
+
+// clientStatus is the exit status of run's client, which becomes tunhook's own.
+type clientStatus int
+
+func (s clientStatus) Error() string { return "the client's exit status was " + strconv.Itoa(int(s)) }
+
+// exitStatus maps an error to the exit status; isRun says that the command was run.
+func exitStatus(err error, isRun bool) int {
+	var sig signalError
+	if errors.As(err, &sig) {
+		return exitSignalledOffset + int(sig.signal)
+	}
+	if isRun {
+		return runStatus(err)
+	}
+	var (
+		usage   *usageError
+		route   *tunnel.RouteError
+		listen  *tunnel.ListenError
+		config  *tunnel.ConfigError
+		none    *hook.NoTunnelError
+		stopped *hook.StoppedError
+		failed  *hook.FailedError
+		taken   *hook.TakenError
+		program *tunnel.ProgramError
+		timeout *hook.TimeoutError
+		busy    *pidfile.BusyError
+	)
+	switch {
+	case errors.As(err, &usage), errors.As(err, &route), errors.As(err, &listen), errors.As(err, &config):
+		return exitUsage
+	case errors.As(err, &none), errors.As(err, &stopped):
+		return exitNoTunnel
+	case errors.As(err, &timeout), errors.As(err, &busy), errors.Is(err, context.DeadlineExceeded):
+		return exitTimeout
+	case errors.As(err, &failed):
+		return exitFailed
+	case errors.As(err, &taken):
+		return exitTaken
+	case errors.As(err, &program):
+		return exitNoProgram
+	}
+	return exitUnexpected
+}
+
+func runStatus(err error) int {
+	var client *hook.ClientError
+	switch {
+	case errors.As(err, &client) && client.Found:
+		return exitClientNotRun
+	case errors.As(err, &client):
+		return exitClientNotFound
+	}
+	return exitRunFailed
+}

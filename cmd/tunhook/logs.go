@@ -1,0 +1,30 @@
+package main
+
+import "github.com/urfave/cli/v2"
+
+func (c *command) logsCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "logs",
+		Usage:     "show what a tunnel program has logged",
+		UsageText: "tunhook logs [flags] ROUTE [LISTEN]",
+		Flags: []cli.Flag{
+			&cli.BoolFlag{Name: "follow", Aliases: []string{"f"}, Usage: "go on until the tunnel ends"},
+		},
+		Action: c.logs,
+	}
+}
+
+func (c *command) logs(ctx *cli.Context) error {
+	route, listen, err := positionals(ctx, true)
+	if err != nil {
+		return err
+	}
+	if err := c.nothingAfterDashes(ctx); err != nil {
+		return err
+	}
+	h, err := c.hook()
+	if err != nil {
+		return err
+	}
+	return h.Logs(ctx.Context, route, listen, ctx.Bool("follow"), c.ui.stdout)
+}

@@ -1,0 +1,44 @@
+package main
+
+import (
+	"github.com/tunhook/tunhook/hook"
+	"github.com/urfave/cli/v2"
+)
+
+func (c *command) runCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "run",
+		Usage:     "run a client over a tunnel, and end the tunnel when the client is done",
+		UsageText: "tunhook run [flags] ROUTE [LISTEN] -- CLIENT [ARG...]",
+		Description: `In CLIENT's arguments {address}, {host} and {port} stand for the listen address and
+its parts, {route_host} and {route_port} for where the route leads. The client
+finds the first three in its environment too: TUNHOOK_ADDRESS, TUNHOOK_HOST and
+TUNHOOK_PORT. The exit status is the client's; 125, 126 and 127 say that tunhook
+failed, that the client cannot be executed, and that it was not found.`,
+		Flags:  startFlags(),
+		Action: c.run,
+	}
+}
+
+func (c *command) run(ctx *cli.Context) error {
+	start, err := startRequest(ctx)
+	if err != nil {
+		return err
+	}
+	if len(c.afterDashes) == 0 || c.afterDashes[0] == "" {
+		return usagef("which client? Usage: %s", usageOf(ctx))
+	}
+	h, err := c.hook()
+	if err != nil {
+		return err
+	}
+	status, err := h.Run(ctx.Context, hook.RunRequest{
+		Start: start, Client: c.afterDashes,
+		Stdin: c.stdin, Stdout: c.ui.stdout, Stderr: c.ui.stderr,
+		Ready: c.ui.started,
+	})
+	if err != nil {
+		return err
+	}
+	return clientStatus(status)
+}

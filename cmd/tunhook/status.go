@@ -1,0 +1,44 @@
+package main
+
+import (
+	"errors"
+
+	"github.com/urfave/cli/v2"
+)
+
+func (c *command) statusCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "status",
+		Usage:     "show the tunnels and the clients connected to them",
+		UsageText: "tunhook status [flags] [ROUTE [LISTEN]]",
+		Flags: []cli.Flag{
+			&cli.BoolFlag{Name: "json", Usage: "print JSON, in the form that tunhook(1) describes"},
+		},
+		Action: c.status,
+	}
+}
+
+func (c *command) status(ctx *cli.Context) error {
+	route, listen, err := positionals(ctx, false)
+	if err != nil {
+		return err
+	}
+	if err := c.nothingAfterDashes(ctx); err != nil {
+		return err
+	}
+	h, err := c.hook()
+	if err != nil {
+		return err
+	}
+	tunnels, bad, err := h.Status(route, listen)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(bad...); err != nil {
+		c.ui.badRecords(bad)
+	}
+	if ctx.Bool("json") {
+		return c.ui.statusJSON(tunnels)
+	}
+	return c.ui.statusTable(tunnels)
+}

@@ -1,0 +1,57 @@
+package tunneltest
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+// RealPomeriumCLI is the environment variable that names a real pomerium-cli, by its absolute
+// path, for EachPomeriumCLI to test as well.
+const RealPomeriumCLI = "TUNHOOK_TEST_POMERIUM_CLI"
+
+// QuickExit is a variable for the stand-in's environment: without it a test binary built with -race takes a second to exit
+// (https://go.dev/doc/articles/race_detector#Options).
+const QuickExit = "GORACE=atexit_sleep_ms=0"
+
+// EachPomeriumCLI runs test with the path of the stand-in, and again with that of the real program where the environment
+// names one. Either is called pomerium-cli and alone in its directory, which can go on a PATH.
+//
+// The stand-in is the running test binary under another name, so its TestMain must begin with
+//
+//	if filepath.Base(os.Args[0]) == "pomerium-cli" {
+//		os.Exit(tunneltest.PomeriumCLI(os.Args[1:], os.Environ(), os.Stderr))
+//	}
+//
+// Give it QuickExit in its environment.
+func EachPomeriumCLI(t *testing.T, test func(t *testing.T, program string)) {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Run("stand-in", func(t *testing.T) { test(t, linkPomeriumCLI(t, self)) })
+	if program := os.Getenv(RealPomeriumCLI); program != "" {
+		t.Run("real", func(t *testing.T) { test(t, linkPomeriumCLI(t, program)) })
+	}
+}
+
+func linkPomeriumCLI(t *testing.T, program string) string {
+	t.Helper()
+	link := filepath.Join(t.TempDir(), "pomerium-cli")
+	if err := os.Symlink(program, link); err != nil {
+		t.Fatal(err)
+	}
+	return link
+}
+
+// Eventually waits up to 10 s for what to happen, and fails the test when it does not.
+func Eventually(t testing.TB, what string, happened func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); !happened(); time.Sleep(2 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("did not happen within 10 s: %s", what)
+		}
+	}
+}

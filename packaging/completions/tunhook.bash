@@ -1,0 +1,84 @@
+# bash completion for tunhook(1)
+
+# Names of the [tunnel.NAME] tables of the configuration.
+_tunhook_names() {
+    local dir
+    local -a dirs
+    IFS=: read -ra dirs <<<"${XDG_CONFIG_HOME:-$HOME/.config}:${XDG_CONFIG_DIRS:-/etc/xdg}"
+    for dir in "${dirs[@]}"; do
+        sed -n 's/^[[:space:]]*\[tunnel\."\{0,1\}\([^]"]*\)"\{0,1\}\].*/\1/p' "$dir/tunhook/config.toml" 2>/dev/null
+    done
+}
+
+# Values of a key ("route", "address") of the tunnels that there are.
+_tunhook_running() {
+    tunhook status --json "${@:2}" 2>/dev/null | sed -n 's/^ *"'"$1"'": "\(.*\)",\{0,1\}$/\1/p'
+}
+
+_tunhook() {
+    # The words as the shell passes them on. COMP_WORDS has a route in pieces, cut at each ':'.
+    local line=${COMP_LINE:0:COMP_POINT} cur='' command='' route='' choices='' word i
+    local -a words
+    read -ra words <<<"$line"
+    if [[ $line != *[[:space:]] ]]; then
+        cur=${words[-1]}
+        unset 'words[-1]'
+    fi
+
+    local count=0 value=0 flags='--help'
+    for ((i = 1; i < ${#words[@]}; i++)); do
+        word=${words[i]}
+        if ((value)); then
+            value=0
+        elif [[ $word == -- ]]; then
+            _tunhook_after_dashes "$command" "$cur" $((${#words[@]} - i - 1))
+            return
+        elif [[ $word == --timeout || $word == --grace || $word == --listen ]]; then
+            value=1
+        elif [[ $word == -* ]]; then
+            :
+        elif [[ -z $command ]]; then
+            command=$word
+        elif ((count++ == 0)); then
+            route=$word
+        fi
+    done
+    ((value)) && return
+
+    case $command in
+    start | run) flags+=' --timeout --reuse' ;;
+    stop) flags+=' --grace --all' ;;
+    status) flags+=' --json' ;;
+    wait) flags+=' --timeout --listen' ;;
+    logs) flags+=' --follow' ;;
+    '') flags+=' --version' ;;
+    esac
+
+    if [[ $cur == -* ]]; then
+        choices=$flags
+    elif [[ -z $command ]]; then
+        choices='start stop run status wait logs'
+    elif ((count == 0)); then
+        choices=$(_tunhook_names; _tunhook_running route)
+    elif ((count == 1)); then
+        choices=stable
+        [[ $command == start || $command == run ]] || choices+=" $(_tunhook_running address "$route")"
+    fi
+    mapfile -t COMPREPLY < <(compgen -W "$choices" -- "$cur" | sort -u)
+
+    # What readline replaces is only what stands behind the last break character.
+    local breaks=${COMP_WORDBREAKS//[[:space:]]/}
+    local kept=${cur%"${cur##*["$breaks"]}"}
+    COMPREPLY=("${COMPREPLY[@]#"$kept"}")
+}
+
+# Completes what another program gets: the client of run, with its arguments.
+_tunhook_after_dashes() {
+    if [[ $1 == run && $3 -eq 0 ]]; then
+        mapfile -t COMPREPLY < <(compgen -c -- "$2" | sort -u)
+    else
+        compopt -o default
+    fi
+}
+
+complete -F _tunhook tunhook

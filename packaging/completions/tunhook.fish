@@ -1,0 +1,87 @@
+# fish completion for tunhook(1)
+
+# Names of the [tunnel.NAME] tables of the configuration.
+function __tunhook_names
+    set -l dirs ~/.config /etc/xdg
+    set -q XDG_CONFIG_HOME; and set dirs[1] $XDG_CONFIG_HOME
+    set -q XDG_CONFIG_DIRS; and set dirs $dirs[1] (string split : -- $XDG_CONFIG_DIRS)
+    for file in $dirs/tunhook/config.toml
+        test -r $file; and string match --regex --groups-only '^\s*\[tunnel\."?([^]"]*)"?\]' <$file
+    end
+end
+
+# Values of a key ("route", "address") of the tunnels that there are.
+function __tunhook_running
+    tunhook status --json $argv[2..] 2>/dev/null | string match --regex --groups-only '^ *"'$argv[1]'": "(.*)",?$'
+end
+
+# The command and the positional arguments before the cursor, one a line.
+function __tunhook_words
+    set -l value no
+    for word in (commandline --tokenize --cut-at-cursor --current-process)[2..]
+        if test $value = yes
+            set value no
+        else if contains -- $word --timeout --grace --listen
+            set value yes
+        else if not string match --quiet -- '-*' $word
+            echo $word
+        end
+    end
+end
+
+function __tunhook_dashes
+    contains -- -- (commandline --tokenize --cut-at-cursor --current-process)
+end
+
+# Completes the client of run with its arguments, which stand behind "--".
+function __tunhook_client
+    set -l words (commandline --tokenize --cut-at-cursor --current-process)
+    set -l dashes (contains --index -- -- $words)
+    complete --do-complete (string join ' ' -- (string escape -- $words[(math $dashes + 1)..]) (commandline --current-token --cut-at-cursor))
+end
+
+# True where the command is one of the arguments and so many positional arguments follow it.
+function __tunhook_at
+    set -l words (__tunhook_words)
+    not __tunhook_dashes; and test (count $words) -eq (math $argv[1] + 1); and contains -- $words[1] $argv[2..]
+end
+
+# True where the command is one of the arguments.
+function __tunhook_in
+    set -l words (__tunhook_words)
+    not __tunhook_dashes; and set -q words[1]; and contains -- $words[1] $argv
+end
+
+# True behind the "--" of run.
+function __tunhook_at_client
+    set -l words (__tunhook_words)
+    __tunhook_dashes; and test "$words[1]" = run
+end
+
+set -l all start stop run status wait logs
+
+complete -c tunhook -n 'not __tunhook_dashes' -f
+complete -c tunhook -n 'test (count (__tunhook_words)) -eq 0' -l version -s v -d 'Print the version'
+complete -c tunhook -n 'not __tunhook_dashes' -l help -s h -d 'Show help'
+
+complete -c tunhook -n 'test (count (__tunhook_words)) -eq 0' -a start -d 'Start a tunnel, or find it running'
+complete -c tunhook -n 'test (count (__tunhook_words)) -eq 0' -a stop -d 'End a tunnel'
+complete -c tunhook -n 'test (count (__tunhook_words)) -eq 0' -a run -d 'Run a client over a tunnel'
+complete -c tunhook -n 'test (count (__tunhook_words)) -eq 0' -a status -d 'Show the tunnels and their clients'
+complete -c tunhook -n 'test (count (__tunhook_words)) -eq 0' -a wait -d 'Wait until a tunnel is ready'
+complete -c tunhook -n 'test (count (__tunhook_words)) -eq 0' -a logs -d 'Show what a tunnel program has logged'
+
+complete -c tunhook -n "__tunhook_at 0 $all" -a '(__tunhook_names)' -d Configured
+complete -c tunhook -n "__tunhook_at 0 $all" -a '(__tunhook_running route)' -d Running
+complete -c tunhook -n "__tunhook_at 1 $all" -a stable -d 'An address of its own for every route'
+complete -c tunhook -n '__tunhook_at 1 stop status wait logs' -a '(__tunhook_running address (__tunhook_words)[2])' -d Running
+
+complete -c tunhook -n '__tunhook_in start run wait' -l timeout -x -d 'Give up after this time'
+complete -c tunhook -n '__tunhook_in start run' -l reuse -d 'Take what serves the address already as it is'
+complete -c tunhook -n '__tunhook_in stop' -l grace -x -d 'Kill the tunnel program after this time'
+complete -c tunhook -n '__tunhook_in stop' -l all -d 'End every tunnel'
+complete -c tunhook -n '__tunhook_in status' -l json -d 'Print JSON'
+complete -c tunhook -n '__tunhook_in wait' -l listen -x -d 'Wait until anything listens there'
+complete -c tunhook -n '__tunhook_in logs' -l follow -s f -d 'Go on until the tunnel ends'
+
+complete -c tunhook -n __tunhook_at_client -a '(__tunhook_client)'

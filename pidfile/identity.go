@@ -94,18 +94,28 @@ const TokenVariable = "TUNHOOK_TOKEN"
 // Where the program itself has ended, its session number alone proves nothing; a process with the record's token in its
 // environment does, wherever it is, and with it the session that it is in. The caller closes them.
 func (r Record) Members() []*Process {
-	if leader, err := Open(r.Tunnel); err == nil {
-		defer leader.Close()
-		return openSession(r.Tunnel.PID)
+	if program, err := Open(r.Tunnel); err == nil {
+		defer program.Close()
+		found := openSession(sessionOf(program.PID())) // not its own where Adopt found no leader
+		if !program.Wait(0) {                          // it has lived all the while: the numbers were its own
+			return found
+		}
+		closeAll(found)
 	}
 	found := r.Orphans()
 	for _, pid := range processIDs() {
 		if !hasToken(pid, r.Token) {
 			continue
 		}
-		if p, err := openAny(pid); err == nil {
-			found = append(found, p)
+		p, err := openAny(pid)
+		if err != nil {
+			continue
 		}
+		if !hasToken(pid, r.Token) { // asked again now that the handle holds the process
+			p.Close()
+			continue
+		}
+		found = append(found, p)
 	}
 	return distinct(found)
 }
@@ -121,10 +131,14 @@ func (r Record) Orphans() []*Process {
 	if slices.ContainsFunc(found, func(p *Process) bool { return hasToken(p.PID(), r.Token) }) {
 		return found
 	}
-	for _, p := range found {
+	closeAll(found)
+	return nil
+}
+
+func closeAll(processes []*Process) {
+	for _, p := range processes {
 		p.Close()
 	}
-	return nil
 }
 
 // openSession opens the live members of session sid, which must be known to be the one that is meant.
@@ -172,7 +186,7 @@ func (r Record) Adopt() (Identity, error) {
 		if id, err := identify(leader); err == nil && hasToken(leader, r.Token) {
 			return id, nil
 		}
-		if id, err := identify(pid); err == nil {
+		if id, err := identify(pid); err == nil && hasToken(pid, r.Token) {
 			return id, nil
 		}
 	}

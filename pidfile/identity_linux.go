@@ -50,10 +50,10 @@ type handle struct{ fd int }
 
 func openHandle(pid int) (handle, error) {
 	fd, err := unix.PidfdOpen(pid, 0)
-	if errors.Is(err, unix.ESRCH) || errors.Is(err, unix.EINVAL) { // EINVAL: a thread that leads no process
-		return handle{}, ErrGone
-	}
-	if err != nil {
+	switch {
+	case errors.Is(err, unix.ESRCH), errors.Is(err, unix.EINVAL), errors.Is(err, unix.ENOENT):
+		return handle{}, ErrGone // EINVAL and, from newer kernels, ENOENT: a thread that leads no process
+	case err != nil:
 		return handle{}, fmt.Errorf("pidfd_open %d: %w", pid, err)
 	}
 	return handle{fd}, nil

@@ -19,10 +19,10 @@ const (
 )
 
 // Name is the key's file name without an extension: a readable slug and a hash. It holds only letters, digits, '.', '_' and
-// '-', never begins with a dot and is never a path, whatever the route says.
+// '-', never begins with '.' or '-' and is never a path, whatever the route says.
 func (k Key) Name() string {
 	sum := sha256.Sum256([]byte(k.Route + "\x00" + k.Listen))
-	return slug(k.Route+"-"+k.Listen) + "-" + hex.EncodeToString(sum[:hashSize])
+	return strings.TrimLeft(slug(k.Route+"-"+k.Listen)+"-", "-") + hex.EncodeToString(sum[:hashSize])
 }
 
 func slug(s string) string {
@@ -32,7 +32,7 @@ func slug(s string) string {
 		if b.Len() >= maxSlug {
 			break
 		}
-		if !isPlain(r) {
+		if !isPlain(r) || r == '.' && b.Len() == 0 {
 			gap = b.Len() > 0
 			continue
 		}
@@ -42,7 +42,7 @@ func slug(s string) string {
 		}
 		b.WriteRune(r)
 	}
-	return strings.TrimLeft(b.String(), ".-")
+	return b.String()
 }
 
 func isPlain(r rune) bool {

@@ -1,0 +1,212 @@
+package pidfile
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// privateTemp is t.TempDir with mode 0700, links in its path resolved.
+func privateTemp(t *testing.T) string {
+	t.Helper()
+	path, err := filepath.EvalSymlinks(t.TempDir())
+	if err == nil {
+		err = os.Chmod(path, 0o700)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestPrivateDirInsistsOnADirectoryOfOurs(t *testing.T) {
+	const chmod = "chmod 0700"
+	for name, tc := range map[string]struct {
+		make func(path string) error
+		want string // in the message, "" for none
+	}{
+		"private":              {func(p string) error { return os.Mkdir(p, 0o700) }, ""},
+		"open to all":          {func(p string) error { return mkdirMode(p, 0o777) }, chmod},
+		"open to the group":    {func(p string) error { return mkdirMode(p, 0o750) }, chmod},
+		"searchable":           {func(p string) error { return mkdirMode(p, 0o711) }, chmod},
+		"sticky, like /tmp":    {func(p string) error { return mkdirMode(p, 0o777|fs.ModeSticky) }, chmod},
+		"not even ours":        {func(p string) error { return mkdirMode(p, 0o500) }, chmod},
+		"file":                 {func(p string) error { return os.WriteFile(p, nil, 0o700) }, "is not a directory"},
+		"named pipe":           {func(p string) error { return syscall.Mkfifo(p, 0o700) }, "is not a directory"},
+		"link to a good one":   {func(p string) error { return errors.Join(os.Mkdir(p+".real", 0o700), os.Symlink(p+".real", p)) }, "is a symbolic link"},
+		"link to nothing":      {func(p string) error { return os.Symlink(p+".missing", p) }, "is a symbolic link"},
+		"link to itself":       {func(p string) error { return os.Symlink(p, p) }, "is a symbolic link"},
+		"link, named with a /": {func(p string) error { return errors.Join(os.Mkdir(p+".real", 0o700), os.Symlink(p+".real", p)) }, "is a symbolic link"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(privateTemp(t), "records")
+			if err := tc.make(path); err != nil {
+				t.Fatal(err)
+			}
+			asked := path
+			if strings.HasSuffix(name, "/") {
+				asked += "/"
+			}
+			for _, create := range []bool{false, true} {
+				d, err := PrivateDir(asked, true, create)
+				checkDirError(t, err, path, tc.want)
+				if tc.want == "" && d.Path() != path {
+					t.Errorf("path %q, want %q", d.Path(), path)
+				}
+			}
+		})
+	}
+}
+
+func mkdirMode(path string, mode fs.FileMode) error {
+	return errors.Join(os.Mkdir(path, 0o700), os.Chmod(path, mode))
+}
+
+func checkDirError(t *testing.T, err error, path, want string) {
+	t.Helper()
+	if want == "" {
+		if err != nil {
+			t.Errorf("unexpected error: %v", err)
+		}
+		return
+	}
+	var bad *DirError
+	if !errors.As(err, &bad) || bad.Path != path || !strings.Contains(err.Error(), want) || bad.Hint == "" {
+		t.Errorf("error %#v, want a DirError of %s with %q and a hint", err, path, want)
+	}
+}
+
+func TestPrivateDirIsCreatedOnlyWhenAsked(t *testing.T) {
+	path := filepath.Join(privateTemp(t), "records")
+	d, err := PrivateDir(path, true, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if entries, err := d.List(); err != nil || len(entries) > 0 {
+		t.Errorf("a missing directory lists %v, %v", entries, err)
+	}
+	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
+		t.Fatalf("looking has created it: %v", err)
+	}
+	for range 2 {
+		if _, err := PrivateDir(path, true, true); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if info, err := os.Lstat(path); err != nil || info.Mode() != fs.ModeDir|0o700 {
+		t.Errorf("created as %v, %v", info.Mode(), err)
+	}
+}
+
+func TestPrivateDirCreatesParentsOnlyWhereTheyNeedNotBePrivate(t *testing.T) {
+	root := privateTemp(t)
+	path := filepath.Join(root, "state", "tunhook", "run")
+	if _, err := PrivateDir(path, false, true); err != nil {
+		t.Fatal(err)
+	}
+	for dir := path; dir != root; dir = filepath.Dir(dir) {
+		if info, err := os.Lstat(dir); err != nil || info.Mode() != fs.ModeDir|0o700 {
+			t.Errorf("%s is %v, %v", dir, info.Mode(), err)
+		}
+	}
+	missing := filepath.Join(root, "run", "user")
+	for _, create := range []bool{false, true} {
+		_, err := PrivateDir(filepath.Join(missing, "tunhook"), true, create)
+		checkDirError(t, err, missing, "does not exist")
+	}
+}
+
+func TestPrivateDirInsistsOnAPrivateParent(t *testing.T) {
+	parent := privateTemp(t)
+	path := filepath.Join(parent, "tunhook")
+	if err := os.Chmod(parent, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	_, err := PrivateDir(path, true, true)
+	checkDirError(t, err, parent, "has mode 0755")
+	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("created in a directory that others can write to: %v", err)
+	}
+	if _, err := PrivateDir(path, false, true); err != nil {
+		t.Errorf("where the parent does not matter: %v", err)
+	}
+}
+
+func TestPrivateDirRefusesARelativePath(t *testing.T) {
+	for _, path := range []string{"", "records", "./records", "../records"} {
+		if _, err := PrivateDir(path, false, false); err == nil {
+			t.Errorf("%q was taken", path)
+		}
+	}
+}
+
+// foreign gives path to another user where this one may do so. Where not, a directory that is another's anyway stands in.
+func foreign(t *testing.T, path string) string {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		return "/proc" // root's, mode 0555: the owner is looked at first
+	}
+	if err := errors.Join(os.Mkdir(path, 0o700), os.Chown(path, 65534, 65534)); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestPrivateDirRefusesAnothersDirectory(t *testing.T) {
+	path := foreign(t, filepath.Join(privateTemp(t), "records"))
+	_, err := PrivateDir(path, false, true)
+	checkDirError(t, err, path, "belongs to uid")
+	_, err = PrivateDir(filepath.Join(path, "tunhook"), true, true)
+	checkDirError(t, err, path, "belongs to uid")
+}
+
+func TestPrivateDirSaysWhereItCannotBeCreated(t *testing.T) {
+	asOrdinaryUser(t, func(t *testing.T) {
+		parent := privateTemp(t)
+		if err := os.Chmod(parent, 0o500); err != nil {
+			t.Fatal(err)
+		}
+		path := filepath.Join(parent, "tunhook")
+		_, err := PrivateDir(path, false, true)
+		checkDirError(t, err, path, "permission denied")
+	})
+}
+
+// asOrdinaryUser runs test where permissions count: for root in this test binary again, as nobody.
+func asOrdinaryUser(t *testing.T, test func(t *testing.T)) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		test(t)
+		return
+	}
+	temp, err := os.MkdirTemp("/tmp", "tunhook-test-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(temp) })
+	binary := filepath.Join(temp, "test")
+	if err := errors.Join(copyFile(binary, "/proc/self/exe"), os.Chmod(temp, 0o777)); err != nil {
+		t.Fatal(err)
+	}
+	cmd := helperCommand(t, "")
+	cmd.Path, cmd.Dir = binary, temp
+	cmd.Args = []string{binary, "-test.run=^" + t.Name() + "$", "-test.count=1"}
+	cmd.Env = append(cmd.Env, "TMPDIR="+temp)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+	cmd.Stdout, cmd.Stderr = nil, nil
+	if out, err := cmd.CombinedOutput(); err != nil || strings.Contains(string(out), "no tests to run") {
+		t.Fatalf("as nobody: %v\n%s", err, out)
+	}
+}
+
+func copyFile(to, from string) error {
+	data, err := os.ReadFile(from)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(to, data, 0o755)
+}

@@ -1,0 +1,270 @@
+package pidfile
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// statLine is a line of /proc/PID/stat with those fields 2, 3 and 22.
+func statLine(name, state, ticks string) string {
+	return "77 (" + name + ") " + state + " 1 77 77 0 -1 4194304 1 2 3 4 5 6 7 8 20 0 1 0 " + ticks + " 1000 50 18446744073709551615\n"
+}
+
+func TestStartTicksAreFoundBehindAnyName(t *testing.T) {
+	for _, name := range []string{"sleep", "", "a b", "a) b (c", ")", "(", ") S 1 2 3", "a) Z 1 1 1", "tmux: server", "x\ny", strings.Repeat(")", 15)} {
+		if ticks, err := startTicks([]byte(statLine(name, "S", "123456789"))); err != nil || ticks != 123456789 {
+			t.Errorf("%q: %d, %v", name, ticks, err)
+		}
+		for _, state := range []string{"Z", "X", "x"} {
+			if _, err := startTicks([]byte(statLine(name, state, "123456789"))); !errors.Is(err, ErrGone) {
+				t.Errorf("%q in state %s: error %v, want ErrGone", name, state, err)
+			}
+		}
+		for _, state := range []string{"R", "S", "D", "T", "t", "I"} {
+			if _, err := startTicks([]byte(statLine(name, state, "1"))); err != nil {
+				t.Errorf("%q in state %s: %v", name, state, err)
+			}
+		}
+	}
+}
+
+func TestStartTicksRefusesWhatIsNoStatLine(t *testing.T) {
+	for _, text := range []string{"", "77", "77 (x", "77 (x)", "77 (x) S 1 2 3", statLine("x", "S", "abc"), statLine("x", "S", "-1"), statLine("x", "S", "99999999999999999999")} {
+		if ticks, err := startTicks([]byte(text)); err == nil || errors.Is(err, ErrGone) {
+			t.Errorf("%q: %d, %v; want an error that is not ErrGone", text, ticks, err)
+		}
+	}
+}
+
+func TestIdentityOfAProcessWithAMisleadingName(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"a) b (c", ") Z 1 (", "x y"} {
+		path := filepath.Join(t.TempDir(), name)
+		if err := os.Symlink(self, path); err != nil {
+			t.Fatal(err)
+		}
+		cmd := helperCommand(t, "sleep")
+		cmd.Path, cmd.Args = path, []string{path}
+		h := startHelper(t, cmd)
+		h.line(t)
+		comm, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", h.pid()))
+		if err != nil || strings.TrimSuffix(string(comm), "\n") != name {
+			t.Fatalf("the process is named %q, %v", comm, err)
+		}
+		id, err := Identify(h.pid())
+		if err != nil || !id.Alive() {
+			t.Fatalf("%s: %+v, %v", name, id, err)
+		}
+		checkTicks(t, id)
+		h.kill()
+		if id.Alive() {
+			t.Errorf("%s: alive after its end", name)
+		}
+	}
+}
+
+// checkTicks compares a just started process's ticks with the clock they are of.
+func checkTicks(t *testing.T, id Identity) {
+	t.Helper()
+	var now unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &now); err != nil {
+		t.Fatal(err)
+	}
+	const perSecond = 100 // USER_HZ, time(7)
+	age := float64(now.Nano())/1e9 - float64(id.StartTicks)/perSecond
+	if age < -1 || age > deadline.Seconds() {
+		t.Errorf("%+v: started %.1f s ago", id, age)
+	}
+}
+
+func TestSelfIsOneself(t *testing.T) {
+	id, err := Self()
+	if err != nil || id.PID != os.Getpid() || !id.Alive() || len(id.BootID) != 36 {
+		t.Errorf("%+v, %v", id, err)
+	}
+	again, err := Identify(os.Getpid())
+	if err != nil || again != id {
+		t.Errorf("%+v at first, %+v (%v) later", id, again, err)
+	}
+}
+
+func TestZombieIsGone(t *testing.T) {
+	h := startHelper(t, helperCommand(t, "sleep"))
+	h.line(t)
+	id, err := Identify(h.pid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := Open(id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	h.stdin.Close()
+	if !p.Wait(deadline) {
+		t.Fatal("it does not end")
+	}
+	// Nobody has reaped it yet: kill(2) still finds it.
+	if err := syscall.Kill(h.pid(), 0); err != nil {
+		t.Fatalf("no zombie to look at: %v", err)
+	}
+	if id.Alive() {
+		t.Error("a zombie counts as alive")
+	}
+	if _, err := Identify(h.pid()); !errors.Is(err, ErrGone) {
+		t.Errorf("Identify: %v, want ErrGone", err)
+	}
+	if _, err := Open(id); !errors.Is(err, ErrGone) {
+		t.Errorf("Open: %v, want ErrGone", err)
+	}
+	rec := testRecord()
+	rec.Tunnel = id
+	if members := rec.Members(); len(members) > 0 {
+		t.Errorf("%d members of a dead tunnel", len(members))
+	}
+}
+
+// TestNoSignalReachesARecycledPid edits the identity of a live process in every way in which a stranger that has got a
+// recorded pid differs from the process that was recorded.
+func TestNoSignalReachesARecycledPid(t *testing.T) {
+	stranger := startHelper(t, inSession(helperCommand(t, "sleep")))
+	stranger.line(t)
+	now, err := Identify(stranger.pid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, recorded := range map[string]Identity{
+		"started a tick earlier": {now.PID, now.StartTicks - 1, now.BootID},
+		"started a tick later":   {now.PID, now.StartTicks + 1, now.BootID},
+		"before a reboot":        {now.PID, now.StartTicks, "00000000-0000-4000-8000-000000000000"},
+		"on no boot":             {now.PID, now.StartTicks, ""},
+		"without ticks":          {now.PID, 0, now.BootID},
+		"beyond 32 bits":         {now.PID + 1<<32, now.StartTicks, now.BootID},
+		"every process":          {-1, now.StartTicks, now.BootID},
+		"our process group":      {0, now.StartTicks, now.BootID},
+		"its process group":      {-now.PID, now.StartTicks, now.BootID},
+		"init":                   {1, now.StartTicks, now.BootID},
+		"nobody":                 {},
+	} {
+		if recorded.Alive() {
+			t.Errorf("%s: alive", name)
+		}
+		if p, err := Open(recorded); !errors.Is(err, ErrGone) {
+			t.Errorf("%s: opened %v, %v", name, p, err)
+		}
+		rec := Record{Token: NewToken(), Tunnel: recorded}
+		if found := append(rec.Members(), rec.Orphans()...); len(found) > 0 {
+			t.Errorf("%s: the stranger is a member", name)
+		}
+		if id, err := rec.Adopt(); !errors.Is(err, ErrGone) {
+			t.Errorf("%s: adopted %v, %v", name, id, err)
+		}
+	}
+	if !now.Alive() {
+		t.Error("the stranger has ended")
+	}
+}
+
+func TestRecordedPidThatIsAThreadByNowIsGone(t *testing.T) {
+	tasks, err := os.ReadDir("/proc/self/task")
+	if err != nil || len(tasks) < 2 {
+		t.Fatalf("no thread to look at: %v, %v", tasks, err)
+	}
+	for _, task := range tasks {
+		tid, err := strconv.Atoi(task.Name())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Open(Identity{tid, 1, "b"}); !errors.Is(err, ErrGone) {
+			t.Errorf("thread %d of process %d: error %v, want ErrGone", tid, os.Getpid(), err)
+		}
+	}
+}
+
+func TestSignalThroughAHandleNeverOutlivesTheProcess(t *testing.T) {
+	h := startHelper(t, helperCommand(t, "sleep"))
+	h.line(t)
+	id, err := Identify(h.pid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := Open(id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	if p.PID() != h.pid() || p.Identity() != id {
+		t.Errorf("a handle on %+v, want %+v", p.Identity(), id)
+	}
+	if err := p.Signal(0); err != nil {
+		t.Errorf("signal 0 to a live process: %v", err)
+	}
+	if err := p.Signal(syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	if !p.Wait(deadline) {
+		t.Fatal("SIGKILL did not end it")
+	}
+	h.kill() // reaped: the pid is free
+	for _, sig := range []syscall.Signal{0, syscall.SIGTERM, syscall.SIGKILL} {
+		if err := p.Signal(sig); !errors.Is(err, ErrGone) {
+			t.Errorf("%v: %v, want ErrGone", sig, err)
+		}
+	}
+	if !p.Wait(0) {
+		t.Error("the handle has forgotten the end")
+	}
+}
+
+func TestWaitReturnsWithTheEndOrInTime(t *testing.T) {
+	h := startHelper(t, helperCommand(t, "sleep"))
+	h.line(t)
+	id, err := Identify(h.pid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := Open(id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	for _, d := range []time.Duration{-time.Second, 0, 30 * time.Millisecond} {
+		began := time.Now()
+		if p.Wait(d) {
+			t.Fatalf("Wait(%v): it has not ended", d)
+		}
+		if waited := time.Since(began); waited < d || waited > d+deadline/2 {
+			t.Errorf("Wait(%v) took %v", d, waited)
+		}
+	}
+	began := time.Now()
+	time.AfterFunc(20*time.Millisecond, func() { h.stdin.Close() })
+	if !p.Wait(time.Hour) {
+		t.Fatal("it has ended")
+	}
+	if waited := time.Since(began); waited > deadline/2 {
+		t.Errorf("noticed the end after %v", waited)
+	}
+}
+
+// inSession gives cmd a session of its own.
+func inSession(cmd *exec.Cmd) *exec.Cmd {
+	if cmd.SysProcAttr == nil {
+		cmd.SysProcAttr = &syscall.SysProcAttr{}
+	}
+	cmd.SysProcAttr.Setsid = true
+	return cmd
+}

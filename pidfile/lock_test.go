@@ -1,0 +1,322 @@
+package pidfile
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// roles are what the test binary does as a helper process, on every system.
+var roles = map[string]func(args []string) error{
+	"sleep": func([]string) error { fmt.Println("ready"); return untilEOF() },
+	"hold":  holdLock,
+	"count": countUnderLock,
+	"churn": churnLock,
+}
+
+// within opens the directory args[0] for a helper.
+func within(args []string) (Dir, error) { return PrivateDir(args[0], false, true) }
+
+func holdLock(args []string) error {
+	d, err := within(args)
+	if err != nil {
+		return err
+	}
+	l, err := d.Lock(context.Background(), testKey)
+	if err != nil {
+		return err
+	}
+	fmt.Println("locked")
+	return errors.Join(untilEOF(), l.Unlock())
+}
+
+// countUnderLock adds 1 to the number in the file args[1], args[2] times. The way it does so loses updates unless it is alone.
+func countUnderLock(args []string) error {
+	d, err := within(args)
+	if err != nil {
+		return err
+	}
+	times, err := strconv.Atoi(args[2])
+	if err != nil {
+		return err
+	}
+	for range times {
+		l, err := d.Lock(context.Background(), testKey)
+		if err != nil {
+			return err
+		}
+		if err := errors.Join(increment(args[1]), l.Unlock()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func increment(path string) error {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	n, err := strconv.Atoi(string(text))
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(path, []byte(strconv.Itoa(n+1)), 0o600)
+}
+
+// churnLock makes and removes the record until it is killed.
+func churnLock(args []string) error {
+	d, err := within(args)
+	if err != nil {
+		return err
+	}
+	fmt.Println("ready")
+	for {
+		l, err := d.Lock(context.Background(), testKey)
+		if err != nil {
+			return err
+		}
+		if err := errors.Join(l.Write(testRecord()), l.Remove(), l.Unlock()); err != nil {
+			return err
+		}
+	}
+}
+
+func TestLockLetsOneProcessIn(t *testing.T) {
+	t.Parallel()
+	d := testDir(t)
+	counter := filepath.Join(t.TempDir(), "counter")
+	if err := os.WriteFile(counter, []byte("0"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	const processes, times = 6, 25
+	var helpers []*helper
+	for range processes {
+		helpers = append(helpers, startHelper(t, helperCommand(t, "count", d.Path(), counter, strconv.Itoa(times))))
+	}
+	for _, h := range helpers {
+		if err := h.cmd.Wait(); err != nil {
+			t.Errorf("a helper failed: %v", err)
+		}
+	}
+	if got, err := os.ReadFile(counter); err != nil || string(got) != strconv.Itoa(processes*times) {
+		t.Errorf("counted to %s, %v; want %d", got, err, processes*times)
+	}
+	if left := names(t, d); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+}
+
+func TestLockLetsOneGoroutineIn(t *testing.T) {
+	t.Parallel()
+	d := testDir(t)
+	var all sync.WaitGroup
+	var inside, entered atomic.Int32
+	for range 16 {
+		all.Go(func() {
+			for range 5 {
+				l, err := d.Lock(t.Context(), testKey)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if n := inside.Add(1); n != 1 {
+					t.Errorf("%d hold the lock", n)
+				}
+				entered.Add(1)
+				runtime.Gosched()
+				inside.Add(-1)
+				if err := l.Unlock(); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	all.Wait()
+	if n := entered.Load(); n != 16*5 {
+		t.Errorf("%d times held, want %d", n, 16*5)
+	}
+	if left := names(t, d); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+}
+
+func TestKilledHoldersNeverLeaveTheLockStuck(t *testing.T) {
+	t.Parallel()
+	d := testDir(t)
+	for range 8 {
+		var helpers []*helper
+		for range 3 {
+			helpers = append(helpers, startHelper(t, helperCommand(t, "churn", d.Path())))
+		}
+		for _, h := range helpers {
+			h.line(t)
+		}
+		time.Sleep(rand.N(5 * time.Millisecond)) // any instant of their work is as good as another
+		for _, h := range helpers {
+			h.kill()
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), deadline)
+		l, err := d.Lock(ctx, testKey)
+		cancel()
+		if err != nil {
+			t.Fatalf("nobody is left who could hold the lock: %v", err)
+		}
+		if rec, err := l.Read(); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("half a record: %+v, %v", rec, err)
+		}
+		if err := errors.Join(l.Remove(), l.Unlock()); err != nil {
+			t.Fatal(err)
+		}
+		left := slices.DeleteFunc(names(t, d), func(name string) bool {
+			return strings.HasPrefix(name, testKey.Name()+".lock.") // a temporary file of the lockfile package's
+		})
+		if len(left) > 0 {
+			t.Errorf("left behind: %v", left)
+		}
+	}
+}
+
+func TestBusyErrorNamesTheHolder(t *testing.T) {
+	t.Parallel()
+	d := testDir(t)
+	holder := startHelper(t, helperCommand(t, "hold", d.Path()))
+	holder.line(t)
+	began := time.Now()
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	_, err := d.Lock(ctx, testKey)
+	var busy *BusyError
+	if !errors.As(err, &busy) || busy.PID != holder.pid() || !strings.Contains(err.Error(), strconv.Itoa(holder.pid())) {
+		t.Errorf("error %v, want a BusyError that names pid %d", err, holder.pid())
+	}
+	if waited := time.Since(began); waited < 50*time.Millisecond || waited > deadline/2 {
+		t.Errorf("waited %v, want until the context was done", waited)
+	}
+	other := Key{"other.example.com:3389", "auto"}
+	if l, err := d.Lock(t.Context(), other); err != nil {
+		t.Errorf("another key's lock: %v", err)
+	} else if err := l.Unlock(); err != nil {
+		t.Error(err)
+	}
+	holder.stdin.Close()
+	l := mustLock(t, d, testKey)
+	if err := l.Unlock(); err != nil {
+		t.Error(err)
+	}
+	if left := names(t, d); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+}
+
+func TestFreeLockIsHadAlsoWhenTimeIsUp(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	l, err := testDir(t).Lock(ctx, testKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Unlock(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestLockTakesOverWhatTheDeadLeft(t *testing.T) {
+	gone := startHelper(t, helperCommand(t, "sleep"))
+	gone.line(t)
+	gone.kill()
+	for name, owner := range map[string]string{
+		"a dead owner":       strconv.Itoa(gone.pid()),
+		"a live stranger":    strconv.Itoa(os.Getppid()),
+		"ourselves":          strconv.Itoa(os.Getpid()),
+		"init":               "1",
+		"nobody":             "",
+		"something else":     "owned\n",
+		"a negative process": "-1",
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := testDir(t)
+			for path, text := range map[string]string{d.ownerPath(testKey): owner + "\n", d.flockPath(testKey): ""} {
+				if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			l := mustLock(t, d, testKey)
+			if text, err := os.ReadFile(d.ownerPath(testKey)); err != nil || strings.TrimSpace(string(text)) != strconv.Itoa(os.Getpid()) {
+				t.Errorf("the lock file says %q, %v", text, err)
+			}
+			if err := l.Unlock(); err != nil {
+				t.Error(err)
+			}
+			if left := names(t, d); len(left) > 0 {
+				t.Errorf("left behind: %v", left)
+			}
+		})
+	}
+}
+
+func TestLockFollowsNoLink(t *testing.T) {
+	d := testDir(t)
+	victim := filepath.Join(t.TempDir(), "victim")
+	if err := os.Symlink(victim, d.flockPath(testKey)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.Lock(t.Context(), testKey); err == nil || !strings.Contains(err.Error(), d.flockPath(testKey)) {
+		t.Errorf("error %v, want one that names the link", err)
+	}
+	if _, err := os.Lstat(victim); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the link's target was made: %v", err)
+	}
+}
+
+func TestLockSaysWhereItCannotBeHad(t *testing.T) {
+	asOrdinaryUser(t, func(t *testing.T) {
+		d := testDir(t)
+		if err := os.Chmod(d.Path(), 0o500); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = os.Chmod(d.Path(), 0o700) })
+		if _, err := d.Lock(t.Context(), testKey); !errors.Is(err, fs.ErrPermission) || !strings.Contains(err.Error(), d.Path()) {
+			t.Errorf("error %v, want one of permission that names the file", err)
+		}
+	})
+}
+
+func TestLockIfUsedLeavesAnUnusedKeyAlone(t *testing.T) {
+	d := testDir(t)
+	if l, err := d.LockIfUsed(t.Context(), testKey); l != nil || err != nil {
+		t.Fatalf("a lock of a key that nobody uses: %v, %v", l, err)
+	}
+	if left := names(t, d); len(left) > 0 {
+		t.Errorf("asking has left %v", left)
+	}
+	holder := mustLock(t, d, testKey) // somebody is making a record
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer cancel()
+	var busy *BusyError
+	if _, err := d.LockIfUsed(ctx, testKey); !errors.As(err, &busy) {
+		t.Errorf("error %v, want a BusyError", err)
+	}
+	if err := errors.Join(holder.Write(testRecord()), holder.Unlock()); err != nil {
+		t.Fatal(err)
+	}
+	l, err := d.LockIfUsed(t.Context(), testKey)
+	if l == nil || err != nil {
+		t.Fatalf("the lock of a record: %v, %v", l, err)
+	}
+	if err := errors.Join(l.Remove(), l.Unlock()); err != nil {
+		t.Error(err)
+	}
+}

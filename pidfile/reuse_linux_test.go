@@ -1,0 +1,139 @@
+package pidfile
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// notHere begins the line by which the reuse role says that it may not do here what it needs.
+const notHere = "not here:"
+
+// TestRecycledPidIsNeverSignalled forces a real reuse of a pid, in a pid namespace of its own. Where that may not be done,
+// TestNoSignalReachesARecycledPid stands alone.
+func TestRecycledPidIsNeverSignalled(t *testing.T) {
+	t.Parallel()
+	cmd := helperCommand(t, "reuse")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWPID | unix.CLONE_NEWNS}
+	if os.Geteuid() != 0 {
+		cmd.SysProcAttr.Cloneflags |= unix.CLONE_NEWUSER
+		cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{HostID: os.Geteuid(), Size: 1}}
+		cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{HostID: os.Getegid(), Size: 1}}
+	}
+	out, err := cmd.Output()
+	var exit *exec.ExitError
+	switch {
+	case err != nil && !errors.As(err, &exit):
+		t.Skipf("no pid namespace may be made here, so no pid is reused for real: %v", err)
+	case strings.HasPrefix(string(out), notHere):
+		t.Skipf("no pid can be reused for real: %s", out)
+	case err != nil || string(out) != "proved\n":
+		t.Errorf("%v: %s", err, out)
+	}
+}
+
+// reusePid is process 1 of a new pid namespace. It records a process, ends it, gives its pid to another one, and tries to
+// reach that by everything that it kept of the first.
+func reusePid([]string) error {
+	for _, err := range []error{
+		unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""),
+		unix.Mount("proc", "/proc", "proc", 0, ""),
+	} {
+		if err != nil {
+			fmt.Println(notHere, "mounting /proc:", err)
+			return nil
+		}
+	}
+	token := NewToken()
+	first, err := startIn("sleep", TokenVariable+"="+token)
+	if err != nil {
+		return err
+	}
+	old, err := Identify(first.Process.Pid)
+	if err != nil {
+		return err
+	}
+	handle, err := Open(old)
+	if err != nil {
+		return err
+	}
+	_ = first.Process.Kill()
+	_ = first.Wait()
+	second, err := takePid(old)
+	if err != nil {
+		fmt.Println(notHere, err)
+		return nil
+	}
+	if err := checkStranger(Record{Token: token, Tunnel: old}, handle); err != nil {
+		return err
+	}
+	now, err := Identify(old.PID)
+	if err != nil || now == old || !now.Alive() {
+		return fmt.Errorf("the stranger is %+v, %v; it must live, and differ from %+v", now, err, old)
+	}
+	_ = second.Process.Kill()
+	_ = second.Wait()
+	fmt.Println("proved")
+	return nil
+}
+
+// checkStranger tries to reach the process that has the record's pid by now.
+func checkStranger(rec Record, handle *Process) error {
+	if err := handle.Signal(syscall.SIGKILL); !errors.Is(err, ErrGone) {
+		return fmt.Errorf("signal through the old handle: %v", err)
+	}
+	if !handle.Wait(0) {
+		return errors.New("the old handle waits for the stranger")
+	}
+	if rec.Tunnel.Alive() {
+		return errors.New("the old identity is alive")
+	}
+	if _, err := Open(rec.Tunnel); !errors.Is(err, ErrGone) {
+		return fmt.Errorf("opening the old identity: %v", err)
+	}
+	for _, p := range append(rec.Members(), rec.Orphans()...) {
+		return fmt.Errorf("the stranger is a member of the old tunnel: %+v", p.Identity())
+	}
+	if id, err := rec.Adopt(); !errors.Is(err, ErrGone) {
+		return fmt.Errorf("the stranger was adopted: %+v, %v", id, err)
+	}
+	return nil
+}
+
+// startIn starts this program in a role, leading a session.
+func startIn(role string, environ ...string) (*exec.Cmd, error) {
+	cmd := inSession(exec.Command("/proc/self/exe"))
+	cmd.Env = append(roleEnviron(role), environ...)
+	if _, err := cmd.StdinPipe(); err != nil { // held open: the process lives until it is killed
+		return nil, err
+	}
+	return cmd, cmd.Start()
+}
+
+// takePid starts processes until one gets old's pid, at another tick of the clock than old did.
+func takePid(old Identity) (*exec.Cmd, error) {
+	time.Sleep(30 * time.Millisecond) // three ticks
+	for range 200 {
+		if err := os.WriteFile("/proc/sys/kernel/ns_last_pid", []byte(strconv.Itoa(old.PID-1)), 0); err != nil {
+			return nil, err
+		}
+		cmd, err := startIn("sleep") // unless a thread of ours is faster
+		if err != nil {
+			return nil, err
+		}
+		if cmd.Process.Pid == old.PID {
+			return cmd, nil
+		}
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	}
+	return nil, errors.New("other processes take the pid again and again")
+}

@@ -1,0 +1,7 @@
+package pidfile
+
+// systemRoles are the roles that only this system has.
+var systemRoles = map[string]func(args []string) error{
+	"tree":  growTree,
+	"reuse": reusePid,
+}

@@ -147,12 +147,18 @@ func unknownKey(path, text string, meta toml.MetaData) error {
 	return &ConfigError{path, lineOf(text, table, name), fmt.Errorf("unknown key %q", key.String())}
 }
 
-// lineOf finds the line on which a table begins, which is near enough to an error in it; 0 where it is not found.
+// lineOf finds the line on which a table, or a key outside of all tables, begins, which is near enough to an error in it; 0
+// where it is not found.
 func lineOf(text, table, name string) int {
+	key := strings.TrimPrefix(table+"."+name, ".")
+	plain := strings.NewReplacer(" ", "", "\t", "", `"`, "", "'", "")
 	for i, line := range strings.Split(text, "\n") {
-		line = strings.TrimSpace(line)
-		if strings.HasPrefix(line, "["+table+"."+name) || strings.HasPrefix(line, "["+table+`."`+name) ||
-			table == "" && (strings.HasPrefix(line, "["+name) || strings.HasPrefix(line, name)) {
+		line = plain.Replace(line)
+		found, _, ok := strings.Cut(line, "=")
+		if header, is := strings.CutPrefix(line, "["); is {
+			found, _, ok = strings.Cut(header, "]")
+		}
+		if ok && (found == key || strings.HasPrefix(found, key+".")) {
 			return i + 1
 		}
 	}

@@ -2,6 +2,7 @@ package tunnel
 
 import (
 	"fmt"
+	"slices"
 	"syscall"
 	"time"
 )
@@ -14,8 +15,9 @@ const killWait = 2 * time.Second
 func End(members func() []Process, sig syscall.Signal, grace time.Duration) error {
 	kill := time.Now().Add(grace)
 	asked := map[int]bool{}
+	var processes []Process
 	for {
-		processes := members()
+		processes = withSurvivors(members(), processes)
 		if len(processes) == 0 {
 			return nil
 		}
@@ -40,8 +42,21 @@ func End(members func() []Process, sig syscall.Signal, grace time.Duration) erro
 		for _, p := range processes {
 			p.Wait(max(0, time.Until(until)))
 		}
-		closeAll(processes)
 	}
+}
+
+// withSurvivors adds to found the processes of before that still run. That they are the tunnel's can perhaps not be told any
+// more, now that its program has ended; but it could be told before, and their handles have held them since.
+func withSurvivors(found, before []Process) []Process {
+	for _, p := range before {
+		known := slices.ContainsFunc(found, func(f Process) bool { return f.PID() == p.PID() })
+		if known || p.Wait(0) {
+			p.Close()
+			continue
+		}
+		found = append(found, p)
+	}
+	return found
 }
 
 func closeAll(processes []Process) {

@@ -44,6 +44,9 @@ func (f form) compile() (*regexp.Regexp, error) {
 			b.WriteString(")?")
 		case len(token) > 2 && token[0] == '{':
 			name := token[1 : len(token)-1]
+			if strings.Contains(b.String(), "(?P<"+name+">") {
+				return nil, fmt.Errorf("route form %q: {%s} is in it twice", f.text, name)
+			}
 			part := hostPart
 			if strings.HasSuffix(name, "port") {
 				part = portPart

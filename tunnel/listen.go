@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"runtime"
 	"strconv"
@@ -54,7 +55,7 @@ func (r Route) ParseListen(text string) (Listen, error) {
 		return Listen{}, err
 	}
 	if only := r.Provider.ListenHost; only != "" && l.Addr.Addr().String() != only {
-		return Listen{}, &ListenError{text, fmt.Sprintf("cannot be served: %s listens on %s only; give a port", r.Provider.name, only)}
+		return Listen{}, &ListenError{text, fmt.Sprintf("cannot be served: %s listens on %s only; give %s", r.Provider.name, only, net.JoinHostPort(only, "PORT"))}
 	}
 	return l, nil
 }
@@ -100,8 +101,12 @@ func parseHost(text, host string) (netip.Addr, error) {
 	if host == "localhost" {
 		return loopback, nil
 	}
-	addr, err := netip.ParseAddr(strings.TrimSuffix(strings.TrimPrefix(host, "["), "]"))
-	if err != nil || addr.Is6() != (host[0] == '[') {
+	bare, bracketed := strings.CutPrefix(host, "[")
+	if bracketed {
+		bare, bracketed = strings.CutSuffix(bare, "]")
+	}
+	addr, err := netip.ParseAddr(bare)
+	if err != nil || addr.Is6() != bracketed {
 		return netip.Addr{}, &ListenError{text, "is not an IP address with a port, such as 127.0.0.1:3389 or [::1]:3389: give PORT or IP:PORT"}
 	}
 	return addr.Unmap(), nil

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"regexp"
 	"strings"
 	"time"
 	"unicode"
@@ -75,7 +76,8 @@ func LastLines(path string, from int64, n int) []string {
 		return nil
 	}
 	var lines []string
-	for s := bufio.NewScanner(io.LimitReader(f, most)); s.Scan(); {
+	s := bufio.NewScanner(io.LimitReader(f, most))
+	for s.Buffer(nil, most+1); s.Scan(); { // all of it may be one line
 		if line := Printable(s.Text()); line != "" {
 			lines = append(lines, line)
 		}
@@ -83,8 +85,12 @@ func LastLines(path string, from int64, n int) []string {
 	return lines[max(0, len(lines)-n):]
 }
 
-// Printable makes a line from outside safe to show on a terminal or a desktop: no control or other unprintable characters,
-// and of bounded length.
+// escape is what a terminal takes for a command: a control sequence, an operating system command, or a shorter one (ECMA-48,
+// section 5).
+var escape = regexp.MustCompile("\x1b(?:\\[[0-?]*[ -/]*[@-~]?|\\][^\a\x1b]*(?:\a|\x1b\\\\)?|[ -/]*[0-~]?)")
+
+// Printable makes a line from outside safe to show on a terminal or a desktop: no escape sequences, no control or other
+// unprintable characters, and of bounded length.
 func Printable(line string) string {
 	line = strings.Map(func(r rune) rune {
 		switch {
@@ -94,7 +100,7 @@ func Printable(line string) string {
 			return -1
 		}
 		return r
-	}, strings.ToValidUTF8(line, ""))
+	}, escape.ReplaceAllString(strings.ToValidUTF8(line, ""), ""))
 	const most = 500
 	if runes := []rune(line); len(runes) > most {
 		line = string(runes[:most]) + "…"

@@ -3,6 +3,7 @@ package tunnel
 import (
 	"fmt"
 	"maps"
+	"net/netip"
 	"regexp"
 	"slices"
 	"strings"
@@ -60,6 +61,9 @@ func (p *Provider) check() error {
 			return err
 		}
 		known = append(known, pattern.SubexpNames()[1:]...)
+	}
+	if _, err := netip.ParseAddr(p.ListenHost); p.ListenHost != "" && err != nil {
+		return fmt.Errorf("listen_host %q is not an IP address", p.ListenHost)
 	}
 	if err := checkPattern("sign_in", p.SignIn, 1); err != nil {
 		return err
@@ -152,8 +156,13 @@ func lacksValue(word string, values map[string]string) bool {
 	return slices.ContainsFunc(placeholder.FindAllString(word, -1), func(ph string) bool { return values[ph[1:len(ph)-1]] == "" })
 }
 
+// fill fills in one word. An IPv6 address that is all of a word needs no brackets, and few programs take them there.
 func fill(word string, values map[string]string) string {
-	return placeholder.ReplaceAllStringFunc(word, func(ph string) string { return values[ph[1:len(ph)-1]] })
+	filled := placeholder.ReplaceAllStringFunc(word, func(ph string) string { return values[ph[1:len(ph)-1]] })
+	if placeholder.FindString(word) == word && strings.HasPrefix(filled, "[") && strings.HasSuffix(filled, "]") {
+		return filled[1 : len(filled)-1]
+	}
+	return filled
 }
 
 // signals are the signals that a provider may name, without "SIG".

@@ -58,7 +58,7 @@ const (
 // a browser tab or count as a session. The error is ErrEnded, an *ElsewhereError, or that of ctx.
 func WaitListening(ctx context.Context, addr netip.AddrPort, program Process, members func() []int) error {
 	for pause := minPause; ; pause = min(pause*5/4, maxPause) {
-		switch where := listensOn(addr, program.PID(), members); {
+		switch where := listensOn(addr, program, members); {
 		case slices.ContainsFunc(where, func(a netip.AddrPort) bool { return same(a, addr) }):
 			return nil
 		case slices.ContainsFunc(where, func(a netip.AddrPort) bool { return a.Addr().IsUnspecified() }):
@@ -76,19 +76,25 @@ func WaitListening(ctx context.Context, addr netip.AddrPort, program Process, me
 	}
 }
 
-// Listening tells whether one of the tunnel's processes listens on addr.
+// Listening tells whether one of the tunnel's processes listens on addr. The pid is the tunnel program's, which is looked at
+// first; it must not be given when the program has ended, since it may be another's by then: 0 stands for that.
 func Listening(addr netip.AddrPort, pid int, members func() []int) bool {
-	return slices.ContainsFunc(listensOn(addr, pid, members), func(a netip.AddrPort) bool { return same(a, addr) })
+	found, err := listening(addr.Port())
+	if err != nil || len(found) == 0 {
+		return false
+	}
+	here := func(s socket) bool { return same(s.local, addr) }
+	return slices.ContainsFunc(ownedBy([]int{pid}, found), here) || slices.ContainsFunc(ownedBy(members(), found), here)
 }
 
 // listensOn gives the addresses with addr's port on which the tunnel listens.
-func listensOn(addr netip.AddrPort, pid int, members func() []int) []netip.AddrPort {
+func listensOn(addr netip.AddrPort, program Process, members func() []int) []netip.AddrPort {
 	found, err := listening(addr.Port())
 	if err != nil || len(found) == 0 {
 		return nil
 	}
-	owned := ownedBy([]int{pid}, found)
-	if len(owned) == 0 {
+	owned := ownedBy([]int{program.PID()}, found)
+	if len(owned) == 0 || program.Wait(0) { // of a program that has ended the pid may be another's by now
 		owned = ownedBy(members(), found)
 	}
 	return locals(owned)

@@ -13,15 +13,18 @@ import (
 // relayDialTimeout bounds the wait for a target that does not answer at all; a client gives up at about this time too.
 const relayDialTimeout = 20 * time.Second
 
-// Relay listens on listen and carries every connection to target, until ctx is done. Each connection's troubles are a line
-// on log; they end that connection only.
+// Relay listens on listen and carries every connection to target, until ctx is done, when it closes them all. Each connection's
+// troubles are a line on log; they end that connection only.
 func Relay(ctx context.Context, listen, target string, log io.Writer) error {
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", listen)
 	if err != nil {
 		return err
 	}
-	stop := context.AfterFunc(ctx, func() { listener.Close() })
-	defer stop()
+	var connections sync.WaitGroup
+	defer connections.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	context.AfterFunc(ctx, func() { listener.Close() })
 	for {
 		client, err := listener.Accept()
 		if ctx.Err() != nil {
@@ -34,11 +37,11 @@ func Relay(ctx context.Context, listen, target string, log io.Writer) error {
 			}
 			return err
 		}
-		go func() {
+		connections.Go(func() {
 			if err := relayOne(ctx, client.(*net.TCPConn), target); err != nil {
 				fmt.Fprintf(log, "relay: %v: %v\n", client.RemoteAddr(), err)
 			}
-		}()
+		})
 	}
 }
 
@@ -57,6 +60,11 @@ func relayOne(ctx context.Context, client *net.TCPConn, target string) error {
 	}
 	server := conn.(*net.TCPConn)
 	defer server.Close()
+	stop := context.AfterFunc(ctx, func() {
+		client.Close()
+		server.Close()
+	})
+	defer stop()
 	var both sync.WaitGroup
 	both.Go(func() { pass(server, client) })
 	both.Go(func() { pass(client, server) })

@@ -28,7 +28,23 @@ type RouteError struct {
 	Reason string
 }
 
-func (e *RouteError) Error() string { return fmt.Sprintf("route %s %s", quote(e.Route), e.Reason) }
+func (e *RouteError) Error() string {
+	return fmt.Sprintf("route %s %s", quote(withoutPassword(e.Route)), e.Reason)
+}
+
+// withoutPassword hides what stands between the first ':' and the last '@' of a route that somebody wrote a password into.
+// Such a route is refused, but its message may end up on a screen that others see.
+func withoutPassword(route string) string {
+	head := 0
+	if i := strings.Index(route, "://"); i >= 0 {
+		head = i + len("://")
+	}
+	colon, at := strings.IndexByte(route[head:], ':')+head, strings.LastIndexByte(route, '@')
+	if colon < head || at < colon {
+		return route
+	}
+	return route[:colon+1] + "…" + route[at:]
+}
 
 // quote shows input of a user in a message: on one line, visible, and of a length that leaves the message readable.
 func quote(s string) string {
@@ -133,7 +149,7 @@ func (c *Config) resolve(r *Route) error {
 }
 
 func (r *Route) passwordHint() string {
-	if user, _, ok := strings.Cut(r.Text, "@"); ok && strings.Count(user, ":") > 1 {
+	if withoutPassword(r.Text) != r.Text {
 		return " (a route holds no password)"
 	}
 	return ""

@@ -44,6 +44,9 @@ func ownedBy(pids []int, sockets []socket) []socket {
 		if len(left) == 0 {
 			break
 		}
+		if pid == 0 { // what sockets have whose owner cannot be seen
+			continue
+		}
 		open := openSockets(pid)
 		left = slices.DeleteFunc(left, func(s socket) bool {
 			if s.pid != pid && !open[s.inode] {
@@ -63,13 +66,16 @@ type Peer struct {
 	Program string `json:"program"` // "" likewise
 }
 
-// Holder finds the process that listens on addr, or on a wildcard address that covers it; ok is false where nobody does.
+// Holder finds the process that listens on addr, or on a wildcard address that covers it, or on one that addr covers as a
+// wildcard; ok is false where nobody does.
 func Holder(addr netip.AddrPort) (holder Peer, ok bool) {
 	all, err := listening(addr.Port())
 	if err != nil {
 		return Peer{}, false
 	}
-	clashing := slices.DeleteFunc(all, func(s socket) bool { return !covers(s.local.Addr(), addr.Addr()) })
+	clashing := slices.DeleteFunc(all, func(s socket) bool {
+		return !covers(s.local.Addr(), addr.Addr()) && !covers(addr.Addr(), s.local.Addr())
+	})
 	if len(clashing) == 0 {
 		return Peer{}, false
 	}

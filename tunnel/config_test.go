@@ -1,0 +1,161 @@
+package tunnel
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// mustLoad loads configuration files of those texts, each over the one before.
+func mustLoad(t *testing.T, texts ...string) *Config {
+	t.Helper()
+	c, _, err := load(t, texts...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func load(t *testing.T, texts ...string) (*Config, []string, error) {
+	t.Helper()
+	paths := []string{filepath.Join(t.TempDir(), "missing", "config.toml")}
+	for _, text := range texts {
+		path := filepath.Join(t.TempDir(), "config.toml")
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		paths = append(paths, path)
+	}
+	c, err := LoadConfig(paths...)
+	return c, paths, err
+}
+
+func TestEmbeddedProvidersAreSound(t *testing.T) {
+	c := mustLoad(t)
+	want := []string{"aws-ssm", "boundary", "cloudflared", "gcloud-iap", "kubectl", "pomerium", "relay", "ssh", "tsh", "tsh-app"}
+	if diff := cmp.Diff(want, c.Providers()); diff != "" {
+		t.Error(diff)
+	}
+	for name, p := range c.providers {
+		if err := p.check(); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if p.Install == "" {
+			t.Errorf("%s: nothing says how to get it", name)
+		}
+	}
+}
+
+func TestLaterFileChangesOnlyTheKeysThatItGives(t *testing.T) {
+	embedded := *mustLoad(t).providers["ssh"]
+	c := mustLoad(t,
+		"[provider.ssh]\nsignal = \"INT\"\nargs = [\"-v\"]\n[tunnel.desk]\nroute = \"a:1\"\nlisten = \"1\"\n",
+		"[provider.ssh]\nargs = [\"-4\", \"-C\"]\n[tunnel.desk]\nroute = \"b:2\"\n[tunnel.other]\nroute = \"c:3\"\n")
+	want := embedded
+	want.Signal, want.Args = "INT", []string{"-4", "-C"}
+	if diff := cmp.Diff(want, *c.providers["ssh"], cmp.AllowUnexported(Provider{})); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff([]string{"desk", "other"}, c.Names()); diff != "" {
+		t.Error(diff)
+	}
+	r, err := c.Route("desk")
+	if err != nil || r.Text != "b:2" || r.Named.Listen != "" {
+		t.Errorf("desk is %+v, %v; want the later file's", r, err)
+	}
+	if again := *mustLoad(t).providers["ssh"]; again.Signal != "TERM" || again.Args != nil {
+		t.Errorf("the embedded provider was changed: %+v", again)
+	}
+}
+
+func TestProviderOfOnesOwn(t *testing.T) {
+	c := mustLoad(t, "[provider.chisel]\ncommand = [\"chisel\", \"client\", \"{host}\", \"{listen}:{port}\"]\n")
+	r, err := c.Route("chisel://gate:3389")
+	if err != nil || r.Provider.Name() != "chisel" || r.Provider.Signal != "TERM" || r.Host() != "gate" || r.Port() != 3389 {
+		t.Errorf("%+v, %v", r, err)
+	}
+}
+
+func TestConfigErrorsNameFileAndLine(t *testing.T) {
+	const fine = "[provider.fine]\ncommand = [\"x\"]\n" // 2 lines
+	for name, tc := range map[string]struct {
+		text string
+		line int
+		want string
+	}{
+		"syntax":                        {fine + "[tunnel.x]\nroute = \n", 4, ""},
+		"no closing quote":              {fine + "\n\n[tunnel.x]\nroute = \"a:1\nlisten = \"2\"\n", 6, ""},
+		"table given twice":             {"[tunnel.x]\nroute = \"a:1\"\n[tunnel.x]\n", 3, "tunnel.x"},
+		"bytes":                         {"\x00\x01", 1, ""},
+		"unknown top-level key":         {"tunnels = 1\n" + fine, 1, "tunnels"},
+		"unknown top-level table":       {fine + "[tunnels.x]\nroute = \"a:1\"\n", 3, "tunnels"},
+		"unknown key of a provider":     {fine + "[provider.y]\ncommand = [\"y\"]\ncomand = [\"x\"]\n", 3, "comand"},
+		"unknown key of a tunnel":       {fine + "[tunnel.x]\nroute = \"a:1\"\nlisten_port = 1\n", 3, "listen_port"},
+		"a longer name before":          {"[tunnel.xy]\nroute = \"a:1\"\n[tunnel.x]\nroute = \"a:1\"\nbad = 1\n", 3, "bad"},
+		"spaces in the table's header":  {fine + "[ tunnel . x ]\nroute = \"a:1\"\nbad = 1\n", 3, "bad"},
+		"quoted name":                   {fine + "[tunnel.\"x\"]\nroute = \"a:1\"\nbad = 1\n", 3, "bad"},
+		"unknown placeholder":           {fine + "[provider.x]\ncommand = [\"x\", \"{hots}\"]\n", 3, "{hots}"},
+		"unknown placeholder in a list": {"[provider.x]\ncommand = [\"x\", [\"-p\", \"{user}\"]]\n", 1, "{user}"},
+		"bad pattern":                   {fine + "[provider.x]\ncommand = [\"x\"]\nrefused = \"(\"\n", 3, "refused"},
+		"sign-in without a group":       {"[provider.x]\ncommand = [\"x\"]\nsign_in = \"https://\"\n", 1, "sign_in"},
+		"bad pattern of a known one":    {"\n[provider.ssh]\nsign_in = \"[\"\n", 2, "sign_in"},
+		"unknown signal":                {"[provider.x]\ncommand = [\"x\"]\nsignal = \"SIGTERM\"\n", 1, "SIGTERM"},
+		"no command":                    {"[provider.x]\nroutes = [\"x://{host}\"]\n", 1, "command"},
+		"empty command":                 {"[provider.x]\ncommand = []\n", 1, "command"},
+		"empty program":                 {"[provider.x]\ncommand = [\"\", \"x\"]\n", 1, "program"},
+		"program in a list":             {"[provider.x]\ncommand = [[\"x\"]]\n", 1, "program"},
+		"number in a command":           {"[provider.x]\ncommand = [\"x\", 1]\n", 1, "1"},
+		"number in a list":              {"[provider.x]\ncommand = [\"x\", [\"-p\", 1]]\n", 1, "1"},
+		"command is a shell line":       {"[provider.x]\ncommand = \"x -y\"\n", 1, "line 2"},
+		"open bracket in a form":        {"[provider.x]\ncommand = [\"x\"]\nroutes = [\"x://[{user}@{host}\"]\n", 1, "x://[{user}@{host}"},
+		"closed bracket in a form":      {"[provider.x]\ncommand = [\"x\"]\nroutes = [\"x://]{host}[\"]\n", 1, "x://]{host}["},
+		"name twice in a form":          {"[provider.x]\ncommand = [\"x\"]\nroutes = [\"x://{host}:{host}\"]\n", 1, "host"},
+		"listen_host is a name":         {"[provider.x]\ncommand = [\"x\"]\nlisten_host = \"localhost\"\n", 1, "listen_host"},
+		"route is a number":             {fine + "[tunnel.x]\nroute = 3389\n", 3, "line 4"},
+		"listen is a number":            {fine + "[tunnel.x]\nroute = \"a:1\"\nlisten = 3389\n", 3, "line 5"},
+		"args is a string":              {fine + "[tunnel.x]\nroute = \"a:1\"\nargs = \"-v\"\n", 3, "line 5"},
+		"tunnel is no table":            {fine + "[tunnel]\nx = \"a:1\"\n", 0, "x"},
+		"tunnels are a list":            {"[[tunnel]]\nroute = \"a:1\"\n", 0, "tunnel"},
+		"no route":                      {fine + "[tunnel.x]\nlisten = \"1\"\n", 3, "route"},
+		"unknown readiness":             {fine + "[tunnel.x]\nroute = \"a:1\"\nready = \"soon\"\n", 3, "soon"},
+		"name with a colon":             {fine + "[tunnel.\"x:1\"]\nroute = \"a:1\"\n", 3, "name"},
+		"name that is a flag":           {fine + "[tunnel.-x]\nroute = \"a:1\"\n", 3, "name"},
+		"name that is a path":           {fine + "[tunnel.\"../x\"]\nroute = \"a:1\"\n", 3, "name"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, paths, err := load(t, tc.text)
+			var bad *ConfigError
+			if !errors.As(err, &bad) {
+				t.Fatalf("error %v, want a ConfigError", err)
+			}
+			if bad.Path != paths[1] || !strings.HasPrefix(err.Error(), bad.Path+":") || !strings.Contains(err.Error(), tc.want) {
+				t.Errorf("%q: want the file and %q", err, tc.want)
+			}
+			if tc.line != 0 && bad.Line != tc.line {
+				t.Errorf("%q: want line %d", err, tc.line)
+			}
+			if strings.Contains(err.Error(), "\n") {
+				t.Errorf("%q is more than a line", err)
+			}
+		})
+	}
+}
+
+func TestUnreadableConfigIsAnErrorAndAMissingOneIsNot(t *testing.T) {
+	dir := t.TempDir()
+	var bad *ConfigError
+	if _, err := LoadConfig(dir); !errors.As(err, &bad) || bad.Path != dir {
+		t.Errorf("a directory: %v", err)
+	}
+	file := filepath.Join(dir, "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := LoadConfig(filepath.Join(file, "config.toml"), filepath.Join(dir, "none"), file); err != nil {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,161 @@
+package tunnel
+
+import (
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// handles gives handles on the processes that pids names, and counts those that are open.
+func handles(pids func() []int, open *atomic.Int32) func() []Process {
+	return func() []Process {
+		var all []Process
+		for _, pid := range pids() {
+			if fd, err := unix.PidfdOpen(pid, 0); err == nil {
+				open.Add(1)
+				all = append(all, closing{pidfd{pid, fd}, open})
+			}
+		}
+		return all
+	}
+}
+
+// endSession ends the session of a launched program, and checks that nothing is left of it.
+func endSession(t *testing.T, l *Launched, grace time.Duration) (took time.Duration) {
+	t.Helper()
+	var open atomic.Int32
+	began := time.Now()
+	if err := End(handles(sessionOf(l.PID), &open), syscall.SIGTERM, grace); err != nil {
+		t.Error(err)
+	}
+	took = time.Since(began)
+	if left := session(l.PID); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+	if n := open.Load(); n != 0 {
+		t.Errorf("%d handles left open", n)
+	}
+	return took
+}
+
+func TestSignalSufficesForAProgramThatObeys(t *testing.T) {
+	t.Parallel()
+	l, log := launchRole(t, "idle")
+	logHas(t, log, "ready", 1)
+	if took := endSession(t, l, time.Hour); took > deadline {
+		t.Errorf("took %v", took)
+	}
+	if how := l.Ended(); how != "signal: terminated" {
+		t.Errorf("ended by %q, want SIGTERM", how)
+	}
+}
+
+func TestProgramThatIgnoresItsSignalIsKilledAfterTheGrace(t *testing.T) {
+	t.Parallel()
+	l, log := launchRole(t, "stubborn")
+	logHas(t, log, "ready", 1)
+	const grace = 200 * time.Millisecond
+	if took := endSession(t, l, grace); took < grace || took > grace+deadline/2 {
+		t.Errorf("took %v, want the grace of %v", took, grace)
+	}
+	if how := l.Ended(); how != "signal: killed" {
+		t.Errorf("ended by %q, want SIGKILL", how)
+	}
+}
+
+func TestChildrenAndGrandchildrenEndToo(t *testing.T) {
+	t.Parallel()
+	for _, child := range []string{"idle", "stubborn"} {
+		l, log := launchRole(t, "parent", "stay", "parent", "stay", child)
+		logHas(t, log, "ready", 1)
+		if n := len(session(l.PID)); n != 3 {
+			t.Fatalf("%d processes, want 3", n)
+		}
+		endSession(t, l, 200*time.Millisecond)
+	}
+}
+
+func TestProcessForkedWhileEndingEndsToo(t *testing.T) {
+	t.Parallel()
+	for _, child := range []string{"idle", "stubborn"} {
+		l, log := launchRole(t, "breeder", child)
+		logHas(t, log, "ready", 1)
+		endSession(t, l, 500*time.Millisecond)
+	}
+}
+
+// TestProcessOnceKnownIsEndedAlthoughItCannotBeToldAnyMore: a child with an environment of its own is known by its session,
+// and that proves nothing once the program that leads it has ended.
+func TestProcessOnceKnownIsEndedAlthoughItCannotBeToldAnyMore(t *testing.T) {
+	t.Parallel()
+	l, log := launchRole(t, "parent", "stay", "stubborn")
+	logHas(t, log, "ready", 1)
+	leader := openProcess(t, l.PID)
+	var open atomic.Int32
+	members := handles(func() []int {
+		if leader.Wait(0) {
+			return nil
+		}
+		return session(l.PID)
+	}, &open)
+	if err := End(members, syscall.SIGTERM, 200*time.Millisecond); err != nil {
+		t.Error(err)
+	}
+	if left := session(l.PID); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+	if n := open.Load(); n != 0 {
+		t.Errorf("%d handles left open", n)
+	}
+}
+
+func TestEndOfNothingSucceedsAtOnce(t *testing.T) {
+	began := time.Now()
+	if err := End(func() []Process { return nil }, syscall.SIGTERM, time.Hour); err != nil || time.Since(began) > deadline {
+		t.Errorf("%v after %v", err, time.Since(began))
+	}
+}
+
+// immortal is a process that no signal ends, as one in uninterruptible sleep.
+type immortal struct{ killed *atomic.Int32 }
+
+func (immortal) PID() int                  { return 4242 }
+func (immortal) Close()                    {}
+func (immortal) Wait(d time.Duration) bool { time.Sleep(d); return false }
+func (i immortal) Signal(s syscall.Signal) error {
+	if s == syscall.SIGKILL {
+		i.killed.Add(1)
+	}
+	return nil
+}
+
+func TestProcessThatCannotBeKilledIsNamed(t *testing.T) {
+	t.Parallel()
+	p := immortal{new(atomic.Int32)}
+	err := End(func() []Process { return []Process{p} }, syscall.SIGTERM, time.Millisecond)
+	if err == nil || !strings.Contains(err.Error(), "4242") || p.killed.Load() == 0 {
+		t.Errorf("error %v after %d SIGKILLs", err, p.killed.Load())
+	}
+}
+
+func TestAddressIsFreeAfterTheEnd(t *testing.T) {
+	t.Parallel()
+	addr := freeAddress(t)
+	l, _ := launchRole(t, "parent", "stay", "listen", addr.String())
+	if err := waitFor(t, addr, l, deadline); err != nil {
+		t.Fatal(err)
+	}
+	client := startHelper(t, "dial", addr.String())
+	client.line(t)
+	endSession(t, l, deadline)
+	if !Free(addr) {
+		t.Error("somebody listens still")
+	}
+	if _, err := (Listen{addr}).Reserve(); err != nil {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,146 @@
+package tunnel
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// pidfd is a handle on a process, as the callers of this package have it.
+type pidfd struct{ pid, fd int }
+
+// ended is a handle on a process that has ended. Its pid may be another's by now.
+type ended struct{ pidfd }
+
+func (ended) Wait(time.Duration) bool { return true }
+
+func openProcess(t *testing.T, pid int) Process {
+	t.Helper()
+	fd, err := unix.PidfdOpen(pid, 0)
+	if errors.Is(err, unix.ESRCH) {
+		return ended{pidfd{pid: pid}}
+	}
+	if err != nil {
+		t.Fatalf("pidfd_open %d: %v", pid, err)
+	}
+	t.Cleanup(func() { _ = unix.Close(fd) })
+	return pidfd{pid, fd}
+}
+
+func (p pidfd) PID() int                        { return p.pid }
+func (p pidfd) Signal(sig syscall.Signal) error { return unix.PidfdSendSignal(p.fd, sig, nil, 0) }
+func (p pidfd) Close()                          {}
+
+func (p pidfd) Wait(d time.Duration) bool {
+	n, _ := unix.Poll([]unix.PollFd{{Fd: int32(p.fd), Events: unix.POLLIN}}, int(d.Milliseconds()))
+	return n == 1
+}
+
+// closing is a process whose handle is given back by Close, and counts that.
+type closing struct {
+	pidfd
+	open *atomic.Int32
+}
+
+func (c closing) Close() {
+	_ = unix.Close(c.fd)
+	c.open.Add(-1)
+}
+
+// stat gives some fields of /proc/PID/stat: 3 is the state, 6 the session. It is empty for a process that is gone.
+func stat(pid, field int) string {
+	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	fields := strings.Fields(string(text[strings.LastIndexByte(string(text), ')')+1:]))
+	if len(fields) < field-2 {
+		return ""
+	}
+	return fields[field-3]
+}
+
+// session gives the live processes of a session.
+func session(sid int) []int {
+	var pids []int
+	for _, pid := range allPIDs() {
+		if stat(pid, 6) == strconv.Itoa(sid) && stat(pid, 3) != "Z" {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
+func sessionOf(sid int) func() []int { return func() []int { return session(sid) } }
+
+var lastAddress atomic.Uint32
+
+// freeAddress is an address that no other test uses, and no other copy of this one: its IP is its own.
+func freeAddress(t *testing.T) netip.AddrPort {
+	t.Helper()
+	pid := os.Getpid()
+	ip := netip.AddrFrom4([4]byte{127, byte(1 + pid>>8%250), byte(pid), byte(1 + lastAddress.Add(1)%250)})
+	l, err := net.Listen("tcp", netip.AddrPortFrom(ip, 0).String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return netip.MustParseAddrPort(l.Addr().String())
+}
+
+// launchRole launches the test binary in a role and gives its log. All that is left of its session is killed when the test
+// ends.
+func launchRole(t *testing.T, words ...string) (*Launched, *os.File) {
+	t.Helper()
+	log := openLog(t)
+	l, err := Launch([]string{self(t)}, roleEnviron(words...), log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	killSession(t, l.PID)
+	return l, log
+}
+
+func openLog(t *testing.T) *os.File {
+	t.Helper()
+	log, _, err := OpenLog(t.TempDir()+"/log", "test", logTime)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { log.Close() })
+	return log
+}
+
+// killSession kills what is left of a session that the test has made: processes that play a role. When they have all ended
+// the session's number may be a stranger's.
+func killSession(t *testing.T, sid int) {
+	t.Cleanup(func() {
+		for _, pid := range session(sid) {
+			environ, _ := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
+			if strings.Contains(string(environ), roleVariable+"=") {
+				_ = syscall.Kill(pid, syscall.SIGKILL)
+			}
+		}
+	})
+}
+
+// logHas waits for a line in a log that begins like that.
+func logHas(t *testing.T, log *os.File, begins string, times int) {
+	t.Helper()
+	eventually(t, fmt.Sprintf("%d times %q in the log", times, begins), func() bool {
+		n := 0
+		for _, line := range LastLines(log.Name(), 0, 1000) {
+			if strings.HasPrefix(line, begins) {
+				n++
+			}
+		}
+		return n >= times
+	})
+}

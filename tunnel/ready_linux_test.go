@@ -1,0 +1,150 @@
+package tunnel
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+)
+
+// waitFor waits for a launched tunnel program to listen on addr.
+func waitFor(t *testing.T, addr netip.AddrPort, l *Launched, timeout time.Duration) error {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), timeout)
+	defer cancel()
+	return WaitListening(ctx, addr, openProcess(t, l.PID), sessionOf(l.PID))
+}
+
+func TestReadyIsFoundOutWithoutConnecting(t *testing.T) {
+	t.Parallel()
+	addr := freeAddress(t)
+	l, log := launchRole(t, "listen", addr.String())
+	if err := waitFor(t, addr, l, deadline); err != nil {
+		t.Fatal(err)
+	}
+	if !Listening(addr, l.PID, sessionOf(l.PID)) || !Listening(addr, 0, sessionOf(l.PID)) {
+		t.Error("Listening says no")
+	}
+	h := startHelper(t, "dial", addr.String()) // the one connection that it shall see
+	h.line(t)
+	logHas(t, log, "accepted", 1)
+	if n := strings.Count(strings.Join(LastLines(log.Name(), 0, 100), "\n"), "accepted"); n != 1 {
+		t.Errorf("%d connections, want one", n)
+	}
+}
+
+func TestChildThatListensIsTheTunnels(t *testing.T) {
+	t.Parallel()
+	for _, how := range []string{"stay", "leave"} {
+		addr := freeAddress(t)
+		l, _ := launchRole(t, "parent", how, "listen", addr.String())
+		if err := waitFor(t, addr, l, deadline); err != nil {
+			t.Errorf("%s: %v", how, err)
+		}
+	}
+}
+
+func TestAnothersSocketIsNotReady(t *testing.T) {
+	t.Parallel()
+	stranger := startHelper(t, "listen", "127.0.0.1:0")
+	addr := parsed(t, stranger)
+	l, log := launchRole(t, "idle")
+	logHas(t, log, "ready", 1)
+	if err := waitFor(t, addr, l, 100*time.Millisecond); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("error %v, want that time was up", err)
+	}
+	if Listening(addr, l.PID, sessionOf(l.PID)) {
+		t.Error("a stranger's socket counts as the tunnel's")
+	}
+}
+
+func TestSocketOfAProcessWithARecycledPidIsNotReady(t *testing.T) {
+	t.Parallel()
+	stranger := startHelper(t, "listen", "127.0.0.1:0")
+	addr := parsed(t, stranger)
+	ctx, cancel := context.WithTimeout(t.Context(), deadline)
+	defer cancel()
+	recycled := ended{pidfd{pid: stranger.pid()}}
+	if err := WaitListening(ctx, addr, recycled, func() []int { return nil }); !errors.Is(err, ErrEnded) {
+		t.Errorf("error %v, want ErrEnded", err)
+	}
+}
+
+func TestListeningElsewhereIsExplained(t *testing.T) {
+	t.Parallel()
+	asked, got := freeAddress(t), freeAddress(t)
+	l, log := launchRole(t, "listen", got.String())
+	logHas(t, log, got.String(), 1)
+	err := waitFor(t, asked, l, 100*time.Millisecond)
+	var elsewhere *ElsewhereError
+	if !errors.As(err, &elsewhere) || elsewhere.Asked != asked || len(elsewhere.Got) != 1 || elsewhere.Got[0] != got || !strings.Contains(err.Error(), got.String()) {
+		t.Errorf("error %v, want an ElsewhereError that names %s", err, got)
+	}
+}
+
+func TestListeningOnEveryInterfaceIsRefusedAtOnce(t *testing.T) {
+	t.Parallel()
+	for _, wildcard := range []string{"tcp4=0.0.0.0:", "[::]:"} {
+		asked := freeAddress(t)
+		_, port, _ := strings.Cut(asked.String(), ":")
+		l, _ := launchRole(t, "listen", wildcard+port)
+		began := time.Now()
+		err := waitFor(t, asked, l, time.Hour)
+		var elsewhere *ElsewhereError
+		if !errors.As(err, &elsewhere) || !strings.Contains(err.Error(), "every interface") {
+			t.Errorf("%s: error %v, want an ElsewhereError", wildcard, err)
+		}
+		if time.Since(began) > deadline {
+			t.Errorf("%s: took %v", wildcard, time.Since(began))
+		}
+	}
+}
+
+func TestWildcardThatWasAskedForIsReady(t *testing.T) {
+	t.Parallel()
+	for _, wildcard := range []string{"tcp4=0.0.0.0:", "[::]:"} { // a Go program serves 0.0.0.0 through the IPv6 wildcard
+		asked := netip.AddrPortFrom(netip.IPv4Unspecified(), freeAddress(t).Port())
+		_, port, _ := strings.Cut(asked.String(), ":")
+		l, _ := launchRole(t, "listen", wildcard+port)
+		if err := waitFor(t, asked, l, deadline); err != nil {
+			t.Errorf("%s: %v", wildcard, err)
+		}
+	}
+}
+
+func TestProgramThatEndsAtOnceIsNotWaitedFor(t *testing.T) {
+	t.Parallel()
+	began := time.Now()
+	l, log := launchRole(t, "quit")
+	if err := waitFor(t, freeAddress(t), l, time.Hour); !errors.Is(err, ErrEnded) {
+		t.Errorf("error %v, want ErrEnded", err)
+	}
+	if waited := time.Since(began); waited > deadline {
+		t.Errorf("took %v", waited)
+	}
+	if how := l.Ended(); how != "exit status 0" {
+		t.Errorf("ended by %q", how)
+	}
+	if lines := LastLines(log.Name(), 0, 1); len(lines) != 1 || lines[0] != "a last word" {
+		t.Errorf("last words %q", lines)
+	}
+}
+
+func TestWaitingEndsInTime(t *testing.T) {
+	t.Parallel()
+	l, _ := launchRole(t, "idle")
+	began := time.Now()
+	if err := waitFor(t, freeAddress(t), l, 60*time.Millisecond); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("error %v, want that time was up", err)
+	}
+	if waited := time.Since(began); waited < 60*time.Millisecond || waited > deadline/2 {
+		t.Errorf("took %v", waited)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	time.AfterFunc(20*time.Millisecond, cancel)
+	if err := WaitListening(ctx, freeAddress(t), openProcess(t, l.PID), sessionOf(l.PID)); !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v, want that it was called off", err)
+	}
+}

@@ -111,9 +111,12 @@ func (h *Hook) find(dir pidfile.Dir, route, listen string) (pidfile.Record, erro
 	if err != nil {
 		return pidfile.Record{}, err
 	}
+	asked := t.listen
+	if inputErr != nil { // what the route means is not known; an address needs no route
+		asked, _ = tunnel.ParseAddress(listen)
+	}
 	for _, rec := range others {
-		if listen != "" && (rec.Address.String() == t.listen.String() || rec.Listen == listen || rec.Address.String() == listen) ||
-			listen == "" && rec.Listen == tunnel.Auto {
+		if listen != "" && (rec.Address == asked.Addr || rec.Listen == listen) || listen == "" && rec.Listen == tunnel.Auto {
 			return rec, nil
 		}
 	}

@@ -100,10 +100,11 @@ func (h *Hook) Start(ctx context.Context, req StartRequest) (Started, error) {
 		req.Timeout = DefaultTimeout
 	}
 	s := &start{Hook: h, target: t, dir: dir, req: req}
-	if t.listen.Exposed() {
+	started, err := s.do(ctx)
+	if err == nil && t.listen.Exposed() {
 		h.notice(Exposed{t.listen.String()})
 	}
-	return s.do(ctx)
+	return started, err
 }
 
 // start is one call of Start on its way.
@@ -126,8 +127,8 @@ func (s *start) do(ctx context.Context) (Started, error) {
 			return started, err
 		}
 		started, err = s.await(ctx, rec)
-		var failed *FailedError
-		if s.listen.Auto() && try < autoTries && errors.As(err, &failed) && !tunnel.Free(rec.Address) {
+		var taken *TakenError
+		if s.listen.Auto() && try < autoTries && errors.As(err, &taken) {
 			continue
 		}
 		return started, err
@@ -156,9 +157,9 @@ func (s *start) launchOrFind(ctx context.Context) (rec pidfile.Record, started S
 	}
 }
 
-// settled tells whether a found record needs no change.
+// settled tells whether a found record needs no change. One without a process may be what a killed start has left.
 func (s *start) settled(rec pidfile.Record) bool {
-	return !rec.Ending && s.req.run == nil && rec.Kept && running(rec)
+	return !rec.Ending && s.req.run == nil && rec.Kept && rec.Tunnel.PID != 0 && running(rec)
 }
 
 func (h *Hook) lockRecord(ctx context.Context, lock func(context.Context, pidfile.Key) (*pidfile.Lock, error), key pidfile.Key) (*pidfile.Lock, error) {

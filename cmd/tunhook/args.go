@@ -43,12 +43,23 @@ func flagsFirst(app *cli.App, args []string) []string {
 			continue
 		}
 		flags = append(flags, rest[i])
-		if takesValue(known, rest[i]) && i+1 < len(rest) {
-			i++
-			flags = append(flags, rest[i])
+		if asksForHelp(rest[i]) {
+			return append(head, rest[i]) // whatever else stands there
 		}
+		if !takesValue(known, rest[i]) {
+			continue
+		}
+		if i++; i == len(rest) {
+			return append(head, flags...) // without its value, which the cli package says
+		}
+		flags = append(flags, rest[i])
 	}
 	return append(append(append(head, flags...), "--"), others...)
+}
+
+// asksForHelp: behind the positional arguments too, where the cli package would take them for the name of a topic.
+func asksForHelp(arg string) bool {
+	return arg == "-h" || arg == "-help" || arg == "--help"
 }
 
 func named(commands []*cli.Command, name string) *cli.Command {

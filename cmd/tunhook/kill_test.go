@@ -1,0 +1,107 @@
+package main
+
+import (
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/tunhook/tunhook/pidfile"
+)
+
+// TestKilledStartLeavesNothingThatStopDoesNotFind kills 300 starts at random instants, and more of them right after the record
+// was written, which is where the launch is.
+func TestKilledStartLeavesNothingThatStopDoesNotFind(t *testing.T) {
+	t.Parallel()
+	const workers, random, atLaunch = 3, 100, 40
+	var between, after atomic.Int32
+	var all sync.WaitGroup
+	for range workers {
+		w, port := newWorld(t), port(t)
+		all.Go(func() {
+			for i := range random + atLaunch {
+				start := w.command("start", "relay://127.0.0.1:9", port)
+				if err := start.Start(); err != nil {
+					t.Errorf("%v", err)
+					return
+				}
+				if i < random {
+					time.Sleep(rand.N(12 * time.Millisecond))
+				} else {
+					w.awaitRecord()
+					time.Sleep(rand.N(1500 * time.Microsecond))
+				}
+				_ = start.Process.Kill()
+				_ = start.Wait()
+				switch rec, left := w.peek(); {
+				case left && rec.Tunnel == pidfile.Identity{}:
+					between.Add(1)
+				case left:
+					after.Add(1)
+				}
+				if r := w.do("stop", "relay://127.0.0.1:9", port); r.status != 0 {
+					t.Errorf("stop: %v", r)
+				}
+				if left := w.left(); len(left) > 0 {
+					t.Errorf("left behind: %s", describe(left))
+					killAll(left)
+				}
+				if left, _ := filepath.Glob(w.runDir() + "/*.json"); len(left) > 0 {
+					t.Errorf("left behind: %q", left)
+				}
+			}
+		})
+	}
+	all.Wait()
+	t.Logf("%d were killed between launch and record, %d after it", between.Load(), after.Load())
+	if between.Load() == 0 || after.Load() == 0 {
+		t.Errorf("%d were killed between launch and record, %d after it: the instants do not cover the start", between.Load(), after.Load())
+	}
+}
+
+// TestKilledStartIsTakenOverByTheNext: a start finds what a killed one left as well as a stop does.
+func TestKilledStartIsTakenOverByTheNext(t *testing.T) {
+	t.Parallel()
+	w, port := newWorld(t), port(t)
+	for range 60 {
+		start := w.command("start", "relay://127.0.0.1:9", port)
+		check(t, start.Start())
+		w.awaitRecord()
+		time.Sleep(rand.N(time.Millisecond))
+		_ = start.Process.Kill()
+		_ = start.Wait()
+		w.must("start", "relay://127.0.0.1:9", port)
+		rec := w.record()
+		if left := w.left(); len(left) != 1 || left[0] != rec.Tunnel || free("127.0.0.1:"+port) {
+			t.Errorf("record %+v, processes %s", rec, describe(left))
+		}
+		w.must("stop", "relay://127.0.0.1:9", port)
+		if left := w.left(); len(left) > 0 {
+			t.Errorf("left behind: %s", describe(left))
+		}
+	}
+}
+
+// awaitRecord waits for a record to appear, as closely as it can.
+func (w *world) awaitRecord() {
+	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); {
+		if found, _ := filepath.Glob(w.runDir() + "/*.json"); len(found) > 0 {
+			return
+		}
+	}
+	w.t.Error("no record appeared for 10 s")
+}
+
+// peek gives the record there is, if any, and whether a process is there.
+func (w *world) peek() (rec pidfile.Record, left bool) {
+	if _, err := os.Stat(w.runDir()); err != nil {
+		return rec, len(w.left()) > 0
+	}
+	if records := w.records(); len(records) > 0 {
+		rec = records[0]
+	}
+	return rec, len(w.left()) > 0
+}

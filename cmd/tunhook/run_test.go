@@ -1,0 +1,210 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/creack/pty"
+	"github.com/tunhook/tunhook/tunnel/tunneltest"
+)
+
+// runTrap is a run whose client reports the signals that reach it.
+func (w *world) runTrap(port string) *exec.Cmd {
+	return w.with("CLIENT_REPORT="+w.path("report")).command("run", "relay://127.0.0.1:9", port, "--", "client", "trap")
+}
+
+// expectReport wants the client to have caught these signals and nothing else, run to have given its status, and nothing left.
+func (w *world) expectReport(cmd *exec.Cmd, signals string) {
+	w.t.Helper()
+	_ = cmd.Wait() // the state says it all
+	report, err := os.ReadFile(w.path("report"))
+	if want := "caught " + signals + "\n"; err != nil || string(report) != want {
+		w.t.Errorf("the client reports %q, %v; want %q", report, err, want)
+	}
+	if status := shellStatus(cmd.ProcessState); status != 10 {
+		w.t.Errorf("run exited with status %d, its client with 10", status)
+	}
+	w.nothingLeft()
+}
+
+// TestRunPassesSignalsOn to a client that has no terminal to get them from.
+func TestRunPassesSignalsOn(t *testing.T) {
+	t.Parallel()
+	for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGUSR1} {
+		t.Run(sig.String(), func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			cmd := w.runTrap(port(t))
+			cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+			out, err := cmd.StdoutPipe()
+			check(t, err)
+			check(t, cmd.Start())
+			if line := firstLine(t, out); line != "ready\n" {
+				t.Fatalf("the client says %q", line)
+			}
+			check(t, cmd.Process.Signal(sig))
+			w.expectReport(cmd, sig.String())
+		})
+	}
+}
+
+// terminal is a command on a terminal of its own, as the leader of its session.
+type terminal struct {
+	*os.File
+	cmd *exec.Cmd
+}
+
+func onTerminal(t *testing.T, cmd *exec.Cmd) terminal {
+	t.Helper()
+	tty, err := pty.Start(cmd)
+	check(t, err)
+	t.Cleanup(func() {
+		tty.Close()
+		_ = cmd.Process.Kill()
+	})
+	return terminal{tty, cmd}
+}
+
+// expect reads what the terminal shows until text is there, and gives it all.
+func (term terminal) expect(t *testing.T, text string) string {
+	t.Helper()
+	check(t, term.SetReadDeadline(time.Now().Add(20*time.Second)))
+	var shown strings.Builder
+	buf := make([]byte, 1024)
+	for !strings.Contains(shown.String(), text) {
+		n, err := term.Read(buf)
+		shown.Write(buf[:n])
+		if err != nil {
+			t.Fatalf("the terminal shows %q, which lacks %q: %v", shown.String(), text, err)
+		}
+	}
+	return shown.String()
+}
+
+// TestRunOnATerminalDeliversEachSignalOnce: those that are typed reach the client from the terminal, others through run.
+func TestRunOnATerminalDeliversEachSignalOnce(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		send func(t *testing.T, term terminal)
+		want string
+	}{
+		"Ctrl-C typed":  {typed("\x03"), "interrupt"},
+		"Ctrl-\\ typed": {typed("\x1c"), "quit"},
+		"TERM sent":     {func(t *testing.T, term terminal) { check(t, term.cmd.Process.Signal(syscall.SIGTERM)) }, "terminated"},
+		"HUP sent":      {func(t *testing.T, term terminal) { check(t, term.cmd.Process.Signal(syscall.SIGHUP)) }, "hangup"},
+		"window closed": {func(t *testing.T, term terminal) { check(t, term.Close()) }, "hangup"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			term := onTerminal(t, w.runTrap(port(t)))
+			term.expect(t, "ready\r\n")
+			tc.send(t, term)
+			w.expectReport(term.cmd, tc.want)
+		})
+	}
+}
+
+func typed(keys string) func(*testing.T, terminal) {
+	return func(t *testing.T, term terminal) {
+		_, err := term.WriteString(keys)
+		check(t, err)
+	}
+}
+
+// TestClientReadsFromTheTerminal: it is in the foreground, as if no tunhook were there.
+func TestClientReadsFromTheTerminal(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	term := onTerminal(t, w.command("run", "relay://127.0.0.1:9", port(t), "--", "sh", "-c", `test -t 0 && read line && echo "got $line"`))
+	_, err := term.WriteString("a line\n")
+	check(t, err)
+	term.expect(t, "got a line")
+	if err := term.cmd.Wait(); err != nil {
+		t.Error(err)
+	}
+	w.nothingLeft()
+}
+
+// TestWaitingIsShownOnATerminal with a line that moves and is gone in the end; Ctrl-C ends the wait and the tunnel.
+func TestWaitingIsShownOnATerminal(t *testing.T) {
+	t.Parallel()
+	w, port := newWorld(t).with("TUNNELTEST_DELAY=1h"), port(t)
+	term := onTerminal(t, w.command("start", "desk.example.com:3389", port))
+	line := fmt.Sprintf("\r\x1b[Ktunhook: waiting for pomerium-cli to listen on 127.0.0.1:%s, ", port)
+	term.expect(t, line+"0 s")
+	term.expect(t, line+"1 s")
+	typed("\x03")(t, term)
+	if shown := term.expect(t, "tunhook: interrupt\r\n"); !strings.HasSuffix(shown, "\r\x1b[Ktunhook: interrupt\r\n") {
+		t.Errorf("the line that moves is left: %q", shown)
+	}
+	_ = term.cmd.Wait() // the state says it all
+	if status := shellStatus(term.cmd.ProcessState); status != 130 {
+		t.Errorf("status %d, want 130", status)
+	}
+	w.nothingLeft()
+}
+
+// TestRunWhoseTunnelDiesStillGivesTheClientsStatus and clears away what is left.
+func TestRunWhoseTunnelDiesStillGivesTheClientsStatus(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	cmd := w.runTrap(port(t))
+	out, err := cmd.StdoutPipe()
+	check(t, err)
+	check(t, cmd.Start())
+	firstLine(t, out)
+	rec := w.record()
+	check(t, syscall.Kill(rec.Tunnel.PID, syscall.SIGKILL))
+	tunneltest.Eventually(t, "the tunnel program ends", func() bool { return !rec.Tunnel.Alive() })
+	check(t, cmd.Process.Signal(syscall.SIGTERM))
+	w.expectReport(cmd, "terminated")
+}
+
+// TestKilledRunLeavesATunnelThatCanBeStopped, and that the next run ends.
+func TestKilledRunLeavesATunnelThatCanBeStopped(t *testing.T) {
+	t.Parallel()
+	for _, next := range [][]string{{"stop"}, {"run"}} {
+		w, port := newWorld(t), port(t)
+		cmd := w.command("run", "relay://127.0.0.1:9", port, "--", "sleep", "1000")
+		check(t, cmd.Start())
+		rec := w.awaitLaunch()
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+		if !rec.Tunnel.Alive() {
+			t.Error("the tunnel ended with the run that was killed")
+		}
+		args := append(next, "relay://127.0.0.1:9", port)
+		if next[0] == "run" {
+			args = append(args, "--", "true")
+		}
+		w.must(args...)
+		for _, id := range w.left() { // the client, which is not tunhook's to end
+			if cmdline, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", id.PID)); !strings.HasPrefix(string(cmdline), "sleep\x00") {
+				t.Errorf("left behind: %d %q", id.PID, cmdline)
+			}
+			check(t, syscall.Kill(id.PID, syscall.SIGKILL))
+		}
+		tunneltest.Eventually(t, "the client ends", func() bool { return len(w.left()) == 0 })
+		w.nothingLeft()
+	}
+}
+
+// TestSimultaneousRunsShareOneTunnel, and the last one ends it, whichever that is.
+func TestSimultaneousRunsShareOneTunnel(t *testing.T) {
+	t.Parallel()
+	w, port := newWorld(t), port(t)
+	for i, r := range atOnce(40, func(i int) result {
+		return w.do("run", "relay://127.0.0.1:9", port, "--", "sh", "-c", fmt.Sprintf("sleep 0.%02d; exit %d", i%10, i))
+	}) {
+		if r.status != i || r.stderr != "" {
+			t.Errorf("run %d: %v", i, r)
+		}
+	}
+	w.nothingLeft()
+}

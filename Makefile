@@ -1,0 +1,83 @@
+# Everything is built, tested and measured from here; `make help` lists it.
+# Only Go and make are needed, except where a target says otherwise.
+
+PREFIX  = /usr/local
+DESTDIR =
+
+BINDIR  = $(DESTDIR)$(PREFIX)/bin
+MANDIR  = $(DESTDIR)$(PREFIX)/share/man/man1
+BASHDIR = $(DESTDIR)$(PREFIX)/share/bash-completion/completions
+ZSHDIR  = $(DESTDIR)$(PREFIX)/share/zsh/site-functions
+FISHDIR = $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
+
+# The tag leaves out the documentation generator of the cli package, whose set-up
+# would cost half a millisecond at every start.
+GOFLAGS_BUILD = -trimpath -tags urfave_cli_no_docs -ldflags '-s -w'
+
+STATICCHECK = go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
+GOFUMPT     = go run mvdan.cc/gofumpt@v0.12.0
+
+# Every shell script of the repository: the files whose first line says so.
+SCRIPTS = $(shell find .ci scripts packaging -type f -exec awk 'FNR == 1 && /^.!.*sh$$/ { print FILENAME }' {} +)
+
+# Where the end-to-end tests leave screenshots and logs.
+ARTIFACTS = $(CURDIR)/artifacts
+
+.PHONY: build
+build: ## build ./tunhook
+	CGO_ENABLED=0 go build $(GOFLAGS_BUILD) -o tunhook ./cmd/tunhook
+
+.PHONY: help
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+
+.PHONY: demo
+demo: build ## show the main job on real sockets, step by step
+	@go run ./scripts/demo
+
+.PHONY: test
+test: ## run the tests, with the race detector where there is a C compiler
+	@race=-race; if [ "$$(go env CGO_ENABLED)" != 1 ]; then race=; \
+		echo 'make test: no C compiler, which the race detector needs: testing without it'; fi; \
+	set -x; go test $$race ./...
+
+.PHONY: lint
+lint: ## vet (for macOS too), staticcheck, gofumpt, shellcheck (which must be installed)
+	go vet ./...
+	go vet -tags e2e ./...
+	GOOS=darwin go vet ./...
+	$(STATICCHECK) -tags e2e ./...
+	@files=$$($(GOFUMPT) -l .) || exit 1; \
+		if [ -n "$$files" ]; then echo "gofumpt would change:"; echo "$$files"; exit 1; fi
+	@command -v shellcheck >/dev/null || { echo 'make lint: shellcheck is missing: apt-get install shellcheck'; exit 1; }
+	shellcheck $(SCRIPTS)
+
+.PHONY: e2e
+e2e: ## drive real clients and servers (installs them first, as root, on Debian 12)
+	scripts/e2e-setup
+	TUNHOOK_E2E_ARTIFACTS=$(ARTIFACTS) go test -tags e2e -count=1 -timeout 20m ./scripts/e2e/...
+
+.PHONY: e2e-ssh
+e2e-ssh: ## carry bytes through a real sshd (scripts/bench-setup installs it)
+	go test -tags e2e -count=1 ./scripts/e2e-ssh
+
+.PHONY: bench
+bench: build ## measure, and check the bounds (scripts/bench-setup installs the comparators)
+	@go run ./scripts/bench $(BENCH)
+
+.PHONY: install
+install: build ## install under PREFIX (/usr/local), inside DESTDIR
+	install -D -m 755 tunhook $(BINDIR)/tunhook
+	install -D -m 644 packaging/tunhook.1 $(MANDIR)/tunhook.1
+	install -D -m 644 packaging/completions/tunhook.bash $(BASHDIR)/tunhook
+	install -D -m 644 packaging/completions/_tunhook $(ZSHDIR)/_tunhook
+	install -D -m 644 packaging/completions/tunhook.fish $(FISHDIR)/tunhook.fish
+
+.PHONY: uninstall
+uninstall: ## remove what install has installed
+	rm -f $(BINDIR)/tunhook $(MANDIR)/tunhook.1
+	rm -f $(BASHDIR)/tunhook $(ZSHDIR)/_tunhook $(FISHDIR)/tunhook.fish
+
+.PHONY: clean
+clean: ## remove what the other targets have made here
+	rm -rf tunhook artifacts

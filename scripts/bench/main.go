@@ -1,0 +1,53 @@
+// Command bench measures tunhook against what it must not be much slower than, and against what people use today.
+//
+// Every row is a ratio within one run: each round measures both sides, one right after the other and in alternating order,
+// and the ratio is the median of the rounds' own ratios. So a busy machine makes a row noisy, which its quartiles show, but
+// favours neither side. A row that is not at most its bound is broken, and the exit status is 1 then.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+func main() {
+	tunhook := flag.String("tunhook", "./tunhook", "the tunhook `PROGRAM` to measure, stripped")
+	rounds := flag.Int("rounds", 200, "`ROUNDS` of the quick rows; slow ones have a part of them")
+	check := flag.Bool("check", true, "exit with status 1 when a bound is broken")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	defer stop()
+	broken, err := measure(ctx, *tunhook, *rounds)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+	for _, bound := range broken {
+		fmt.Fprintln(os.Stderr, "bench: broken:", bound)
+	}
+	if len(broken) > 0 && *check {
+		os.Exit(1)
+	}
+}
+
+// measure prints the whole table and tells which bounds are broken.
+func measure(ctx context.Context, tunhook string, rounds int) (broken []string, err error) {
+	b, err := newBench(ctx, tunhook, rounds)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, b.close()) }()
+	b.table.head()
+	for _, rows := range []func() error{b.startRow, b.nothingToDoRows, b.crowdRows, b.recordRows, b.todayRows, b.idleRows, b.sizeRow} {
+		if err := rows(); err != nil {
+			return b.table.broken, err
+		}
+	}
+	b.table.legend()
+	return b.table.broken, nil
+}

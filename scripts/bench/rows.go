@@ -1,0 +1,165 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/tunhook/tunhook/scripts/internal/sandbox"
+)
+
+// The bounds of the table.
+const (
+	maxStart       = 2.0 // ÷ the tunnel program alone
+	maxNothingToDo = 1.5 // ÷ tunhook --version
+	maxStop        = 1.0 // ÷ the script's kill, with few processes on the machine
+	maxStopCrowded = 0.3 // ÷ the script's kill, with very many
+	maxRecords     = 1.2 // with many other records ÷ with none
+	maxSize        = 8.0 // MB
+	few, veryMany  = 100, 3000
+	manyRecords    = 1000
+)
+
+// started starts the tunnel and tells how long that took.
+func (b *bench) started(home *sandbox.Home) (time.Duration, error) {
+	took, err := b.run(home, b.tunhook, "start", route, b.addr)
+	if err == nil && !answers(b.addr) {
+		err = errors.New("start returned before the tunnel listened")
+	}
+	return took, err
+}
+
+// stopped stops the tunnel and tells how long that took.
+func (b *bench) stopped(home *sandbox.Home) (time.Duration, error) {
+	took, err := b.run(home, b.tunhook, "stop", route, b.addr)
+	if err == nil && answers(b.addr) {
+		err = errors.New("stop returned before the address was free")
+	}
+	return took, err
+}
+
+// startIn is start from nothing.
+func (b *bench) startIn(home *sandbox.Home) side {
+	return side{b.table.show(b.tunhook, "start", route, b.addr), func() (time.Duration, error) {
+		took, err := b.started(home)
+		if err == nil {
+			_, err = b.stopped(home)
+		}
+		return took, err
+	}}
+}
+
+// stopIn is stop of an idle tunnel.
+func (b *bench) stopIn(home *sandbox.Home) side {
+	return side{b.table.show(b.tunhook, "stop", route, b.addr), func() (time.Duration, error) {
+		if _, err := b.started(home); err != nil {
+			return 0, err
+		}
+		return b.stopped(home)
+	}}
+}
+
+// command is a command that needs nothing before or after it.
+func (b *bench) command(argv ...string) side {
+	return side{b.table.show(argv...), func() (time.Duration, error) { return b.run(b.home, argv...) }}
+}
+
+func (b *bench) startRow() error {
+	alone := side{b.table.show("pomerium-cli", "tcp", route, "--listen", b.addr), func() (time.Duration, error) {
+		took, cmd, err := b.alone()
+		if err != nil {
+			return 0, err
+		}
+		return took, end(cmd)
+	}}
+	return b.compare(row{name: "start ÷ exec until it listens", ours: b.startIn(b.home), other: alone, bound: maxStart})
+}
+
+// nothingToDoRows are the commands that find everything as they want it.
+func (b *bench) nothingToDoRows() error {
+	version := b.command(b.tunhook, "--version")
+	if err := b.compare(row{
+		name: "stop of nothing ÷ --version", ours: b.command(b.tunhook, "stop", route, b.addr), other: version, bound: maxNothingToDo,
+	}); err != nil {
+		return err
+	}
+	if _, err := b.started(b.home); err != nil {
+		return err
+	}
+	for _, r := range []row{
+		{name: "start again ÷ --version", ours: b.command(b.tunhook, "start", route, b.addr), other: version, bound: maxNothingToDo},
+		{name: "status ÷ --version", ours: b.command(b.tunhook, "status"), other: version, bound: maxNothingToDo},
+	} {
+		if err := b.compare(r); err != nil {
+			return err
+		}
+	}
+	_, err := b.stopped(b.home)
+	return err
+}
+
+// crowdRows compare stop with the script's kill on a machine with few processes and with very many.
+func (b *bench) crowdRows() error {
+	kill := side{b.table.show(b.home.Path("hooks", "script"), "stop", route, b.addr), b.scriptKill}
+	for _, r := range []struct {
+		processes, part int
+		bound           float64
+	}{{few, 1, maxStop}, {veryMany, 4, maxStopCrowded}} {
+		crowd, err := newCrowd(r.processes)
+		if err != nil {
+			return err
+		}
+		err = b.compare(row{
+			name: fmt.Sprintf("stop ÷ kill, %d processes", r.processes),
+			ours: b.stopIn(b.home), other: kill, bound: r.bound, part: r.part,
+		})
+		if err := errors.Join(err, crowd.close()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// scriptKill is the script's stop, which has done its part when it has sent the signal.
+func (b *bench) scriptKill() (time.Duration, error) {
+	_, cmd, err := b.alone()
+	if err != nil {
+		return 0, err
+	}
+	took, err := b.run(b.home, b.home.Path("hooks", "script"), "stop", route, b.addr)
+	if err != nil {
+		return 0, errors.Join(err, end(cmd))
+	}
+	_ = cmd.Wait() // it was signalled
+	return took, nil
+}
+
+// recordRows compare a runtime directory full of other tunnels' records with one that has none.
+func (b *bench) recordRows() error {
+	full := b.home.With("XDG_RUNTIME_DIR=" + b.home.Path("full"))
+	records, err := newRecords(b.ctx, b.home.Path("full"), manyRecords)
+	if err != nil {
+		return err
+	}
+	err = errors.Join(
+		b.compare(row{
+			name: fmt.Sprintf("start, %d records ÷ none", manyRecords),
+			ours: b.startIn(full), other: b.startIn(b.home), bound: maxRecords,
+		}),
+		b.compare(row{
+			name: fmt.Sprintf("stop, %d records ÷ none", manyRecords),
+			ours: b.stopIn(full), other: b.stopIn(b.home), bound: maxRecords,
+		}),
+	)
+	return errors.Join(err, records.close())
+}
+
+func (b *bench) sizeRow() error {
+	info, err := os.Stat(b.tunhook)
+	if err != nil {
+		return err
+	}
+	b.table.fact("size of the stripped program", float64(info.Size())/1e6, "MB", maxSize, "make build")
+	return nil
+}

@@ -22,6 +22,7 @@ func main() {
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) // a reader that leaves, as "| head" does, must not prevent the cleaning up
 	broken, err := measure(ctx, *tunhook, *rounds)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)

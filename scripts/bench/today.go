@@ -160,5 +160,18 @@ func (b *bench) do(j job, start bool) (time.Duration, error) {
 		}
 	}
 	err := until(fmt.Sprintf("%s after %s", what, commands[0][0]), func() bool { return answers(b.addr) == start })
-	return time.Since(began), err
+	took := time.Since(began)
+	if err == nil && !start {
+		err = b.settle()
+	}
+	return took, err
+}
+
+// settle waits until the last process of a tunnel is gone: autossh, for one, removes its pidfile only when the address is long
+// free, and would remove the next one's.
+func (b *bench) settle() error {
+	return until("every process of the tunnel is gone", func() bool {
+		pids, err := b.processes()
+		return err == nil && len(pids) == 0
+	})
 }

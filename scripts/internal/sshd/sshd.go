@@ -36,10 +36,11 @@ var ErrNotInstalled = errors.New("openssh-server or openssh-client is not instal
 
 // Server is a running server.
 type Server struct {
-	dir  string
-	addr string
-	cmd  *exec.Cmd
-	done chan error
+	dir    string
+	addr   string
+	cmd    *exec.Cmd
+	stderr io.Closer
+	done   chan error
 }
 
 // Start starts a server that keeps its files in dir, and returns when it listens.
@@ -72,9 +73,9 @@ func (s *Server) Options() []string {
 	}
 }
 
-// Close ends the server. Connections that it serves go on: they have processes of their own.
+// Close ends the server. The processes that serve a connection each go on, and keep its stderr open, until their clients leave.
 func (s *Server) Close() error {
-	err := s.cmd.Process.Kill()
+	err := errors.Join(s.cmd.Process.Kill(), s.stderr.Close())
 	<-s.done
 	return err
 }
@@ -120,6 +121,7 @@ func (s *Server) start() error {
 	if err != nil {
 		return err
 	}
+	s.stderr = stderr
 	log, err := os.Create(s.path("sshd.log"))
 	if err != nil {
 		return err

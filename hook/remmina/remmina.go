@@ -1,0 +1,209 @@
+// Package remmina makes Remmina connection profiles run their tunnel, and gives them back as they were.
+//
+// Enable points a profile's server at the listen address of a tunnel and fills in the commands that Remmina runs
+// before and after connecting; Disable undoes both, from what Enable left in the profile. A file that nobody else
+// wrote in between comes back byte for byte. Remmina itself rewrites a profile after each connection, without its
+// comments and line endings; then the three keys come back, and whatever Remmina changed stays.
+//
+// What is said here of Remmina was read in its source (https://gitlab.com/Remmina/Remmina, early 2026) and tried with
+// Debian's 1.4.29.
+package remmina
+
+import (
+	"net/netip"
+	"strings"
+)
+
+// Profile is a connection profile as its file tells it.
+type Profile struct {
+	Path     string // absolute, as it was found; possibly a symbolic link
+	Flatpak  bool   // it belongs to the Remmina inside a Flatpak sandbox; set by Find and List
+	Name     string
+	Protocol string // RDP, VNC, SSH, or another plugin's name
+	Server   Value
+	Before   Value  // the command before connecting
+	After    Value  // the command after connecting
+	Enabled  bool   // it holds what Enable wrote
+	Route    string // the route that it was enabled for
+}
+
+// Value is what a profile holds under a key that Enable changes. It is empty where the key is absent.
+type Value struct {
+	Now      string // as Remmina reads it
+	Original string // as Disable leaves it; the same as Now in a profile that is not enabled
+	Ours     bool   // Enable wrote Now, and nobody changed it since
+}
+
+// Load reads a profile. Where it cannot, the error is a *FileError or a *DamagedError.
+func Load(path string) (Profile, error) {
+	f, err := open(path)
+	if err != nil {
+		return Profile{}, err
+	}
+	return f.profile()
+}
+
+func (f *file) profile() (Profile, error) {
+	enabled, err := f.keys.enabled()
+	if err != nil {
+		return Profile{}, &DamagedError{Path: f.path, Err: err}
+	}
+	p := Profile{
+		Path:     f.path,
+		Name:     f.keys.text("name"),
+		Protocol: f.keys.text("protocol"),
+		Enabled:  enabled,
+		Route:    f.keys.text(routeKey),
+	}
+	values := [managedKeys]*Value{&p.Server, &p.Before, &p.After}
+	ours := f.keys.ours()
+	for i, key := range managed() {
+		now := f.keys.text(key)
+		*values[i] = Value{Now: now, Original: now, Ours: ours[i]}
+		if ours[i] {
+			values[i].Original = f.keys.text(undoPrefix + key)
+		}
+	}
+	return p, nil
+}
+
+// Tunnel is what Enable makes a profile use.
+type Tunnel struct {
+	Route  string   // kept for Profile.Route
+	Listen string   // IP:PORT that Remmina is to connect to
+	Before []string // argv before connecting, its program an absolute path
+	After  []string // argv after connecting
+}
+
+// Result tells what Enable or Disable did.
+type Result struct {
+	Profile Profile // as it is now
+	Changed bool    // the file was written
+	// Kept lists the keys that Disable left alone because someone changed them since Enable.
+	Kept []string
+}
+
+// Enable makes a profile use a tunnel. In a profile that is enabled already it replaces the tunnel, and what
+// Disable gives back stays the same; with the same tunnel it changes nothing.
+//
+// Commands that are not Enable's own are a *ForeignError; with force they are set aside, until Disable. Other
+// errors are *FileError, *DamagedError, *DetourError, *ListenError and *QuoteError. All of them leave the
+// file as it was.
+func Enable(path string, t Tunnel, force bool) (Result, error) {
+	f, err := open(path)
+	if err != nil {
+		return Result{}, err
+	}
+	p, err := f.profile()
+	if err != nil {
+		return Result{}, err
+	}
+	if err := p.checkForeign(); err != nil && !force {
+		return Result{}, err
+	}
+	if err := f.keys.undoable(); err != nil {
+		return Result{}, &FileError{Path: path, Hint: "put a newline there, or remove it", Err: err}
+	}
+	if err := f.checkDetour(p.Protocol); err != nil {
+		return Result{}, err
+	}
+	if err := checkListen(t.Listen, p.Protocol); err != nil {
+		return Result{}, err
+	}
+	before, err := quote(t.Before)
+	if err != nil {
+		return Result{}, err
+	}
+	after, err := quote(t.After)
+	if err != nil {
+		return Result{}, err
+	}
+	return f.change(func() {
+		f.keys.disable()
+		f.keys.enable(t.Route, [managedKeys]string{t.Listen, before, after})
+	})
+}
+
+// Disable gives a profile back what Enable changed. Where the profile is not enabled it does nothing. A key that
+// someone changed since Enable keeps its new value. The errors are *FileError and *DamagedError.
+func Disable(path string) (Result, error) {
+	f, err := open(path)
+	if err != nil {
+		return Result{}, err
+	}
+	p, err := f.profile()
+	if err != nil || !p.Enabled {
+		return Result{Profile: p}, err
+	}
+	kept := f.keys.changedSince()
+	result, err := f.change(f.keys.disable)
+	result.Kept = kept
+	return result, err
+}
+
+// changedSince lists the managed keys that hold neither what enable wrote nor what was there before.
+func (f *keyFile) changedSince() []string {
+	var keys []string
+	ours := f.ours()
+	for i, key := range managed() {
+		if !ours[i] && f.text(key) != f.text(undoPrefix+key) {
+			keys = append(keys, key)
+		}
+	}
+	return keys
+}
+
+// change applies edit to the keys and saves them, if it made a difference.
+func (f *file) change(edit func()) (Result, error) {
+	old := f.keys.String()
+	edit()
+	changed := f.keys.String() != old
+	if changed {
+		if err := f.save(); err != nil {
+			return Result{}, err
+		}
+	}
+	p, err := f.profile()
+	return Result{Profile: p, Changed: changed}, err
+}
+
+func (p Profile) checkForeign() error {
+	foreign := &ForeignError{Path: p.Path}
+	if !p.Before.Ours {
+		foreign.Before = p.Before.Now
+	}
+	if !p.After.Ours {
+		foreign.After = p.After.Now
+	}
+	if foreign.Before == "" && foreign.After == "" {
+		return nil
+	}
+	return foreign
+}
+
+// checkDetour looks for settings that make something other than this machine connect to the server.
+func (f *file) checkDetour(protocol string) error {
+	for _, key := range detours(protocol) {
+		value := f.keys.text(key)
+		if isSwitch := strings.HasSuffix(key, "_enabled"); isSwitch && !isOn(value) || value == "" {
+			continue
+		}
+		return &DetourError{Path: f.path, Key: key, Value: value}
+	}
+	return nil
+}
+
+// isOn reads a switch: Remmina writes 0 and 1, people write words.
+func isOn(value string) bool { return value != "" && value != "0" && value != "false" }
+
+// checkListen makes sure that Remmina connects to just that address.
+func checkListen(listen, protocol string) error {
+	address, err := netip.ParseAddrPort(listen)
+	switch {
+	case err != nil || address.Port() == 0:
+		return &ListenError{Listen: listen, Reason: "is no IP:PORT"}
+	case lookUp(protocol).displays && address.Port() < firstPort:
+		return &ListenError{Listen: listen, Reason: "means a display number to Remmina, as every VNC port below 100"}
+	}
+	return nil
+}

@@ -1,0 +1,136 @@
+package remmina
+
+import (
+	"errors"
+	"net"
+	"net/netip"
+	"strconv"
+	"strings"
+	"unicode"
+)
+
+// firstPort is where VNC ports begin: Remmina takes a smaller number for a display, and adds 5900.
+const firstPort = 100
+
+// protocol is what is known of one of Remmina's protocol plugins.
+type protocol struct {
+	port     int    // where its servers listen by default; 0 where that is not known
+	ready    string // how the start command is to find out that the server answers
+	displays bool   // a small port is a display number
+}
+
+// lookUp follows the plugins' sources: SFTP and X2Go speak SSH, GVNC is a second VNC client.
+func lookUp(name string) protocol {
+	switch name {
+	case "RDP":
+		return protocol{port: 3389, ready: "rdp"}
+	case "VNC":
+		return protocol{port: 5900, ready: "vnc", displays: true}
+	case "GVNC":
+		return protocol{port: 5900, ready: "vnc"}
+	case "SSH", "SFTP", "X2GO":
+		return protocol{port: 22, ready: "ssh"}
+	case "SPICE":
+		return protocol{port: 5900, ready: "listen"}
+	}
+	return protocol{ready: "listen"}
+}
+
+// detours lists the keys that, when set, make something other than this machine connect to the server: Remmina's
+// own SSH tunnel (before 1.4 under another key), a Remote Desktop gateway, a VNC repeater, a proxy.
+func detours(protocol string) []string {
+	keys := []string{"ssh_tunnel_enabled", "ssh_enabled"}
+	switch protocol {
+	case "RDP":
+		return append(keys, "gateway_server")
+	case "VNC", "SPICE":
+		return append(keys, "proxy")
+	case "SSH", "SFTP":
+		return append(keys, "ssh_proxycommand")
+	}
+	return keys
+}
+
+// Ready is the value for the start command's --ready that fits the profile's protocol: rdp, vnc, ssh or listen.
+func (p Profile) Ready() string { return lookUp(p.Protocol).ready }
+
+// Target returns the HOST:PORT that the profile's original server names, with the protocol's own port where the
+// server has none. The error is a *RouteError where the server is this machine, or nothing that a tunnel leads to.
+func (p Profile) Target() (string, error) {
+	server := p.Server.Original
+	fail := func(reason string) (string, error) {
+		return "", &RouteError{Path: p.Path, Server: server, Reason: reason}
+	}
+	if server == "" {
+		return fail("is empty")
+	}
+	known := lookUp(p.Protocol)
+	host, port, err := splitServer(server, known.port)
+	if err != nil {
+		return fail(err.Error())
+	}
+	if known.displays {
+		if host == "ID" {
+			return fail("is a repeater's number")
+		}
+		if port < firstPort {
+			port += known.port
+		}
+	}
+	if port == 0 {
+		return fail("has no port")
+	}
+	if isLoopback(host) {
+		return fail("is this machine itself")
+	}
+	return net.JoinHostPort(host, strconv.Itoa(port)), nil
+}
+
+// splitServer reads a server as g_network_address_parse does: HOST, HOST:PORT, [IPV6], [IPV6]:PORT, or a bare IPv6
+// address. Ports by name are not taken, since they mean a number on one machine and none on the next.
+func splitServer(server string, defaultPort int) (host string, port int, err error) {
+	host, digits, hasPort := server, "", false
+	switch {
+	case strings.HasPrefix(server, "["):
+		var rest string
+		var closed bool
+		if host, rest, closed = strings.Cut(server[1:], "]"); !closed {
+			return "", 0, errors.New("has an unclosed bracket")
+		}
+		if digits, hasPort = strings.CutPrefix(rest, ":"); !hasPort && rest != "" {
+			return "", 0, errors.New("is no HOST:PORT")
+		}
+	case strings.Count(server, ":") == 1:
+		host, digits, hasPort = strings.Cut(server, ":")
+	}
+	if !isHost(host) {
+		return "", 0, errors.New("is no HOST:PORT")
+	}
+	if !hasPort {
+		return host, defaultPort, nil
+	}
+	number, err := strconv.ParseUint(digits, 10, 16)
+	if err != nil {
+		return "", 0, errors.New("has no port number from 0 to 65535")
+	}
+	return host, int(number), nil
+}
+
+// isHost keeps out what would be read as a flag, a path or a URL further on. With a colon it must be an address.
+func isHost(host string) bool {
+	if strings.Contains(host, ":") {
+		address, err := netip.ParseAddr(host)
+		return err == nil && address.Is6()
+	}
+	return host != "" && host[0] != '-' && !strings.ContainsFunc(host, func(r rune) bool {
+		return unicode.IsSpace(r) || !unicode.IsPrint(r) || strings.ContainsRune(`/\[]@`, r)
+	})
+}
+
+func isLoopback(host string) bool {
+	if address, err := netip.ParseAddr(host); err == nil {
+		return address.IsLoopback() || address.IsUnspecified()
+	}
+	name := strings.ToLower(strings.TrimSuffix(host, "."))
+	return name == "localhost" || strings.HasSuffix(name, ".localhost")
+}

@@ -1,0 +1,49 @@
+package notify
+
+import (
+	"net/url"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"syscall"
+
+	"github.com/tunhook/tunhook/hook/sessionbus"
+)
+
+// webAddress tells whether a browser may be sent to s. Other schemes can start programs.
+func webAddress(s string) bool {
+	u, err := url.Parse(s)
+	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" && len(s) < maxBody && s == clip(s, maxBody)
+}
+
+// openURL opens a web address in the user's browser. The activation token lets the browser come to the front on Wayland,
+// xdg-activation-v1; it may be empty.
+func openURL(environ []string, address, activation string) {
+	program := lookPath(environ, "xdg-open")
+	if program == "" || !webAddress(address) {
+		return
+	}
+	cmd := exec.Command(program, address)
+	cmd.Dir = "/"
+	cmd.Env = environ
+	if activation != "" {
+		cmd.Env = append(slices.Clip(environ), "XDG_ACTIVATION_TOKEN="+activation)
+	}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // a browser that was not running yet must outlive us
+	if cmd.Start() == nil {
+		go cmd.Wait() // leaves no zombie; ends when xdg-open does
+	}
+}
+
+// lookPath finds a program on the PATH of environ, and nothing relative to the working directory.
+func lookPath(environ []string, name string) string {
+	for _, dir := range filepath.SplitList(sessionbus.Getenv(environ, "PATH")) {
+		if !filepath.IsAbs(dir) {
+			continue
+		}
+		if path, err := exec.LookPath(filepath.Join(dir, name)); err == nil {
+			return path
+		}
+	}
+	return ""
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -13,53 +14,141 @@ import (
 
 // await waits until the tunnel is ready. No lock is held meanwhile: a stop may come at any time, and wins.
 func (s *start) await(ctx context.Context, rec pidfile.Record) (Started, error) {
-	if s.launched == nil && rec.ArgsHash != hashArgs(rec.Token, s.route.Args(s.req.Args)) {
+	found := s.launched == nil
+	if found && rec.ArgsHash != hashArgs(rec.Token, s.args()) {
 		s.notice(OtherArgs{rec})
 	}
-	began := time.Now()
-	err := s.waitReady(ctx, rec, s.req.Timeout)
+	rec, err := s.waitReady(ctx, rec)
+	if err == nil && s.req.KeepAlive {
+		s.up = true
+		rec, err = s.joinAgain(ctx, rec)
+	}
 	if err == nil {
-		return Started{Address: rec.Address, Record: rec, Found: s.launched == nil}, nil
+		return Started{Address: rec.Address, Record: rec, Found: found}, nil
 	}
-	failed := s.failure(rec, err, time.Since(began))
-	if s.launched != nil {
-		if endErr := s.abandon(rec); endErr != nil {
-			return Started{}, errors.Join(failed, endErr)
-		}
+	if !found {
+		err = errors.Join(err, s.abandon(rec))
 	}
-	return Started{}, failed
+	return Started{}, err
 }
 
-// waitReady waits until the record's tunnel is ready, for at most timeout.
-func (h *Hook) waitReady(ctx context.Context, rec pidfile.Record, timeout time.Duration) error {
-	ctx, cancel := context.WithTimeout(ctx, timeout)
+// waitReady waits for as much as was asked for, and returns the record as it is then.
+func (s *start) waitReady(ctx context.Context, rec pidfile.Record) (pidfile.Record, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.req.Timeout)
 	defer cancel()
-	defer h.waiting(fmt.Sprintf("for %s to listen on %s", rec.Program, rec.Address))()
+	at := rec.Address
+	if s.private.IsValid() && s.launched != nil {
+		at = s.private
+	}
+	rec, err := s.waitSettled(ctx, rec, at)
+	if err != nil {
+		return rec, s.failure(rec, err)
+	}
+	if s.ready == tunnel.ReadyListen {
+		return rec, nil
+	}
+	if err := s.waitAnswer(ctx, rec, at); err != nil {
+		return rec, err
+	}
+	if at == rec.Address {
+		return rec, nil
+	}
+	if rec, err = s.move(ctx, rec); err != nil {
+		return rec, err
+	}
+	if err := s.waitListening(ctx, rec, rec.Address); err != nil {
+		return rec, s.failure(rec, err)
+	}
+	return rec, nil
+}
+
+// waitSettled waits until the record's tunnel listens at that address, and gives the record as it is then: whoever else has launched
+// the tunnel, or its keeper, may be about to launch its program once more, under the lock.
+func (s *start) waitSettled(ctx context.Context, rec pidfile.Record, at netip.AddrPort) (pidfile.Record, error) {
+	for {
+		err := s.waitListening(ctx, rec, at)
+		if s.launched != nil || err == nil && rec.Tunnel.Alive() || err != nil && !errors.Is(err, tunnel.ErrEnded) {
+			return rec, err
+		}
+		now, readErr := s.readLocked(ctx, rec.Key())
+		if readErr != nil || now.Token != rec.Token || now.Ending || now.Tunnel == rec.Tunnel {
+			return rec, err
+		}
+		rec = now
+	}
+}
+
+// readLocked reads a record that nobody is changing.
+func (s *start) readLocked(ctx context.Context, key pidfile.Key) (pidfile.Record, error) {
+	lock, err := s.lockRecord(ctx, s.dir.Lock, key)
+	if err != nil {
+		return pidfile.Record{}, err
+	}
+	rec, err := lock.Read()
+	return rec, errors.Join(err, lock.Unlock())
+}
+
+// waitListening waits until the record's tunnel listens.
+func (h *Hook) waitListening(ctx context.Context, rec pidfile.Record, at netip.AddrPort) error {
+	defer h.waiting(fmt.Sprintf("for %s to listen on %s", rec.Program, at))()
 	program, err := pidfile.Open(rec.Tunnel)
 	if err != nil {
 		if len(memberPIDs(rec)()) == 0 {
 			return tunnel.ErrEnded
 		}
-		return tunnel.WaitListening(ctx, rec.Address, ended{rec.Tunnel.PID}, memberPIDs(rec))
+		return tunnel.WaitListening(ctx, at, ended{rec.Tunnel.PID}, memberPIDs(rec))
 	}
 	defer program.Close()
-	return tunnel.WaitListening(ctx, rec.Address, program, memberPIDs(rec))
+	return tunnel.WaitListening(ctx, at, program, memberPIDs(rec))
+}
+
+// move starts the tunnel program once more, at the tunnel's own address, now that somebody has signed in, and ends the one at
+// the private address.
+func (s *start) move(ctx context.Context, rec pidfile.Record) (pidfile.Record, error) {
+	lock, err := s.lockRecord(ctx, s.dir.Lock, rec.Key())
+	if err != nil {
+		return rec, err
+	}
+	rec, err = s.moveLocked(lock, rec)
+	return rec, errors.Join(err, lock.Unlock())
+}
+
+func (s *start) moveLocked(lock *pidfile.Lock, rec pidfile.Record) (pidfile.Record, error) {
+	now, err := lock.Read()
+	if err != nil || now.Token != rec.Token || now.Ending {
+		return rec, &StoppedError{rec}
+	}
+	// The lock is held although this waits: a tunnel program that nobody is connected to ends at once, and no other tunhook
+	// may take the pause for the tunnel's end.
+	if err := endProcesses(now, time.Second); err != nil {
+		return now, err
+	}
+	argv, err := s.argv(now.Address)
+	if err != nil {
+		return now, err
+	}
+	log, _, err := tunnel.OpenLog(now.Log, "signed in: "+now.Program+" again, on "+now.Address.String(), s.Now())
+	if err != nil {
+		return now, err
+	}
+	defer log.Close()
+	s.launched, err = s.launchRecorded(lock, &now, argv, log)
+	return now, err
 }
 
 // failure puts into words why the tunnel did not become ready.
-func (s *start) failure(rec pidfile.Record, err error, waited time.Duration) error {
+func (s *start) failure(rec pidfile.Record, err error) error {
 	if errors.Is(err, context.Canceled) {
 		return err
 	}
-	now, readErr := s.dir.Read(rec.Key())
-	stopped := readErr != nil || now.Token != rec.Token || now.Ending
-	if errors.Is(err, tunnel.ErrEnded) && stopped && rec.Tunnel != (pidfile.Identity{}) {
+	if errors.Is(err, tunnel.ErrEnded) && rec.Tunnel != (pidfile.Identity{}) && s.unwanted(rec) {
 		return &StoppedError{rec}
 	}
 	if holder, held := tunnel.Holder(rec.Address); held && !slices.Contains(memberPIDs(rec)(), holder.PID) {
 		return &TakenError{rec.Address, holder, ""}
 	}
-	failed := &FailedError{Record: rec, Err: err, Waited: waited, Lines: tunnel.LastLines(rec.Log, rec.LogFrom, 5)}
+	failed := s.failed(rec, err, "")
+	var elsewhere *tunnel.ElsewhereError
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
 		failed.Reason = fmt.Sprintf("did not listen on %s within %s", rec.Address, s.req.Timeout)
@@ -67,15 +156,30 @@ func (s *start) failure(rec pidfile.Record, err error, waited time.Duration) err
 		failed.Reason = fmt.Sprintf("ended before it listened on %s (%s)", rec.Address, s.launched.Ended())
 	case errors.Is(err, tunnel.ErrEnded):
 		failed.Reason = fmt.Sprintf("ended before it listened on %s", rec.Address)
-	default:
+	case errors.As(err, &elsewhere):
 		failed.Reason = "failed: " + err.Error()
+	default:
+		return err
 	}
 	return failed
 }
 
-// abandon ends a tunnel that this start has launched and that is not wanted any more.
+// unwanted tells whether a stop has come meanwhile.
+func (s *start) unwanted(rec pidfile.Record) bool {
+	now, err := s.dir.Read(rec.Key())
+	return err != nil || now.Token != rec.Token || now.Ending || now.EndIdle
+}
+
+// shownLines is how many log lines come with the message that a tunnel failed.
+const shownLines = 5
+
+func (s *start) failed(rec pidfile.Record, err error, reason string) *FailedError {
+	return &FailedError{Record: rec, Err: err, Reason: reason, Lines: tunnel.LastLines(rec.Log, rec.LogFrom, shownLines)}
+}
+
+// abandon ends a tunnel that this start has launched and that is not wanted any more, also where the caller's time is over. Where
+// somebody else has come to use it meanwhile, it ends when they have left.
 func (s *start) abandon(rec pidfile.Record) error {
 	s.launched = nil
-	ctx := context.Background() // also where the caller's is done: what was begun is ended
-	return s.end(ctx, s.dir, rec, endGrace)
+	return s.endUnused(context.Background(), s.dir, rec, func(*pidfile.Record) bool { return true })
 }

@@ -3,6 +3,7 @@ package hook
 import (
 	"context"
 	"errors"
+	"os"
 	"syscall"
 	"time"
 
@@ -10,16 +11,25 @@ import (
 	"github.com/tunhook/tunhook/tunnel"
 )
 
-// end marks the record's tunnel as ending, ends it, and removes the record. It does nothing where the key has another tunnel
-// by now.
-func (h *Hook) end(ctx context.Context, dir pidfile.Dir, rec pidfile.Record, grace time.Duration) error {
-	lock, err := h.lockRecord(ctx, dir.Lock, rec.Key())
-	if err != nil {
+// lockPatience bounds the wait for another tunhook that changes the same record, which takes it milliseconds.
+const lockPatience = 10 * time.Second
+
+func (h *Hook) lockRecord(ctx context.Context, lock func(context.Context, pidfile.Key) (*pidfile.Lock, error), key pidfile.Key) (*pidfile.Lock, error) {
+	ctx, cancel := context.WithTimeout(ctx, lockPatience)
+	defer cancel()
+	return lock(ctx, key)
+}
+
+// endIf marks the record's tunnel as ending, ends it, and removes the record, where the record, as it is under the lock, is one that
+// should end. It does nothing where the key has another tunnel by now.
+func (h *Hook) endIf(ctx context.Context, dir pidfile.Dir, rec pidfile.Record, grace time.Duration, should func(pidfile.Record) bool) error {
+	lock, err := h.lockRecord(ctx, dir.LockIfUsed, rec.Key())
+	if err != nil || lock == nil {
 		return err
 	}
 	now, err := lock.Read()
-	if err != nil || now.Token != rec.Token {
-		return errors.Join(lock.Unlock())
+	if err != nil || now.Token != rec.Token || !should(now) {
+		return lock.Unlock()
 	}
 	now.Ending = true
 	if err := errors.Join(lock.Write(now), lock.Unlock()); err != nil {
@@ -32,6 +42,7 @@ func (h *Hook) end(ctx context.Context, dir pidfile.Dir, rec pidfile.Record, gra
 // so at once. Nobody holds the lock while the tunnel program takes its time.
 func (h *Hook) finishEnding(ctx context.Context, dir pidfile.Dir, rec pidfile.Record, grace time.Duration) error {
 	err := endProcesses(rec, grace)
+	endKeeper(rec)
 	lock, lockErr := h.lockRecord(ctx, dir.Lock, rec.Key())
 	if lockErr != nil {
 		return errors.Join(err, lockErr)
@@ -40,6 +51,24 @@ func (h *Hook) finishEnding(ctx context.Context, dir pidfile.Dir, rec pidfile.Re
 		err = lock.Remove()
 	}
 	return errors.Join(err, lock.Unlock())
+}
+
+// endKeeper ends the keeper of a tunnel that has ended. It goes by itself, but the caller shall not leave it behind even for a
+// moment.
+func endKeeper(rec pidfile.Record) {
+	if rec.Keeper.PID == os.Getpid() {
+		return
+	}
+	keeper, err := pidfile.Open(rec.Keeper)
+	if err != nil {
+		return
+	}
+	defer keeper.Close()
+	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGKILL} {
+		if keeper.Signal(sig) != nil || keeper.Wait(time.Second) {
+			return
+		}
+	}
 }
 
 // endProcesses ends the tunnel's session. Only where that leaves somebody on the address, a process that got away from the

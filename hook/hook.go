@@ -5,6 +5,7 @@ package hook
 import (
 	"errors"
 	"io/fs"
+	"net/netip"
 	"path/filepath"
 	"strings"
 	"time"
@@ -30,6 +31,9 @@ type Hook struct {
 	Notice func(Notice)
 	// Waiting is told that a wait begins, and for what; the function it returns, that it is over.
 	Waiting func(what string) (done func())
+	// SignIn is told that the tunnel program waits for somebody to sign in at url; the function it returns, that the wait is
+	// over.
+	SignIn func(route, url string) (done func())
 }
 
 // Notice is something that a person should know though the use case goes on.
@@ -37,15 +41,16 @@ type Notice interface{ notice() }
 
 // SetAside says that a file in the place of a record was renamed.
 type SetAside struct {
-	Problem error // a *pidfile.BadRecordError
+	Problem *pidfile.BadRecordError
 	NewPath string
+	Holder  *tunnel.Peer // who serves the record's address: the tunnel that the record was of, perhaps
 }
 
 // OtherArgs says that the running tunnel was started with other arguments, and was kept.
 type OtherArgs struct{ Record pidfile.Record }
 
 // Exposed says that other machines can reach the listen address.
-type Exposed struct{ Address string }
+type Exposed struct{ Address netip.AddrPort }
 
 func (SetAside) notice()  {}
 func (OtherArgs) notice() {}
@@ -71,6 +76,10 @@ func (h *Hook) target(route, listen string) (target, error) {
 	if err != nil {
 		return target{}, err
 	}
+	return targetOf(config, route, listen)
+}
+
+func targetOf(config *tunnel.Config, route, listen string) (target, error) {
 	r, err := config.Route(route)
 	if err != nil {
 		return target{}, err
@@ -79,21 +88,20 @@ func (h *Hook) target(route, listen string) (target, error) {
 	return target{r, l}, err
 }
 
-// NoTunnelError says that there is no such tunnel, and which others there are of the same route.
-type NoTunnelError struct {
-	Route, Listen string
-	Others        []pidfile.Record
-}
-
-func (e *NoTunnelError) Error() string {
-	text := "no tunnel for " + e.Route
-	if e.Listen != "" {
-		text += " on " + e.Listen
+// ListenAddress gives the one address that ROUTE and LISTEN stand for, as IP:PORT, if the user may listen there. The error is a
+// *tunnel.ListenError where LISTEN leaves it to each start, and those of routes, listen addresses and configuration.
+func (h *Hook) ListenAddress(route, listen string) (string, error) {
+	t, err := h.target(route, listen)
+	if err != nil {
+		return "", err
 	}
-	if len(e.Others) > 0 {
-		text += "; it has one on " + e.Others[0].Address.String()
+	if _, err := t.listen.Reserve(); err != nil && !errors.Is(err, tunnel.ErrTaken) {
+		return "", err
 	}
-	return text
+	if t.listen.Auto() {
+		return "", &tunnel.ListenError{Listen: listen, Reason: "is another one each time: give PORT, IP:PORT or \"stable\""}
+	}
+	return t.listen.String(), nil
 }
 
 // find gives the record that ROUTE and LISTEN mean to a command that starts nothing. Where the key has none, a tunnel of the
@@ -112,8 +120,8 @@ func (h *Hook) find(dir pidfile.Dir, route, listen string) (pidfile.Record, erro
 		return pidfile.Record{}, err
 	}
 	asked := t.listen
-	if inputErr != nil { // what the route means is not known; an address needs no route
-		asked, _ = tunnel.ParseAddress(listen)
+	if inputErr != nil {
+		asked = h.guessListen(route, listen)
 	}
 	for _, rec := range others {
 		if listen != "" && (rec.Address == asked.Addr || rec.Listen == listen) || listen == "" && rec.Listen == tunnel.Auto {
@@ -124,6 +132,18 @@ func (h *Hook) find(dir pidfile.Dir, route, listen string) (pidfile.Record, erro
 		return pidfile.Record{}, inputErr
 	}
 	return pidfile.Record{}, &NoTunnelError{route, listen, others}
+}
+
+// guessListen gives what a listen address means where the configuration cannot tell what the route does: most addresses need no
+// route, and the embedded providers know most routes.
+func (h *Hook) guessListen(route, listen string) tunnel.Listen {
+	if embedded, err := tunnel.LoadConfig(); err == nil {
+		if t, err := targetOf(embedded, route, listen); err == nil {
+			return t.listen
+		}
+	}
+	asked, _ := tunnel.ParseAddress(listen) // none: no record has that
+	return asked
 }
 
 func memberPIDs(rec pidfile.Record) func() []int {
@@ -139,7 +159,7 @@ func memberPIDs(rec pidfile.Record) func() []int {
 
 // running tells whether the record's tunnel is there: its program lives, or has left children behind that serve the address.
 func running(rec pidfile.Record) bool {
-	return rec.Tunnel.Alive() || tunnel.Listening(rec.Address, rec.Tunnel.PID, memberPIDs(rec))
+	return rec.Tunnel.Alive() || tunnel.Listening(rec.Address, 0, memberPIDs(rec))
 }
 
 // logPath is the log of the tunnel with that key.
@@ -184,6 +204,12 @@ func (h *Hook) readOrSetAside(lock *pidfile.Lock) (rec pidfile.Record, ok bool, 
 	if err != nil {
 		return pidfile.Record{}, false, err
 	}
-	h.notice(SetAside{bad, aside})
+	notice := SetAside{Problem: bad, NewPath: aside}
+	if address, err := netip.ParseAddrPort(lock.Key().Listen); err == nil {
+		if holder, held := tunnel.Holder(address); held {
+			notice.Holder = &holder
+		}
+	}
+	h.notice(notice)
 	return pidfile.Record{}, false, nil
 }

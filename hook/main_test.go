@@ -1,193 +1,120 @@
 package hook_test
 
 import (
+	"bufio"
 	"context"
+	"encoding/json"
 	"fmt"
 	"net"
 	"os"
 	"path/filepath"
-	"slices"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/tunhook/tunhook/hook"
-	"github.com/tunhook/tunhook/pidfile"
 	"github.com/tunhook/tunhook/tunnel"
 	"github.com/tunhook/tunhook/tunnel/tunneltest"
 )
 
-// TestMain makes the test binary into the tunnel programs of the tests: the stand-in pomerium-cli and tunhook's own relay.
+// TestMain makes the test binary into each program that the tests run: pomerium-cli by its name, and by its first argument
+//
+//	keeper                        a keeper, as tunhook is
+//	relay --listen ADDRESS TARGET the tunnel program of relay:// routes, as tunhook is
+//	start REQUEST, run REQUEST    a process that starts a tunnel, or runs a client over one; REQUEST is JSON
+//	client ADDRESS                see client
 func TestMain(m *testing.M) {
-	switch {
-	case filepath.Base(os.Args[0]) == "pomerium-cli":
+	name := filepath.Base(os.Args[0])
+	if name == "pomerium-cli" {
 		os.Exit(tunneltest.PomeriumCLI(os.Args[1:], os.Environ(), os.Stderr))
-	case len(os.Args) > 4 && os.Args[1] == "relay": // relay --listen ADDRESS TARGET
-		fmt.Fprintln(os.Stderr, tunnel.Relay(context.Background(), os.Args[3], os.Args[4], os.Stderr))
-		os.Exit(1)
+	}
+	if tunnel.IsBrowserOpener(name) { // what tunhook is under such a name, too
+		os.Exit(hookOf(os.Environ()).OpenPage(name, os.Args[1:], os.Stdout, os.Stderr))
+	}
+	if len(os.Args) > 1 {
+		if role, ok := roles[os.Args[1]]; ok {
+			if err := role(os.Args[2:]); err != nil {
+				fmt.Println(err)
+				os.Exit(1)
+			}
+			os.Exit(0)
+		}
 	}
 	os.Exit(m.Run())
 }
 
-// Routes of the tests. Nothing connects through them.
-const (
-	relayRoute    = "relay://127.0.0.1:9"
-	pomeriumRoute = "desk.example.com:3389"
-)
-
-// world is a hook with directories of its own, and what it has told.
-type world struct {
-	*hook.Hook
-	t   *testing.T
-	dir string
-
-	mu      sync.Mutex
-	notices []hook.Notice
-	waits   map[string]int // waits that have begun and are not over
-	onWait  func(what string)
+var roles = map[string]func(args []string) error{
+	"keeper": func([]string) error {
+		return hookOf(os.Environ()).Keep(context.Background(), os.Stdout)
+	},
+	"relay": func(args []string) error {
+		return tunnel.Relay(context.Background(), args[1], args[2], os.Stderr)
+	},
+	"start": func(args []string) error {
+		var req hook.StartRequest
+		if err := json.Unmarshal([]byte(args[0]), &req); err != nil {
+			return err
+		}
+		_, err := hookOf(os.Environ()).Start(context.Background(), req)
+		return err
+	},
+	"run": func(args []string) error {
+		var a runArgument
+		if err := json.Unmarshal([]byte(args[0]), &a); err != nil {
+			return err
+		}
+		_, err := hookOf(os.Environ()).Run(context.Background(), hook.RunRequest{
+			Start: a.Start, Client: a.Client, Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
+		})
+		return err
+	},
+	"client": func(args []string) error { return client(args[0]) },
 }
 
-// newWorld makes a world whose tunnel programs get more variables.
-func newWorld(t *testing.T, variables ...string) *world {
-	t.Helper()
+type runArgument struct {
+	Start  hook.StartRequest
+	Client []string
+}
+
+// dirVariable names the directory that is a test's whole account. It marks every process that was started in it, too.
+const dirVariable = "TUNHOOK_TEST_DIR"
+
+// hookOf is the Hook of a process with that environment.
+func hookOf(environ []string) *hook.Hook {
+	dir := hook.Variable(environ, dirVariable)
 	self, err := os.Executable()
-	check(t, err)
-	w := &world{t: t, dir: t.TempDir(), waits: map[string]int{}}
-	check(t, os.Mkdir(w.path("bin"), 0o700))
-	check(t, os.Symlink(self, w.path("bin", "pomerium-cli")))
-	check(t, os.Mkdir(w.path("runtime"), 0o700))
-	w.Hook = &hook.Hook{
-		Config:    func() (*tunnel.Config, error) { return tunnel.LoadConfig(w.path("config.toml")) },
-		RunDir:    w.path("runtime", "tunhook"),
-		RunParent: true,
-		LogDir:    w.path("log"),
-		Self:      self,
-		Environ: append([]string{
-			"PATH=" + w.path("bin") + ":/usr/bin:/bin", "HOME=" + w.dir, tunneltest.QuickExit,
-		}, variables...),
-		Now:     time.Now,
-		Notice:  w.noticed,
-		Waiting: w.waiting,
-	}
-	t.Cleanup(func() {
-		if _, err := w.StopAll(context.Background(), time.Second); err != nil {
-			t.Error(err)
-		}
-	})
-	return w
-}
-
-func (w *world) path(elements ...string) string {
-	return filepath.Join(append([]string{w.dir}, elements...)...)
-}
-
-func (w *world) noticed(n hook.Notice) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.notices = append(w.notices, n)
-}
-
-func (w *world) waiting(what string) (done func()) {
-	w.mu.Lock()
-	w.waits[what]++
-	onWait := w.onWait
-	w.mu.Unlock()
-	if onWait != nil {
-		onWait(what)
-	}
-	return func() {
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		w.waits[what]--
-	}
-}
-
-// told gives the notices so far.
-func (w *world) told() []hook.Notice {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return slices.Clone(w.notices)
-}
-
-// start starts a tunnel that must become ready.
-func (w *world) start(route, listen string, args ...string) hook.Started {
-	w.t.Helper()
-	started, err := w.Start(w.t.Context(), hook.StartRequest{Route: route, Listen: listen, Args: args})
-	check(w.t, err)
-	return started
-}
-
-// stop stops a tunnel that must be there.
-func (w *world) stop(route, listen string) hook.Stopped {
-	w.t.Helper()
-	stopped, err := w.Stop(w.t.Context(), hook.StopRequest{Route: route, Listen: listen})
-	check(w.t, err)
-	if stopped.Record.Route != route {
-		w.t.Errorf("stopped %+v, want the tunnel for %s", stopped, route)
-	}
-	return stopped
-}
-
-// nothingLeft wants no record, no live tunnel, and no wait that has not ended.
-func (w *world) nothingLeft(tunnels ...pidfile.Record) {
-	w.t.Helper()
-	if left, _ := filepath.Glob(filepath.Join(w.RunDir, "*")); len(left) > 0 {
-		w.t.Errorf("left behind: %q", left)
-	}
-	for _, rec := range tunnels {
-		for _, p := range rec.Members() {
-			w.t.Errorf("left behind: process %d", p.PID())
-			p.Close()
-		}
-	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for what, n := range w.waits {
-		if n != 0 {
-			w.t.Errorf("%d waits %s are not over", n, what)
-		}
-	}
-}
-
-// eventualState waits until the tunnel is in that state, its record complete.
-func (w *world) eventualState(route, listen string, want hook.State) hook.Tunnel {
-	w.t.Helper()
-	var found hook.Tunnel
-	tunneltest.Eventually(w.t, "the tunnel is "+string(want), func() bool {
-		tunnels, _, err := w.Status(route, listen)
-		if err != nil || len(tunnels) != 1 {
-			return false
-		}
-		found = tunnels[0]
-		return found.State == want && found.Record.Tunnel.PID != 0
-	})
-	return found
-}
-
-// freePort gives a port that was free a moment ago, below those that the system gives out by itself.
-func freePort(t *testing.T) string {
-	t.Helper()
-	for port := 12000 + os.Getpid()%1000*7; port < 32000; port++ {
-		guard, err := net.Listen("tcp", fmt.Sprintf("127.255.255.254:%d", port))
-		if err != nil {
-			continue
-		}
-		ln, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
-		if err != nil {
-			guard.Close()
-			continue
-		}
-		ln.Close()
-		t.Cleanup(func() { guard.Close() }) // while it is open no other test gets the port
-		return fmt.Sprint(port)
-	}
-	t.Fatal("no free port was found")
-	return ""
-}
-
-func check(t *testing.T, err error) {
-	t.Helper()
 	if err != nil {
-		t.Fatal(err)
+		panic(err)
 	}
+	return &hook.Hook{
+		Config:  func() (*tunnel.Config, error) { return tunnel.LoadConfig(filepath.Join(dir, "config.toml")) },
+		RunDir:  filepath.Join(dir, "run"),
+		LogDir:  filepath.Join(dir, "log"),
+		Self:    self,
+		Environ: environ,
+		Now:     time.Now,
+	}
+}
+
+// client stands in for a remote-desktop client: it connects and says "connected", and does as stdin says, until that ends.
+// "leave" is answered with "left", "connect" with "connected" or with what went wrong.
+func client(address string) error {
+	conn, err := net.Dial("tcp", address)
+	if err != nil {
+		return err
+	}
+	fmt.Println("connected")
+	for orders := bufio.NewScanner(os.Stdin); orders.Scan(); {
+		switch orders.Text() {
+		case "leave":
+			_ = conn.Close()
+			fmt.Println("left")
+		case "connect":
+			if conn, err = net.Dial("tcp", address); err != nil {
+				fmt.Println(err)
+				continue
+			}
+			fmt.Println("connected")
+		}
+	}
+	return nil
 }

@@ -58,7 +58,7 @@ func (h *Hook) Run(ctx context.Context, req RunRequest) (status int, err error) 
 	if err != nil {
 		return 0, err
 	}
-	req.Start.run = &self
+	req.Start.EndWith = append(req.Start.EndWith, self) // its end is noticed also when it is killed
 	started, err := h.Start(ctx, req.Start)
 	if err != nil {
 		return 0, err

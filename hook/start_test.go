@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"net/netip"
 	"os"
 	"strings"
 	"sync"
@@ -231,7 +232,7 @@ func TestAddressThatOthersReachIsNoticed(t *testing.T) {
 	address := ln.Addr().String()
 	ln.Close()
 	w.start(relayRoute, address)
-	if notices := w.told(); len(notices) != 1 || notices[0] != (hook.Exposed{Address: address}) {
+	if notices := w.told(); len(notices) != 1 || notices[0] != (hook.Exposed{Address: netip.MustParseAddrPort(address)}) {
 		t.Errorf("notices: %+v", notices)
 	}
 	w.nothingLeft(w.stop(relayRoute, address).Record)

@@ -13,10 +13,11 @@ type State string
 
 // The states of a tunnel.
 const (
-	Starting State = "starting" // its program runs and does not listen yet
-	Ready    State = "ready"    // it listens
-	Ending   State = "ending"   // a stop has begun
-	Dead     State = "dead"     // it ended without a stop; the next start or stop clears it away
+	Starting State = "starting"         // its program runs and does not listen yet
+	Ready    State = "ready"            // it listens
+	EndsIdle State = "ending when idle" // a stop came while clients were connected
+	Ending   State = "ending"           // a stop has begun
+	Dead     State = "dead"             // it ended without a stop; the next start or stop clears it away
 )
 
 // Tunnel is what is known of one tunnel now.
@@ -83,14 +84,20 @@ func look(rec pidfile.Record) (Tunnel, error) {
 }
 
 func state(rec pidfile.Record) State {
-	pids := memberPIDs(rec)
+	pids, program := memberPIDs(rec), 0
+	if rec.Tunnel.Alive() {
+		program = rec.Tunnel.PID
+	}
 	switch {
-	case tunnel.Listening(rec.Address, rec.Tunnel.PID, pids):
+	case tunnel.Listening(rec.Address, program, pids):
 		if rec.Ending {
 			return Ending
 		}
+		if rec.EndIdle {
+			return EndsIdle
+		}
 		return Ready
-	case !rec.Tunnel.Alive() && len(pids()) == 0:
+	case program == 0 && len(pids()) == 0:
 		return Dead
 	case rec.Ending:
 		return Ending

@@ -85,10 +85,11 @@ func TestStatusNamesClientsAndChangesNothing(t *testing.T) {
 	defer server.Close()
 	route := "relay://" + server.Addr()
 	address := w.start(route, port).Address.String()
+	var conns []net.Conn
 	for range 3 { // one client, whatever number of connections
 		conn, err := net.Dial("tcp", address)
 		check(t, err)
-		defer conn.Close()
+		conns = append(conns, conn)
 	}
 	tunnels, _, err := w.Status(route, port)
 	if err != nil || len(tunnels) != 1 || len(tunnels[0].Clients) != 1 || tunnels[0].Clients[0].PID != os.Getpid() {
@@ -97,6 +98,9 @@ func TestStatusNamesClientsAndChangesNothing(t *testing.T) {
 	_, _, err = w.Status("relay://127.0.0.1:10", "")
 	if !errors.As(err, new(*hook.NoTunnelError)) {
 		t.Errorf("another route: %v", err)
+	}
+	for _, conn := range conns {
+		check(t, conn.Close())
 	}
 	w.nothingLeft(w.stop(route, port).Record)
 }
@@ -122,7 +126,7 @@ func TestStopAllEndsWhatItCanAndLeavesTheRest(t *testing.T) {
 	}
 	bad := filepath.Join(w.RunDir, "bad.json")
 	check(t, os.WriteFile(bad, []byte("{"), 0o600))
-	stopped, err := w.StopAll(t.Context(), time.Second)
+	stopped, err := w.StopAll(t.Context(), hook.StopRequest{Grace: time.Second})
 	if len(stopped) != 3 || !errors.As(err, new(*pidfile.BadRecordError)) || !strings.Contains(err.Error(), bad) {
 		t.Errorf("stopped %d, %v", len(stopped), err)
 	}
@@ -228,4 +232,16 @@ func (b *syncBuffer) String() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.buf.String()
+}
+
+// TestStopNeedsNoConfiguration: a tunnel that runs can be ended when the configuration cannot be read any more.
+func TestStopNeedsNoConfiguration(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	route := "relay://127.0.0.1:" + freePort(t)
+	rec := w.start(route, "stable").Record
+	check(t, os.WriteFile(w.path("config.toml"), []byte("[tunnel."), 0o600))
+	w.stop(route, "stable")
+	w.nothingLeft(rec)
+	check(t, os.Remove(w.path("config.toml"))) // the end of the test stops what is left
 }

@@ -5,16 +5,21 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/tunhook/tunhook/pidfile"
+	"github.com/tunhook/tunhook/tunnel"
 )
 
-// StopRequest says which tunnel to stop.
+// StopRequest says which tunnel to stop, and how.
 type StopRequest struct {
 	Route, Listen string
 	Grace         time.Duration // between the tunnel program's signal and SIGKILL; 0 means DefaultGrace
+	Now           bool          // also where clients are connected
+	Wait          bool          // return only when the tunnel is gone, also where it ends when its last client has left
 }
 
 // DefaultGrace is how long a tunnel program has to end by itself.
@@ -22,12 +27,14 @@ const DefaultGrace = 5 * time.Second
 
 // Stopped says what a stop has done.
 type Stopped struct {
-	Record pidfile.Record   // the tunnel that was ended; zero if none was running
-	Others []pidfile.Record // where none was: other tunnels of the same route
+	Record pidfile.Record   // the tunnel that was ended, or that will be; zero if none was running
+	InUse  []tunnel.Peer    // the clients that it still waits for; none where it has ended
+	Others []pidfile.Record // where none was running: other tunnels of the same route
 }
 
-// Stop ends the tunnel and returns when it is gone and its address free. Where none is running there is nothing to do, and no
-// error. Errors are those of routes, listen addresses and the record's directory, and of processes that do not end.
+// Stop ends the tunnel and returns when it is gone and its address free. One that clients are connected to is ended when the
+// last of them has left. Where none is running there is nothing to do, and no error. Errors are those of routes, listen
+// addresses and the record's directory, and of processes that do not end.
 func (h *Hook) Stop(ctx context.Context, req StopRequest) (Stopped, error) {
 	dir, err := h.records(false)
 	if err != nil {
@@ -38,11 +45,11 @@ func (h *Hook) Stop(ctx context.Context, req StopRequest) (Stopped, error) {
 	if err != nil && !errors.As(err, &none) {
 		return Stopped{}, err
 	}
-	rec, err := h.stopKeyed(ctx, dir, key, req.Grace)
-	if err != nil || rec.Route != "" || none == nil {
-		return Stopped{Record: rec}, err
+	stopped, err := h.stopKeyed(ctx, dir, key, req)
+	if err == nil && stopped.Record.Route == "" && none != nil {
+		stopped.Others = none.Others
 	}
-	return Stopped{Others: none.Others}, nil
+	return stopped, err
 }
 
 // stopKey is the key of the tunnel to stop. With a *NoTunnelError it is the key that a start which has not got to writing its
@@ -67,24 +74,57 @@ func (h *Hook) stopKey(dir pidfile.Dir, req StopRequest) (pidfile.Key, error) {
 	return t.key(), nil
 }
 
-// stopKeyed ends the tunnel of one key. The record it gives is zero where there was none.
-func (h *Hook) stopKeyed(ctx context.Context, dir pidfile.Dir, key pidfile.Key, grace time.Duration) (pidfile.Record, error) {
+// stopKeyed stops the tunnel of one key.
+func (h *Hook) stopKeyed(ctx context.Context, dir pidfile.Dir, key pidfile.Key, req StopRequest) (Stopped, error) {
 	lock, err := h.lockRecord(ctx, dir.LockIfUsed, key)
 	if err != nil || lock == nil {
-		return pidfile.Record{}, err
+		return Stopped{}, err
 	}
-	rec, found, err := h.markEnding(lock)
-	if err = errors.Join(err, lock.Unlock()); err != nil || !found {
-		return pidfile.Record{}, err
+	rec, found, err := h.readToStop(lock)
+	if err != nil || !found {
+		return Stopped{}, errors.Join(err, lock.Unlock())
 	}
-	if grace <= 0 {
-		grace = DefaultGrace
+	clients, err := h.letEnd(lock, &rec, req.Now)
+	if err = errors.Join(err, lock.Unlock()); err != nil {
+		return Stopped{Record: rec}, err
 	}
-	defer h.waiting(fmt.Sprintf("for %s to end", rec.Program))()
-	return rec, h.finishEnding(ctx, dir, rec, grace)
+	if len(clients) == 0 {
+		defer h.waiting(fmt.Sprintf("for %s to end", rec.Program))()
+		return Stopped{Record: rec}, h.finishEnding(ctx, dir, rec, graceOf(req))
+	}
+	if req.Wait {
+		return Stopped{Record: rec}, h.waitGone(ctx, dir, rec)
+	}
+	return Stopped{Record: rec, InUse: clients}, nil
 }
 
-func (h *Hook) markEnding(lock *pidfile.Lock) (rec pidfile.Record, found bool, err error) {
+func graceOf(req StopRequest) time.Duration {
+	if req.Grace <= 0 {
+		return DefaultGrace
+	}
+	return req.Grace
+}
+
+// letEnd marks the tunnel as ending: now if nobody is connected, otherwise when the last client, of those it gives, has left.
+func (h *Hook) letEnd(lock *pidfile.Lock, rec *pidfile.Record, now bool) ([]tunnel.Peer, error) {
+	if !now && !rec.Ending {
+		clients, err := tunnel.Clients(rec.Address)
+		if err != nil {
+			return nil, err
+		}
+		if len(clients) > 0 {
+			rec.EndIdle = true
+			return clients, errors.Join(h.ensureKeeper(rec, nil), lock.Write(*rec))
+		}
+	}
+	rec.Ending = true
+	if err := lock.Write(*rec); err != nil && !errors.Is(err, syscall.ENOSPC) && !errors.Is(err, syscall.EDQUOT) {
+		return nil, err
+	}
+	return nil, nil // a full disk keeps nobody from ending a tunnel: at worst a start takes it for a running one until it is gone
+}
+
+func (h *Hook) readToStop(lock *pidfile.Lock) (rec pidfile.Record, found bool, err error) {
 	rec, found, err = h.readOrSetAside(lock)
 	if err != nil || !found {
 		return rec, false, err
@@ -93,15 +133,50 @@ func (h *Hook) markEnding(lock *pidfile.Lock) (rec pidfile.Record, found bool, e
 	if errors.Is(err, pidfile.ErrGone) {
 		return rec, false, nil
 	}
-	if err != nil {
-		return rec, false, err
-	}
-	rec.Ending = true
-	return rec, true, lock.Write(rec)
+	return rec, err == nil, err
 }
 
-// StopAll ends every tunnel that has a record, all at the same time, and gives the records of those that were there.
-func (h *Hook) StopAll(ctx context.Context, grace time.Duration) ([]pidfile.Record, error) {
+// adopt completes a record whose start was killed before it could add the tunnel program's identity. Where no such program is
+// there the record is removed and the error is pidfile.ErrGone.
+func adopt(lock *pidfile.Lock, rec pidfile.Record) (pidfile.Record, error) {
+	if rec.Tunnel != (pidfile.Identity{}) {
+		return rec, nil
+	}
+	id, err := rec.Adopt()
+	if errors.Is(err, pidfile.ErrGone) {
+		return rec, errors.Join(err, lock.Remove())
+	}
+	if err != nil {
+		return rec, err
+	}
+	rec.Tunnel = id
+	return rec, lock.Write(rec)
+}
+
+// waitGone waits until the tunnel is gone, or wanted again.
+func (h *Hook) waitGone(ctx context.Context, dir pidfile.Dir, rec pidfile.Record) error {
+	defer h.waiting(fmt.Sprintf("for the last client of %s to leave", rec.Address))()
+	for {
+		now, err := dir.Read(rec.Key())
+		switch {
+		case errors.Is(err, fs.ErrNotExist), err == nil && now.Token != rec.Token:
+			return nil
+		case err != nil:
+			return err
+		case !now.EndIdle && !now.Ending:
+			return fmt.Errorf("the tunnel for %s is wanted again: another start came", rec.Route)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(waitPause):
+		}
+	}
+}
+
+// StopAll stops every tunnel that has a record, all at the same time; req's route and listen address do not count. It gives
+// what became of those that were there.
+func (h *Hook) StopAll(ctx context.Context, req StopRequest) ([]Stopped, error) {
 	dir, err := h.records(false)
 	if err != nil {
 		return nil, err
@@ -112,21 +187,21 @@ func (h *Hook) StopAll(ctx context.Context, grace time.Duration) ([]pidfile.Reco
 	}
 	var (
 		mu      sync.Mutex
-		stopped []pidfile.Record
+		stopped []Stopped
 		failed  []error
 		all     sync.WaitGroup
 	)
 	for _, e := range entries {
 		if e.Err != nil {
-			failed = append(failed, fmt.Errorf("%w: it was left as it is", e.Err))
+			failed = append(failed, e.Err)
 			continue
 		}
 		all.Go(func() {
-			rec, err := h.stopKeyed(ctx, dir, e.Record.Key(), grace)
+			s, err := h.stopKeyed(ctx, dir, e.Record.Key(), req)
 			mu.Lock()
 			defer mu.Unlock()
-			if rec.Route != "" {
-				stopped = append(stopped, rec)
+			if s.Record.Route != "" && err == nil {
+				stopped = append(stopped, s)
 			}
 			if err != nil {
 				failed = append(failed, err)
@@ -137,12 +212,22 @@ func (h *Hook) StopAll(ctx context.Context, grace time.Duration) ([]pidfile.Reco
 	return stopped, errors.Join(failed...)
 }
 
-// release lets go of a tunnel that the run process self has used. The last run ends it, unless a start wants it kept.
+// release lets go of a tunnel that the run process self has used. The last of its holders ends it, unless a start wants it
+// kept, or somebody is still connected: then it ends when the last has left.
 func (h *Hook) release(ctx context.Context, rec pidfile.Record, self pidfile.Identity) error {
 	dir, err := h.records(false)
 	if err != nil {
 		return err
 	}
+	return h.endUnused(ctx, dir, rec, func(now *pidfile.Record) bool {
+		now.Holders = slices.DeleteFunc(alive(now.Holders), func(id pidfile.Identity) bool { return id == self })
+		return !now.Kept && len(now.Holders) == 0
+	})
+}
+
+// endUnused ends the record's tunnel, or has it end when its last client has left, where the record, as it is under the lock, is one
+// that should end; should may change it. It does nothing where the key has another tunnel by now.
+func (h *Hook) endUnused(ctx context.Context, dir pidfile.Dir, rec pidfile.Record, should func(*pidfile.Record) bool) error {
 	lock, err := h.lockRecord(ctx, dir.LockIfUsed, rec.Key())
 	if err != nil || lock == nil {
 		return err
@@ -154,22 +239,12 @@ func (h *Hook) release(ctx context.Context, rec pidfile.Record, self pidfile.Ide
 	if err != nil {
 		return errors.Join(err, lock.Unlock())
 	}
-	now.Runs = otherRuns(now.Runs, self)
-	last := !now.Kept && len(now.Runs) == 0
-	now.Ending = now.Ending || last
-	if err := errors.Join(lock.Write(now), lock.Unlock()); err != nil || !last {
+	if !should(&now) {
+		return errors.Join(lock.Write(now), lock.Unlock())
+	}
+	clients, err := h.letEnd(lock, &now, false)
+	if err = errors.Join(err, lock.Unlock()); err != nil || len(clients) > 0 {
 		return err
 	}
 	return h.finishEnding(ctx, dir, now, DefaultGrace)
-}
-
-// otherRuns leaves out self and the runs that have ended without letting go.
-func otherRuns(runs []pidfile.Identity, self pidfile.Identity) []pidfile.Identity {
-	var others []pidfile.Identity
-	for _, r := range runs {
-		if r != self && r.Alive() {
-			others = append(others, r)
-		}
-	}
-	return others
 }

@@ -7,19 +7,12 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/tunhook/tunhook/pidfile"
 	"github.com/tunhook/tunhook/tunnel"
 )
 
 // waitPause is the pause between two looks for something that somebody else starts.
 const waitPause = 10 * time.Millisecond
-
-// TimeoutError says what did not happen within the time that was given.
-type TimeoutError struct {
-	What    string
-	Timeout time.Duration
-}
-
-func (e *TimeoutError) Error() string { return fmt.Sprintf("%s within %s", e.What, e.Timeout) }
 
 // Wait waits until the tunnel of that route and listen address is ready, for at most timeout, and gives its address. It starts
 // nothing, but waits also for somebody who is about to. The error is a *NoTunnelError where nobody did, a *TimeoutError where
@@ -38,15 +31,33 @@ func (h *Hook) Wait(ctx context.Context, route, listen string, timeout time.Dura
 			return netip.AddrPort{}, err
 		}
 		if err == nil && rec.Tunnel.Alive() {
-			err = h.waitReady(limited, rec, timeout)
+			err = h.waitListening(limited, rec, rec.Address)
 			if err == nil {
 				return rec.Address, nil
+			}
+			if failed := h.endedUnstopped(rec, err); failed != nil {
+				return netip.AddrPort{}, failed
 			}
 		}
 		if limited.Err() != nil {
 			return netip.AddrPort{}, waitFailed(ctx, err, route, timeout)
 		}
 		time.Sleep(waitPause)
+	}
+}
+
+// endedUnstopped gives the error of a tunnel program that has ended although nobody stopped it.
+func (h *Hook) endedUnstopped(rec pidfile.Record, err error) error {
+	dir, dirErr := h.records(false)
+	if dirErr != nil || !errors.Is(err, tunnel.ErrEnded) {
+		return dirErr
+	}
+	if now, err := dir.Read(rec.Key()); err != nil || now.Token != rec.Token || now.Ending {
+		return nil
+	}
+	return &FailedError{
+		Record: rec, Err: err, Reason: fmt.Sprintf("ended before it listened on %s", rec.Address),
+		Lines: tunnel.LastLines(rec.Log, rec.LogFrom, shownLines),
 	}
 }
 
@@ -57,7 +68,7 @@ func waitFailed(ctx context.Context, err error, route string, timeout time.Durat
 	case ctx.Err() != nil:
 		return ctx.Err()
 	case errors.As(err, &none):
-		return none
+		return &NobodyError{none, timeout}
 	case errors.As(err, &elsewhere):
 		return fmt.Errorf("the tunnel for %s: %w", route, elsewhere)
 	}

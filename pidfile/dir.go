@@ -136,6 +136,9 @@ func (d Dir) list(prefix string) ([]Entry, error) {
 		if errors.Is(err, fs.ErrNotExist) {
 			continue // removed since the directory was read
 		}
+		if err == nil && d.recordPath(rec.Key()) != filepath.Join(d.path, n.Name()) {
+			err = otherKey(filepath.Join(d.path, n.Name()), rec)
+		}
 		entries = append(entries, Entry{rec, err})
 	}
 	return entries, nil

@@ -67,14 +67,19 @@ func (h handle) signal(sig syscall.Signal) error {
 	return err
 }
 
-func (h handle) wait(d time.Duration) bool {
+func (h handle) wait(d time.Duration) bool { return waitAny([]handle{h}, d) }
+
+func waitAny(handles []handle, d time.Duration) (ended bool) {
 	deadline := time.Now().Add(d)
-	fds := []unix.PollFd{{Fd: int32(h.fd), Events: unix.POLLIN}}
+	fds := make([]unix.PollFd, len(handles))
+	for i, h := range handles {
+		fds[i] = unix.PollFd{Fd: int32(h.fd), Events: unix.POLLIN}
+	}
 	for {
 		left := unix.NsecToTimespec(max(0, time.Until(deadline).Nanoseconds()))
 		n, err := unix.Ppoll(fds, &left, nil)
 		if !errors.Is(err, unix.EINTR) {
-			return n == 1
+			return n > 0
 		}
 	}
 }

@@ -51,16 +51,22 @@ func (h handle) signal(sig syscall.Signal) error {
 	}
 }
 
-func (h handle) wait(d time.Duration) bool {
+func (h handle) wait(d time.Duration) bool { return waitAny([]handle{h}, d) }
+
+func waitAny(handles []handle, d time.Duration) (ended bool) {
 	deadline := time.Now().Add(d)
-	for h.id.Alive() {
+	for {
+		for _, h := range handles {
+			if !h.id.Alive() {
+				return true
+			}
+		}
 		left := time.Until(deadline)
 		if left <= 0 {
 			return false
 		}
 		time.Sleep(min(left, 5*time.Millisecond))
 	}
-	return true
 }
 
 func (h handle) close() {}

@@ -45,7 +45,8 @@ const (
 	maxLockPause = 20 * time.Millisecond
 )
 
-// Lock waits for the lock of key until ctx is done; the error is a *BusyError then.
+// Lock waits for the lock of key until ctx is done; the error is a *BusyError after its deadline, and that of ctx where it was
+// cancelled.
 func (d Dir) Lock(ctx context.Context, key Key) (*Lock, error) {
 	for pause := minLockPause; ; pause = min(2*pause, maxLockPause) {
 		l, err := d.tryLock(key)
@@ -54,6 +55,9 @@ func (d Dir) Lock(ctx context.Context, key Key) (*Lock, error) {
 		}
 		select {
 		case <-ctx.Done():
+			if errors.Is(ctx.Err(), context.Canceled) {
+				return nil, ctx.Err()
+			}
 			return nil, d.busy(key)
 		case <-time.After(pause):
 		}
@@ -99,10 +103,7 @@ func (d Dir) tryLock(key Key) (*Lock, error) {
 		f.Close() // its holder removed it when it was done: what we have locked is no longer the lock
 		return nil, unix.EWOULDBLOCK
 	}
-	if err := l.sign(); err != nil {
-		l.Unlock()
-		return nil, err
-	}
+	l.sign()
 	return l, nil
 }
 
@@ -115,21 +116,22 @@ func (l *Lock) current() bool {
 	return err == nil && os.SameFile(held, named)
 }
 
-func (l *Lock) sign() error {
+// sign says who has the lock. That is for people: where it cannot be said, for want of space above all, the lock is no less held,
+// and a stop must still be able to end its tunnel.
+func (l *Lock) sign() {
 	path := l.dir.ownerPath(l.key)
 	owner, err := lockfile.New(path)
 	if err != nil {
-		return err
+		return
 	}
-	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("lock file %s: %w", path, underlying(err))
+	os.Remove(path) // whatever is there is stale
+	if owner.TryLock() == nil {
+		l.owner = owner
 	}
-	if err := owner.TryLock(); err != nil {
-		return fmt.Errorf("lock file %s: %w", path, underlying(err))
-	}
-	l.owner = owner
-	return nil
 }
+
+// Key is the key that the lock is of.
+func (l *Lock) Key() Key { return l.key }
 
 // Unlock gives the lock back and, where the key has no record, removes the files that made it.
 func (l *Lock) Unlock() error {
@@ -138,7 +140,8 @@ func (l *Lock) Unlock() error {
 		err = l.owner.Unlock()
 	}
 	if _, statErr := os.Lstat(l.dir.recordPath(l.key)); errors.Is(statErr, fs.ErrNotExist) {
-		os.Remove(l.dir.flockPath(l.key)) // still held: whoever waits for it sees that its name is gone
+		os.Remove(l.dir.recordPath(l.key) + tempSuffix) // of one who was killed at writing
+		os.Remove(l.dir.flockPath(l.key))               // still held: whoever waits for it sees that its name is gone
 	}
 	return errors.Join(err, l.flock.Close())
 }
@@ -161,9 +164,11 @@ func (l *Lock) Write(rec Record) error {
 	return nil
 }
 
+const tempSuffix = ".tmp"
+
 // replaceFile uses one temporary name a file, so that what a killed process left is overwritten by the next.
 func replaceFile(path string, data []byte) error {
-	temp := path + ".tmp"
+	temp := path + tempSuffix
 	f, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return err
@@ -181,7 +186,6 @@ func replaceFile(path string, data []byte) error {
 // Remove removes the record, if there is one.
 func (l *Lock) Remove() error {
 	path := l.dir.recordPath(l.key)
-	os.Remove(path + ".tmp")
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("removing record %s: %w", path, underlying(err))
 	}

@@ -29,6 +29,7 @@ type Record struct {
 	Version  int            `json:"version"`
 	Route    string         `json:"route"`    // as the key has it
 	Listen   string         `json:"listen"`   // as the key has it: an address or "auto"
+	Target   string         `json:"target"`   // the route itself, where the key has a name for it
 	Address  netip.AddrPort `json:"address"`  // the listen address
 	Provider string         `json:"provider"` // name of the provider
 	Program  string         `json:"program"`  // base name of the tunnel program, for messages
@@ -36,12 +37,21 @@ type Record struct {
 	Token    string         `json:"token"`    // random; also in the environment of the tunnel's processes
 	Tunnel   Identity       `json:"tunnel"`   // the tunnel program; zero while it is being launched
 	Started  time.Time      `json:"started"`
-	Log      string         `json:"log"`       // path of the tunnel's log
-	LogFrom  int64          `json:"log_from"`  // where this tunnel's lines begin in the log, in bytes
-	ArgsHash string         `json:"args_hash"` // salted hash of the extra arguments, to tell another set of them
-	Kept     bool           `json:"kept"`      // somebody asked for it with start: it outlives the runs below
-	Runs     []Identity     `json:"runs"`      // run processes that use it
-	Ending   bool           `json:"ending"`    // a stop has begun; whoever finds this finishes the job
+	Log      string         `json:"log"`        // path of the tunnel's log
+	LogFrom  int64          `json:"log_from"`   // where this tunnel's lines begin in the log, in bytes
+	ArgsHash string         `json:"args_hash"`  // salted hash of the extra arguments, to tell another set of them
+	Kept     bool           `json:"kept"`       // somebody started it for good: it outlives its holders
+	Holders  []Identity     `json:"holders"`    // processes for whose life it was started; it ends with the last of them
+	Idle     time.Duration  `json:"idle_stop"`  // it ends when nobody was connected for so long; nanoseconds, 0 for never
+	Revive   bool           `json:"keep_alive"` // its program is started again when it dies under a client
+	EndIdle  bool           `json:"end_idle"`   // a stop came while clients were connected: it ends when the last has left
+	Ending   bool           `json:"ending"`     // a stop has begun; whoever finds this finishes the job
+	Keeper   Identity       `json:"keeper"`     // the process that watches over the promises above, zero for none
+}
+
+// Watched tells whether the record holds a promise that needs a keeper.
+func (r Record) Watched() bool {
+	return r.EndIdle || r.Revive || r.Idle > 0 || len(r.Holders) > 0
 }
 
 // Key is the key that the record was written under.
@@ -64,9 +74,13 @@ func (d Dir) Read(key Key) (Record, error) {
 	path := d.recordPath(key)
 	rec, err := readRecord(path)
 	if err == nil && rec.Key() != key {
-		err = &BadRecordError{path, fmt.Sprintf("is of another tunnel (%s on %s)", rec.Route, rec.Listen)}
+		err = otherKey(path, rec)
 	}
 	return rec, err
+}
+
+func otherKey(path string, rec Record) error {
+	return &BadRecordError{path, fmt.Sprintf("is of another tunnel (%s on %s)", rec.Route, rec.Listen)}
 }
 
 func (d Dir) recordPath(key Key) string { return filepath.Join(d.path, key.Name()+recordSuffix) }

@@ -26,7 +26,7 @@ func testRecord() Record {
 		Address: netip.MustParseAddrPort("127.0.0.1:3389"), Provider: "pomerium", Program: "pomerium-cli", Signal: "TERM",
 		Token: "T0KEN", Tunnel: Identity{4242, 123456789, "0b6ac5e3-0000-4000-8000-000000000000"},
 		Started: time.Date(2026, 3, 1, 12, 0, 0, 5e6, time.UTC), Log: "/home/me/.local/state/tunhook/log/x.log", LogFrom: 1 << 33,
-		ArgsHash: "abc", Kept: true, Runs: []Identity{{4243, 1 << 60, "b"}}, Ending: true,
+		ArgsHash: "abc", Kept: true, Holders: []Identity{{4243, 1 << 60, "b"}}, Ending: true,
 	}
 }
 

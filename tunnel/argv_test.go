@@ -92,8 +92,9 @@ func checkGolden(t *testing.T, path, got string) {
 
 // TestEveryFormIsCovered: a form that is added to a provider needs a route in argvRoutes.
 func TestEveryFormIsCovered(t *testing.T) {
-	for name, p := range mustLoad(t).providers {
-		for _, f := range p.forms() {
+	c := mustLoad(t)
+	for _, name := range c.Providers() {
+		for _, f := range mustProvider(t, c, name).forms() {
 			if !slices.ContainsFunc(argvRoutes, func(route string) bool { _, ok := f.parts(route); return ok }) {
 				t.Errorf("%s: no route of the form %s", name, f)
 			}

@@ -20,9 +20,21 @@ var builtin string
 
 const builtinPath = "providers.toml"
 
+// builtinTables are the embedded provider tables, by name. Each is decoded when it is needed: all of them would be a good part of
+// the time that a start takes.
+func builtinTables() map[string]string {
+	tables := map[string]string{}
+	for _, text := range strings.Split(builtin, "\n[provider.")[1:] {
+		name, _, _ := strings.Cut(text, "]")
+		tables[name] = "[provider." + text
+	}
+	return tables
+}
+
 // Config is what the configuration files say, over the embedded providers.
 type Config struct {
-	providers map[string]*Provider
+	builtin   map[string]string    // the embedded tables
+	providers map[string]*Provider // those of the files, and the embedded ones that were needed so far
 	named     map[string]Named
 	paths     []string
 }
@@ -59,10 +71,7 @@ type configFile struct {
 // LoadConfig reads the files at paths over the embedded providers, each over the one before it. Files that do not exist are
 // passed over. Errors are *ConfigError.
 func LoadConfig(paths ...string) (*Config, error) {
-	c := &Config{providers: map[string]*Provider{}, named: map[string]Named{}, paths: paths}
-	if err := c.add(builtinPath, builtin); err != nil {
-		return nil, err
-	}
+	c := &Config{builtin: builtinTables(), providers: map[string]*Provider{}, named: map[string]Named{}, paths: paths}
 	for _, path := range paths {
 		text, err := os.ReadFile(path)
 		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, errNotDir) {
@@ -85,35 +94,47 @@ func (c *Config) add(path, text string) error {
 		return syntaxError(path, err)
 	}
 	fail := func(table, name string, err error) error {
-		return &ConfigError{path, lineOf(text, table, name), fmt.Errorf("[%s.%s]: %w", table, name, err)}
+		return &ConfigError{path, lineOf(text, table, name, ""), fmt.Errorf("[%s.%s]: %w", table, name, err)}
 	}
-	for _, name := range slices.Sorted(maps.Keys(file.Provider)) {
-		p := &Provider{}
-		if old, ok := c.providers[name]; ok {
-			*p = *old
+	providers, named := map[string]*Provider{}, map[string]Named{}
+	for name, table := range file.Provider {
+		providers[name] = &Provider{}
+		if old, err := c.provider(name); err != nil {
+			return err
+		} else if old != nil {
+			*providers[name] = *old
 		}
-		if err := meta.PrimitiveDecode(file.Provider[name], p); err != nil {
+		if err := meta.PrimitiveDecode(table, providers[name]); err != nil {
 			return fail("provider", name, err)
 		}
-		p.complete(name)
-		if path != builtinPath {
-			if err := p.check(); err != nil {
-				return fail("provider", name, err)
-			}
-		}
-		c.providers[name] = p
 	}
-	for _, name := range slices.Sorted(maps.Keys(file.Tunnel)) {
+	for name, table := range file.Tunnel {
 		var n Named
-		if err := meta.PrimitiveDecode(file.Tunnel[name], &n); err != nil {
+		if err := meta.PrimitiveDecode(table, &n); err != nil {
 			return fail("tunnel", name, err)
 		}
-		if err := n.check(name); err != nil {
-			return fail("tunnel", name, err)
-		}
-		c.named[name] = n
+		named[name] = n
 	}
-	return unknownKey(path, text, meta)
+	if err := unknownKey(path, text, meta); err != nil { // before what a misspelt key would seem to leave out
+		return err
+	}
+	for _, name := range slices.Sorted(maps.Keys(providers)) {
+		providers[name].complete(name)
+		if path == builtinPath { // checked by a test, and not at every start
+			continue
+		}
+		if err := providers[name].check(); err != nil {
+			return fail("provider", name, err)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(named)) {
+		if err := named[name].check(name); err != nil {
+			return fail("tunnel", name, err)
+		}
+	}
+	maps.Copy(c.providers, providers)
+	maps.Copy(c.named, named)
+	return nil
 }
 
 func (n Named) check(name string) error {
@@ -122,6 +143,9 @@ func (n Named) check(name string) error {
 	}
 	if n.Route == "" {
 		return errors.New("it has no route")
+	}
+	if err := checkListen(n.Listen); err != nil {
+		return err
 	}
 	return CheckReady(n.Ready)
 }
@@ -140,36 +164,64 @@ func unknownKey(path, text string, meta toml.MetaData) error {
 		return nil
 	}
 	key := undecoded[0]
-	table, name := "", key[0]
+	table, name, last := "", key[0], ""
 	if len(key) > 1 {
-		table, name = key[0], key[1]
+		table, name, last = key[0], key[1], key[len(key)-1]
 	}
-	return &ConfigError{path, lineOf(text, table, name), fmt.Errorf("unknown key %q", key.String())}
+	return &ConfigError{path, lineOf(text, table, name, last), fmt.Errorf("unknown key %q", key.String())}
 }
 
-// lineOf finds the line on which a table, or a key outside of all tables, begins, which is near enough to an error in it; 0
-// where it is not found.
-func lineOf(text, table, name string) int {
-	key := strings.TrimPrefix(table+"."+name, ".")
+// lineOf finds the line of a key in a table, or that on which the table, or a key outside of all tables, begins, which is near
+// enough to an error in it; 0 where it finds neither.
+func lineOf(text, table, name, key string) int {
+	wanted := strings.TrimPrefix(table+"."+name, ".")
 	plain := strings.NewReplacer(" ", "", "\t", "", `"`, "", "'", "")
+	begins := 0
 	for i, line := range strings.Split(text, "\n") {
 		line = plain.Replace(line)
 		found, _, ok := strings.Cut(line, "=")
 		if header, is := strings.CutPrefix(line, "["); is {
 			found, _, ok = strings.Cut(header, "]")
 		}
-		if ok && (found == key || strings.HasPrefix(found, key+".")) {
+		switch {
+		case begins > 0 && ok && key != "" && found == key:
 			return i + 1
+		case begins == 0 && ok && (found == wanted || strings.HasPrefix(found, wanted+".")):
+			begins = i + 1
 		}
 	}
-	return 0
+	return begins
 }
 
 // Names returns the names of the [tunnel.NAME] tables, sorted.
 func (c *Config) Names() []string { return slices.Sorted(maps.Keys(c.named)) }
 
 // Providers returns the names of the providers, sorted.
-func (c *Config) Providers() []string { return slices.Sorted(maps.Keys(c.providers)) }
+func (c *Config) Providers() []string {
+	names := slices.AppendSeq(slices.Collect(maps.Keys(c.providers)), maps.Keys(c.builtin))
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// provider gives the provider of that name, nil for none.
+func (c *Config) provider(name string) (*Provider, error) {
+	if p, ok := c.providers[name]; ok {
+		return p, nil
+	}
+	text, ok := c.builtin[name]
+	if !ok {
+		return nil, nil
+	}
+	delete(c.builtin, name)
+	err := c.add(builtinPath, text)
+	return c.providers[name], err
+}
+
+// mayServe tells whether the provider could have routes of that scheme, "" for none, as far as can be told without decoding it.
+func (c *Config) mayServe(name, scheme string) bool {
+	text, ok := c.builtin[name]
+	return !ok || scheme == "" && strings.Contains(text, `["{`) || scheme != "" && strings.Contains(text, scheme+"://")
+}
 
 // userPath is the file in which a user would add what is missing.
 func (c *Config) userPath() string {

@@ -34,13 +34,23 @@ func load(t *testing.T, texts ...string) (*Config, []string, error) {
 	return c, paths, err
 }
 
+func mustProvider(t *testing.T, c *Config, name string) *Provider {
+	t.Helper()
+	p, err := c.provider(name)
+	if err != nil || p == nil {
+		t.Fatalf("%s: %v, %v", name, p, err)
+	}
+	return p
+}
+
 func TestEmbeddedProvidersAreSound(t *testing.T) {
 	c := mustLoad(t)
 	want := []string{"aws-ssm", "boundary", "cloudflared", "gcloud-iap", "kubectl", "pomerium", "relay", "ssh", "tsh", "tsh-app"}
 	if diff := cmp.Diff(want, c.Providers()); diff != "" {
 		t.Error(diff)
 	}
-	for name, p := range c.providers {
+	for _, name := range c.Providers() {
+		p := mustProvider(t, c, name)
 		if err := p.check(); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -51,13 +61,13 @@ func TestEmbeddedProvidersAreSound(t *testing.T) {
 }
 
 func TestLaterFileChangesOnlyTheKeysThatItGives(t *testing.T) {
-	embedded := *mustLoad(t).providers["ssh"]
+	embedded := *mustProvider(t, mustLoad(t), "ssh")
 	c := mustLoad(t,
 		"[provider.ssh]\nsignal = \"INT\"\nargs = [\"-v\"]\n[tunnel.desk]\nroute = \"a:1\"\nlisten = \"1\"\n",
 		"[provider.ssh]\nargs = [\"-4\", \"-C\"]\n[tunnel.desk]\nroute = \"b:2\"\n[tunnel.other]\nroute = \"c:3\"\n")
 	want := embedded
 	want.Signal, want.Args = "INT", []string{"-4", "-C"}
-	if diff := cmp.Diff(want, *c.providers["ssh"], cmp.AllowUnexported(Provider{})); diff != "" {
+	if diff := cmp.Diff(want, *mustProvider(t, c, "ssh"), cmp.AllowUnexported(Provider{})); diff != "" {
 		t.Error(diff)
 	}
 	if diff := cmp.Diff([]string{"desk", "other"}, c.Names()); diff != "" {
@@ -67,7 +77,7 @@ func TestLaterFileChangesOnlyTheKeysThatItGives(t *testing.T) {
 	if err != nil || r.Text != "b:2" || r.Named.Listen != "" {
 		t.Errorf("desk is %+v, %v; want the later file's", r, err)
 	}
-	if again := *mustLoad(t).providers["ssh"]; again.Signal != "TERM" || again.Args != nil {
+	if again := *mustProvider(t, mustLoad(t), "ssh"); again.Signal != "TERM" || again.Args != nil {
 		t.Errorf("the embedded provider was changed: %+v", again)
 	}
 }
@@ -93,11 +103,11 @@ func TestConfigErrorsNameFileAndLine(t *testing.T) {
 		"bytes":                         {"\x00\x01", 1, ""},
 		"unknown top-level key":         {"tunnels = 1\n" + fine, 1, "tunnels"},
 		"unknown top-level table":       {fine + "[tunnels.x]\nroute = \"a:1\"\n", 3, "tunnels"},
-		"unknown key of a provider":     {fine + "[provider.y]\ncommand = [\"y\"]\ncomand = [\"x\"]\n", 3, "comand"},
-		"unknown key of a tunnel":       {fine + "[tunnel.x]\nroute = \"a:1\"\nlisten_port = 1\n", 3, "listen_port"},
-		"a longer name before":          {"[tunnel.xy]\nroute = \"a:1\"\n[tunnel.x]\nroute = \"a:1\"\nbad = 1\n", 3, "bad"},
-		"spaces in the table's header":  {fine + "[ tunnel . x ]\nroute = \"a:1\"\nbad = 1\n", 3, "bad"},
-		"quoted name":                   {fine + "[tunnel.\"x\"]\nroute = \"a:1\"\nbad = 1\n", 3, "bad"},
+		"unknown key of a provider":     {fine + "[provider.y]\ncommand = [\"y\"]\ncomand = [\"x\"]\n", 5, "comand"},
+		"unknown key of a tunnel":       {fine + "[tunnel.x]\nroute = \"a:1\"\nlisten_port = 1\n", 5, "listen_port"},
+		"a longer name before":          {"[tunnel.xy]\nroute = \"a:1\"\n[tunnel.x]\nroute = \"a:1\"\nbad = 1\n", 5, "bad"},
+		"spaces in the table's header":  {fine + "[ tunnel . x ]\nroute = \"a:1\"\nbad = 1\n", 5, "bad"},
+		"quoted name":                   {fine + "[tunnel.\"x\"]\nroute = \"a:1\"\nbad = 1\n", 5, "bad"},
 		"unknown placeholder":           {fine + "[provider.x]\ncommand = [\"x\", \"{hots}\"]\n", 3, "{hots}"},
 		"unknown placeholder in a list": {"[provider.x]\ncommand = [\"x\", [\"-p\", \"{user}\"]]\n", 1, "{user}"},
 		"bad pattern":                   {fine + "[provider.x]\ncommand = [\"x\"]\nrefused = \"(\"\n", 3, "refused"},
@@ -120,6 +130,7 @@ func TestConfigErrorsNameFileAndLine(t *testing.T) {
 		"args is a string":              {fine + "[tunnel.x]\nroute = \"a:1\"\nargs = \"-v\"\n", 3, "line 5"},
 		"tunnel is no table":            {fine + "[tunnel]\nx = \"a:1\"\n", 0, "x"},
 		"tunnels are a list":            {"[[tunnel]]\nroute = \"a:1\"\n", 0, "tunnel"},
+		"bad listen address":            {fine + "[tunnel.x]\nroute = \"a:1\"\nlisten = \"0\"\n", 3, "listen address"},
 		"no route":                      {fine + "[tunnel.x]\nlisten = \"1\"\n", 3, "route"},
 		"unknown readiness":             {fine + "[tunnel.x]\nroute = \"a:1\"\nready = \"soon\"\n", 3, "soon"},
 		"name with a colon":             {fine + "[tunnel.\"x:1\"]\nroute = \"a:1\"\n", 3, "name"},

@@ -78,6 +78,16 @@ func (r Route) parseListen(text string) (Listen, error) {
 	return l, err
 }
 
+// checkListen tells what is wrong with a listen address, as far as that does not depend on the route.
+func checkListen(text string) error {
+	switch text {
+	case "", Auto, "stable":
+		return nil
+	}
+	_, err := ParseAddress(text)
+	return err
+}
+
 // ParseAddress understands the listen addresses that need no route: 3389, :3389, IP:PORT, [IPv6]:PORT. Errors are *ListenError.
 func ParseAddress(text string) (Listen, error) {
 	host, port := "", text
@@ -148,7 +158,7 @@ func (l Listen) Reserve() (netip.AddrPort, error) {
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
 		return netip.AddrPort{}, &ListenError{l.Addr.String(), "is not an address of this machine: use 127.0.0.1:PORT"}
 	case errors.Is(err, syscall.EACCES):
-		return netip.AddrPort{}, &ListenError{l.Addr.String(), "has a port that only root may listen on: use one from 1024 on"}
+		return netip.AddrPort{}, &ListenError{l.Addr.String(), "has a port that only root may listen on: give one from 1024 on"}
 	case err != nil:
 		return netip.AddrPort{}, &ListenError{l.Addr.String(), "cannot be used: " + err.Error()}
 	}

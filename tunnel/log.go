@@ -92,7 +92,17 @@ var escape = regexp.MustCompile("\x1b(?:\\[[0-?]*[ -/]*[@-~]?|\\][^\a\x1b]*(?:\a
 // Printable makes a line from outside safe to show on a terminal or a desktop: no escape sequences, no control or other
 // unprintable characters, and of bounded length.
 func Printable(line string) string {
-	line = strings.Map(func(r rune) rune {
+	line = strip(line)
+	const most = 500
+	if runes := []rune(line); len(runes) > most {
+		line = string(runes[:most]) + "…"
+	}
+	return strings.TrimSpace(line)
+}
+
+// strip takes away what is not printable.
+func strip(line string) string {
+	return strings.Map(func(r rune) rune {
 		switch {
 		case r == '\t':
 			return ' '
@@ -101,9 +111,4 @@ func Printable(line string) string {
 		}
 		return r
 	}, escape.ReplaceAllString(strings.ToValidUTF8(line, ""), ""))
-	const most = 500
-	if runes := []rune(line); len(runes) > most {
-		line = string(runes[:most]) + "…"
-	}
-	return strings.TrimSpace(line)
 }

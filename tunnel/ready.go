@@ -19,15 +19,6 @@ type Process interface {
 	Close()
 }
 
-// CheckReady tells whether ready names a kind of readiness that can be waited for; "" is "listen".
-func CheckReady(ready string) error {
-	switch ready {
-	case "", "listen":
-		return nil
-	}
-	return fmt.Errorf("ready = %q is not known: use listen", ready)
-}
-
 // ErrEnded says that the tunnel program ended before its tunnel was ready.
 var ErrEnded = errors.New("the tunnel program ended before it listened")
 
@@ -48,16 +39,26 @@ func (e *ElsewhereError) Error() string {
 	return fmt.Sprintf("it listens on %s, not on %s as asked", strings.Join(got, " and "), e.Asked)
 }
 
-// Pauses between two looks at the sockets: short while a program is expected to listen within milliseconds.
+// Pauses between two looks at the sockets: short at first, while a program is expected to listen within milliseconds.
 const (
-	minPause = 250 * time.Microsecond
-	maxPause = 25 * time.Millisecond
+	minPause  = 250 * time.Microsecond
+	maxPause  = 25 * time.Millisecond
+	expecting = 20 * time.Millisecond
 )
+
+// nextPause is the pause after one, when the wait began at that time.
+func nextPause(pause time.Duration, began time.Time) time.Duration {
+	if time.Since(began) < expecting {
+		return pause
+	}
+	return min(pause*5/4, maxPause)
+}
 
 // WaitListening waits until one of the tunnel's processes listens on addr. Nobody connects to find out: a connection may open
 // a browser tab or count as a session. The error is ErrEnded, an *ElsewhereError, or that of ctx.
 func WaitListening(ctx context.Context, addr netip.AddrPort, program Process, members func() []int) error {
-	for pause := minPause; ; pause = min(pause*5/4, maxPause) {
+	began := time.Now()
+	for pause := minPause; ; pause = nextPause(pause, began) {
 		switch where := listensOn(addr, program, members); {
 		case slices.ContainsFunc(where, func(a netip.AddrPort) bool { return same(a, addr) }):
 			return nil

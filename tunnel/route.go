@@ -106,11 +106,11 @@ func badText(s string) string {
 }
 
 func checkName(name string) error {
-	if reason := badText(name); reason != "" {
-		return fmt.Errorf("the name %s", reason)
-	}
 	if strings.ContainsAny(name, ":/") {
 		return fmt.Errorf("a name has no ':' or '/': with one it would be a route")
+	}
+	if reason := badText(name); reason != "" {
+		return fmt.Errorf("the name %s", strings.Replace(reason, "a route has only", "it may have only", 1))
 	}
 	return nil
 }
@@ -130,12 +130,19 @@ func (c *Config) resolve(r *Route) error {
 	}
 	var forms []string
 	for _, name := range c.Providers() {
-		for _, f := range c.providers[name].forms() {
+		if !c.mayServe(name, scheme) {
+			continue
+		}
+		p, err := c.provider(name)
+		if err != nil {
+			return err
+		}
+		for _, f := range p.forms() {
 			if f.scheme != scheme {
 				continue
 			}
 			if parts, ok := f.parts(r.Text); ok {
-				r.Provider, r.parts = c.providers[name], parts
+				r.Provider, r.parts = p, parts
 				return r.checkPorts()
 			}
 			forms = append(forms, f.String())
@@ -145,10 +152,18 @@ func (c *Config) resolve(r *Route) error {
 		return &RouteError{r.Text, fmt.Sprintf("has the unknown scheme %q: known are %s; add [provider.%s] to %s for another",
 			scheme, strings.Join(c.schemes(), ", "), or(scheme, "SCHEME"), c.userPath())}
 	}
-	return &RouteError{r.Text, "does not have the form " + strings.Join(forms, " or ") + r.passwordHint()}
+	return &RouteError{r.Text, "does not have the form " + strings.Join(forms, " or ") + r.formHint()}
 }
 
-func (r *Route) passwordHint() string {
+// formHint guesses at what made a route not fit its forms.
+func (r *Route) formHint() string {
+	_, rest, ok := strings.Cut(r.Text, "://")
+	if !ok {
+		rest = r.Text
+	}
+	if strings.Count(rest, ":") > 2 && !strings.ContainsAny(rest, "[@/") {
+		return " (an IPv6 address goes in brackets: [2001:db8::1]:3389)"
+	}
 	if withoutPassword(r.Text) != r.Text {
 		return " (a route holds no password)"
 	}
@@ -169,7 +184,11 @@ func (r *Route) checkPorts() error {
 
 func (c *Config) schemes() []string {
 	var schemes []string
-	for _, p := range c.providers {
+	for _, name := range c.Providers() {
+		p, err := c.provider(name)
+		if err != nil {
+			continue
+		}
 		for _, f := range p.forms() {
 			if f.scheme != "" {
 				schemes = append(schemes, f.scheme)

@@ -1,7 +1,9 @@
 package tunnel
 
 import (
+	"cmp"
 	"errors"
+	"net"
 	"net/netip"
 	"slices"
 
@@ -13,6 +15,11 @@ type socket struct {
 	local, remote netip.AddrPort
 	inode         uint32
 	pid           int
+}
+
+// hasPorts tells whether the socket has that local and that remote port, 0 for any.
+func (s socket) hasPorts(local, remote uint16) bool {
+	return (local == 0 || s.local.Port() == local) && (remote == 0 || s.remote.Port() == remote)
 }
 
 // errNoDiag says that sockets cannot be asked for the fast way here, so that gopsutil has to walk the tables.
@@ -27,11 +34,11 @@ func listening(port uint16) ([]socket, error) {
 	return found, nil
 }
 
-// connectedTo gives the client's end of every established connection of this machine to addr.
-func connectedTo(addr netip.AddrPort) ([]socket, error) {
-	found, err := diagConnectedTo(addr)
+// established gives the ends of established connections with that local and that remote port, 0 for any.
+func established(local, remote uint16) ([]socket, error) {
+	found, err := diagEstablished(local, remote)
 	if err != nil {
-		return walkConnectedTo(addr)
+		return walkEstablished(local, remote)
 	}
 	return found, nil
 }
@@ -62,8 +69,9 @@ func ownedBy(pids []int, sockets []socket) []socket {
 
 // Peer is a process at the other end of something: one that holds a listen address, or a client of it.
 type Peer struct {
-	PID     int    `json:"pid"`     // 0 where it belongs to somebody else and cannot be seen
-	Program string `json:"program"` // "" likewise
+	PID     int    `json:"pid"`            // 0 where it cannot be seen: it belongs to somebody else, or runs elsewhere
+	Program string `json:"program"`        // "" likewise
+	Host    string `json:"host,omitempty"` // the other machine that it runs on, if it does
 }
 
 // Holder finds the process that listens on addr, or on a wildcard address that covers it, or on one that addr covers as a
@@ -79,11 +87,40 @@ func Holder(addr netip.AddrPort) (holder Peer, ok bool) {
 	if len(clashing) == 0 {
 		return Peer{}, false
 	}
-	owned := ownedBy(allPIDs(), clashing)
-	if len(owned) == 0 {
+	pid, known := ownerOf(clashing)
+	if !known {
 		return Peer{}, true
 	}
-	return peer(owned[0].pid), true
+	return peer(pid), true
+}
+
+// ownerOf is owner of the one socket that there is, if there is one.
+func ownerOf(sockets []socket) (pid int, ok bool) {
+	if len(sockets) == 0 {
+		return 0, false
+	}
+	return owner(sockets[0])
+}
+
+// owner finds the process that has the socket open. Where several have, it is the one that the others come from: a child has its
+// parent's sockets until it executes another program, and the workers of some servers keep them.
+func owner(s socket) (pid int, ok bool) {
+	var owners []int
+	for _, pid := range allPIDs() {
+		if len(ownedBy([]int{pid}, []socket{s})) > 0 {
+			owners = append(owners, pid)
+		}
+	}
+	for _, pid := range owners {
+		proc, err := process.NewProcess(int32(pid))
+		if err != nil {
+			continue
+		}
+		if parent, err := proc.Ppid(); err != nil || !slices.Contains(owners, int(parent)) {
+			return pid, true
+		}
+	}
+	return 0, false
 }
 
 // Free tells whether nobody listens on addr.
@@ -100,24 +137,66 @@ func covers(bound, addr netip.Addr) bool {
 	return bound == addr
 }
 
-// Clients lists the processes connected to addr, each once, in the order of their pids.
-func Clients(addr netip.AddrPort) ([]Peer, error) {
-	ends, err := connectedTo(addr)
-	if err != nil || len(ends) == 0 {
+// Connections gives where the connections to addr come from. It is quick; Clients tells whose they are.
+func Connections(addr netip.AddrPort) ([]netip.AddrPort, error) {
+	ends, err := established(addr.Port(), 0)
+	if err != nil {
 		return nil, err
 	}
-	owned := ownedBy(allPIDs(), ends)
-	var clients []Peer
-	for _, s := range owned {
-		if !slices.ContainsFunc(clients, func(p Peer) bool { return p.PID == s.pid }) {
-			clients = append(clients, peer(s.pid))
+	var from []netip.AddrPort
+	for _, s := range ends {
+		if s.local.Addr() == addr.Addr() || addr.Addr().IsUnspecified() {
+			from = append(from, s.remote)
 		}
 	}
-	slices.SortFunc(clients, func(a, b Peer) int { return a.PID - b.PID })
-	if len(owned) < len(ends) {
-		clients = append(clients, Peer{})
+	return from, nil
+}
+
+// Clients lists the processes connected to addr, each once, in the order of their pids; then, likewise without a pid, those that
+// belong to somebody else, and the machines that others connect from.
+func Clients(addr netip.AddrPort) ([]Peer, error) {
+	from, err := Connections(addr)
+	if err != nil || len(from) == 0 {
+		return nil, err
 	}
+	ends, err := established(0, addr.Port())
+	if err != nil {
+		return nil, err
+	}
+	local, err := localAddresses()
+	if err != nil {
+		return nil, err
+	}
+	var clients []Peer
+	for _, source := range from {
+		end := slices.DeleteFunc(slices.Clone(ends), func(s socket) bool { return s.local != source })
+		client := Peer{}
+		if pid, ok := ownerOf(end); ok {
+			client = peer(pid)
+		} else if !source.Addr().IsLoopback() && !local[source.Addr()] {
+			client.Host = source.Addr().String()
+		}
+		if !slices.Contains(clients, client) {
+			clients = append(clients, client)
+		}
+	}
+	slices.SortStableFunc(clients, func(a, b Peer) int { return cmp.Compare(uint(a.PID-1), uint(b.PID-1)) })
 	return clients, nil
+}
+
+// localAddresses are the addresses of this machine.
+func localAddresses() (map[netip.Addr]bool, error) {
+	addrs, err := net.InterfaceAddrs()
+	if err != nil {
+		return nil, err
+	}
+	local := map[netip.Addr]bool{}
+	for _, a := range addrs {
+		if prefix, err := netip.ParsePrefix(a.String()); err == nil {
+			local[prefix.Addr()] = true
+		}
+	}
+	return local, nil
 }
 
 func peer(pid int) Peer {

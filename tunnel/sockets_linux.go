@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -29,9 +28,8 @@ const (
 
 func diagListening(port uint16) ([]socket, error) { return diagnose(tcpListen, port, 0) }
 
-func diagConnectedTo(addr netip.AddrPort) ([]socket, error) {
-	found, err := diagnose(tcpEstablished, 0, addr.Port())
-	return slices.DeleteFunc(found, func(s socket) bool { return s.remote != addr }), err
+func diagEstablished(local, remote uint16) ([]socket, error) {
+	return diagnose(tcpEstablished, local, remote)
 }
 
 // diagnose asks the kernel for the TCP sockets in those states with that local and remote port, 0 for any.
@@ -51,7 +49,7 @@ func diagnose(states uint32, local, remote uint16) ([]socket, error) {
 			return nil, fmt.Errorf("%w: %w", errNoDiag, err)
 		}
 		for _, reply := range replies { // none from a kernel without IPv6
-			if s, ok := diagSocket(reply.Data); ok && (local == 0 || s.local.Port() == local) {
+			if s, ok := diagSocket(reply.Data); ok && s.hasPorts(local, remote) { // older kernels filter no listening ones
 				found = append(found, s)
 			}
 		}

@@ -23,10 +23,10 @@ func parsed(t *testing.T, h *helper) netip.AddrPort {
 // ways are the two ways to sockets, which must agree.
 var ways = map[string]struct {
 	listening   func(uint16) ([]socket, error)
-	connectedTo func(netip.AddrPort) ([]socket, error)
+	established func(local, remote uint16) ([]socket, error)
 }{
-	"sock_diag": {diagListening, diagConnectedTo},
-	"the walk":  {walkListening, walkConnectedTo},
+	"sock_diag": {diagListening, diagEstablished},
+	"the walk":  {walkListening, walkEstablished},
 }
 
 func TestListeningSocketsAreFoundByEveryWay(t *testing.T) {
@@ -68,7 +68,7 @@ func TestConnectionsAreFoundByEveryWay(t *testing.T) {
 		client := startHelper(t, "dial", addr.String())
 		want := parsed(t, client)
 		for name, way := range ways {
-			found, err := way.connectedTo(addr)
+			found, err := way.established(0, addr.Port())
 			if err != nil || len(found) != 1 || found[0].local != want || found[0].remote != addr {
 				t.Errorf("%s to %s: %+v, %v; want %v", name, addr, found, err, want)
 			}
@@ -140,7 +140,7 @@ func TestClientsAreNamedOnceEach(t *testing.T) {
 	for _, more := range [][]string{nil, {"and", "again"}} {
 		client := startHelper(t, append([]string{"dial", addr.String()}, more...)...)
 		client.line(t)
-		want = append(want, Peer{client.pid(), program})
+		want = append(want, Peer{PID: client.pid(), Program: program})
 	}
 	stranger := startHelper(t, "dial", parsed(t, other).String())
 	stranger.line(t)

@@ -9,11 +9,11 @@ import (
 // The slow way to sockets, through gopsutil, which reads the system's whole tables and knows each socket's pid.
 
 func walkListening(port uint16) ([]socket, error) {
-	return walk("LISTEN", func(s socket) bool { return port == 0 || s.local.Port() == port })
+	return walk("LISTEN", func(s socket) bool { return s.hasPorts(port, 0) })
 }
 
-func walkConnectedTo(addr netip.AddrPort) ([]socket, error) {
-	return walk("ESTABLISHED", func(s socket) bool { return s.remote == addr })
+func walkEstablished(local, remote uint16) ([]socket, error) {
+	return walk("ESTABLISHED", func(s socket) bool { return s.hasPorts(local, remote) })
 }
 
 func walk(state string, want func(socket) bool) ([]socket, error) {

@@ -5,8 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 
+	"github.com/tunhook/tunhook/tunnel"
 	"github.com/urfave/cli/v2"
 )
 
@@ -19,16 +23,27 @@ type command struct {
 	stdin   *os.File
 	ui      *ui
 
+	args        []string // as tunhook was called
 	afterDashes []string // what stands behind "--", which is for another program
 	dashes      bool     // there was a "--"
+	helps       bool     // somebody asks for help
 }
 
 // main runs the command line and returns the exit status.
 func (c *command) main(ctx context.Context, args []string) int {
-	app := c.app()
+	if opener := filepath.Base(args[0]); tunnel.IsBrowserOpener(opener) {
+		return c.openPage(opener, args[1:])
+	}
+	if status, left := c.onHost(ctx, args); left {
+		return status
+	}
+	c.args = args
 	args, c.afterDashes, c.dashes = cutDashes(args)
+	c.helps = slices.ContainsFunc(args, asksForHelp)
+	app := c.app()
 	args = flagsFirst(app, args)
 	err := app.RunContext(ctx, args)
+	defer func() { c.ui.notifier.Close() }()
 	if cause := context.Cause(ctx); err != nil && errors.Is(err, context.Canceled) && cause != nil {
 		err = cause
 	}
@@ -70,22 +85,24 @@ The manual page tunhook(1) has it all.`),
 		OnUsageError:           usageFailed,
 		Action:                 noCommand,
 		Commands: []*cli.Command{
-			c.startCommand(), c.stopCommand(), c.runCommand(), c.statusCommand(), c.waitCommand(), c.logsCommand(), c.relayCommand(),
+			c.startCommand(), c.stopCommand(), c.runCommand(), c.statusCommand(), c.waitCommand(), c.logsCommand(), c.remminaCommand(), c.relayCommand(), c.keeperCommand(),
 		},
 		DisableSliceFlagSeparator: true,
 		CustomAppHelpTemplate:     appHelp,
 	}
-	finish(app.Name, app.Commands)
+	c.finish(app.Name, app.Commands)
 	return app
 }
 
 // finish sets what every command shall have.
-func finish(path string, commands []*cli.Command) {
+func (c *command) finish(path string, commands []*cli.Command) {
 	for _, sub := range commands {
 		sub.HideHelpCommand = true
 		sub.OnUsageError = usageFailed
-		sub.CustomHelpTemplate = commandHelp(path+" "+sub.Name, sub)
-		finish(path+" "+sub.Name, sub.Subcommands)
+		if c.helps { // making all the texts would be a good part of the time that a start takes
+			sub.CustomHelpTemplate = commandHelp(path+" "+sub.Name, sub)
+		}
+		c.finish(path+" "+sub.Name, sub.Subcommands)
 	}
 }
 
@@ -101,19 +118,49 @@ func usageFailed(ctx *cli.Context, err error, _ bool) error {
 	if ctx.Command != nil && ctx.Command.Name != "" && ctx.Command.Name != "tunhook" {
 		name += " " + ctx.Command.Name
 	}
-	return usagef("%v: see %s --help", err, name)
+	return usagef("%s: see %s --help", plainFlagError(err.Error()), name)
+}
+
+// plainFlagError says what the flag package says, in the words of this program.
+func plainFlagError(text string) string {
+	if name, ok := strings.CutPrefix(text, "flag provided but not defined: -"); ok {
+		return "unknown flag --" + name
+	}
+	if name, ok := strings.CutPrefix(text, "flag needs an argument: "); ok {
+		return "--" + strings.TrimLeft(name, "-") + " needs a value"
+	}
+	badValue := regexp.MustCompile(`^invalid (?:boolean )?value "(.*)" for (?:flag )?-(\S+): .*$`)
+	if m := badValue.FindStringSubmatch(text); m != nil {
+		kind := "a time span, such as 30s or 2m"
+		if strings.Contains(text, "boolean") {
+			kind = "true or false"
+		}
+		text = fmt.Sprintf("--%s is %q, which is not %s", m[2], m[1], kind)
+	}
+	return text
 }
 
 func noCommand(ctx *cli.Context) error {
+	if ctx.Args().First() == "help" { // what people type
+		return cli.ShowAppHelp(ctx)
+	}
+	return whichCommand(ctx, "tunhook", ctx.App.VisibleCommands())
+}
+
+func noSubcommand(ctx *cli.Context) error {
+	return whichCommand(ctx, ctx.Command.HelpName, ctx.Command.VisibleCommands())
+}
+
+func whichCommand(ctx *cli.Context, name string, commands []*cli.Command) error {
 	var names []string
-	for _, sub := range ctx.App.VisibleCommands() {
+	for _, sub := range commands {
 		names = append(names, sub.Name)
 	}
 	known := strings.Join(names, ", ")
 	if ctx.Args().Present() {
-		return usagef("unknown command %q: the commands are %s; see tunhook --help", ctx.Args().First(), known)
+		return usagef("unknown command %q: the commands are %s; see %s --help", ctx.Args().First(), known, name)
 	}
-	return usagef("which command? The commands are %s; see tunhook --help", known)
+	return usagef("which command? The commands are %s; see %s --help", known, name)
 }
 
 // positionals gives ROUTE and LISTEN, and refuses more.

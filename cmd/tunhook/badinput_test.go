@@ -1,12 +1,15 @@
 package main
 
 import (
+	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/tunhook/tunhook/pidfile"
 )
 
 // refuse runs tunhook on input that it must refuse: with that status, one line that holds the words, and nothing changed.
@@ -124,8 +127,9 @@ func TestAddressThatOthersReachIsWarnedAbout(t *testing.T) {
 	w := newWorld(t)
 	// Every interface, at a port that the system found free a moment ago.
 	address := listenAndClose(t, "0.0.0.0:0")
+	_, port, _ := strings.Cut(address, ":")
 	r := w.do("start", "relay://127.0.0.1:9", address)
-	if want := "tunhook: warning: " + address + " can be reached from other machines; 127.0.0.1 cannot\n"; r.status != 0 || r.stderr != want {
+	if want := "tunhook: warning: other machines can reach " + address + ": use 127.0.0.1:" + port + " to keep them out\n"; r.status != 0 || r.stderr != want {
 		t.Errorf("%v, want stderr %q", r, want)
 	}
 	w.must("stop", "relay://127.0.0.1:9", address)
@@ -224,16 +228,36 @@ func TestRecordOfAnotherTunnelIsSetAside(t *testing.T) {
 	w.must("stop", "relay://127.0.0.1:9", q)
 }
 
+// TestSettingAsideNamesTheTunnelThatIsLeft where the record of a running one is damaged: nothing else leads to it.
+func TestSettingAsideNamesTheTunnelThatIsLeft(t *testing.T) {
+	t.Parallel()
+	w, port := newWorld(t), port(t)
+	w.must("start", "relay://127.0.0.1:9", port)
+	record, tunnel := w.recordFile(), w.record().Tunnel
+	overwrite("{")(t, record)
+	r := w.do("stop", "relay://127.0.0.1:9", port)
+	want := fmt.Sprintf(": set aside as %s; if its tunnel is tunhook (pid %d), which serves its address, that must be ended by hand\n",
+		filepath.Base(onlyMatch(t, record+".bad-*")), tunnel.PID)
+	if r.status != 0 || !strings.Contains(r.stderr, want) {
+		t.Errorf("%v, want %q", r, want)
+	}
+	if !tunnel.Alive() {
+		t.Error("a process that no record names was ended")
+	}
+	killAll([]pidfile.Identity{tunnel})
+	awaitEnd(t, tunnel)
+}
+
 func overwrite(text string) func(*testing.T, string) {
 	return func(t *testing.T, path string) { check(t, os.WriteFile(path, []byte(text), 0o600)) }
 }
 
-// expectSetAside wants success, a line that names the record and where it went, and the very same thing there.
+// expectSetAside wants success, and a line that names the record and what it is called now, beside which it lies.
 func (w *world) expectSetAside(record, words string, r result) {
 	w.t.Helper()
 	aside := onlyMatch(w.t, record+".bad-*")
 	line, _, _ := strings.Cut(r.stderr, "\n")
-	if r.status != 0 || !strings.HasPrefix(line, "tunhook: record "+record+" ") || !strings.Contains(line, words) || !strings.HasSuffix(line, ": set aside as "+aside) {
+	if r.status != 0 || !strings.HasPrefix(line, "tunhook: record "+record+" ") || !strings.Contains(line, words) || !strings.HasSuffix(line, ": set aside as "+filepath.Base(aside)) {
 		w.t.Errorf("%v, want a line that says %q and that it was set aside as %s", r, words, aside)
 	}
 	if target, err := os.ReadFile(record + ".target"); err == nil && string(target) != "precious" {

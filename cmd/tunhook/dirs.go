@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"syscall"
 
@@ -48,7 +49,7 @@ func (c *command) findRunDir(d *dirs) error {
 	if err := c.absoluteOrUnset("XDG_RUNTIME_DIR"); err != nil {
 		return err
 	}
-	if c.variable("XDG_RUNTIME_DIR") == "" && !isOurs(xdg.RuntimeDir) {
+	if c.variable("XDG_RUNTIME_DIR") == "" && (runtime.GOOS != "linux" || !isOurs(xdg.RuntimeDir)) {
 		d.run = filepath.Join(xdg.StateHome, "tunhook", "run")
 		return nil
 	}
@@ -96,5 +97,6 @@ func (c *command) hook() (*hook.Hook, error) {
 		Now:       now,
 		Notice:    c.ui.notice,
 		Waiting:   c.ui.waiting,
+		SignIn:    c.ui.signIn,
 	}, nil
 }

@@ -6,6 +6,7 @@ import (
 	"strconv"
 
 	"github.com/tunhook/tunhook/hook"
+	"github.com/tunhook/tunhook/hook/remmina"
 	"github.com/tunhook/tunhook/pidfile"
 	"github.com/tunhook/tunhook/tunnel"
 )
@@ -20,6 +21,8 @@ const (
 	exitTimeout    = 5
 	exitTaken      = 6
 	exitNoProgram  = 7
+	exitRouteDown  = 8
+	exitProtocol   = 9
 
 	// Of run, whose other statuses are its client's; env(1) and timeout(1) use them likewise.
 	exitRunFailed       = 125
@@ -43,25 +46,30 @@ func exitStatus(err error, isRun bool) int {
 		return runStatus(err)
 	}
 	var (
-		usage   *usageError
-		route   *tunnel.RouteError
-		listen  *tunnel.ListenError
-		config  *tunnel.ConfigError
-		none    *hook.NoTunnelError
-		stopped *hook.StoppedError
-		failed  *hook.FailedError
-		taken   *hook.TakenError
-		program *tunnel.ProgramError
-		timeout *hook.TimeoutError
-		busy    *pidfile.BusyError
+		usage    *usageError
+		route    *tunnel.RouteError
+		listen   *tunnel.ListenError
+		config   *tunnel.ConfigError
+		none     *hook.NoTunnelError
+		stopped  *hook.StoppedError
+		failed   *hook.FailedError
+		taken    *hook.TakenError
+		program  *tunnel.ProgramError
+		timeout  *hook.TimeoutError
+		busy     *pidfile.BusyError
+		protocol *tunnel.ProtocolError
 	)
 	switch {
-	case errors.As(err, &usage), errors.As(err, &route), errors.As(err, &listen), errors.As(err, &config):
+	case errors.As(err, &usage), errors.As(err, &route), errors.As(err, &listen), errors.As(err, &config), badProfile(err):
 		return exitUsage
 	case errors.As(err, &none), errors.As(err, &stopped):
 		return exitNoTunnel
 	case errors.As(err, &timeout), errors.As(err, &busy), errors.Is(err, context.DeadlineExceeded):
 		return exitTimeout
+	case errors.Is(err, tunnel.ErrClosed):
+		return exitRouteDown
+	case errors.As(err, &protocol):
+		return exitProtocol
 	case errors.As(err, &failed):
 		return exitFailed
 	case errors.As(err, &taken):
@@ -70,6 +78,13 @@ func exitStatus(err error, isRun bool) int {
 		return exitNoProgram
 	}
 	return exitUnexpected
+}
+
+// badProfile tells whether a Remmina profile is not there, or not as it would have to be.
+func badProfile(err error) bool {
+	return errors.As(err, new(*remmina.NotFoundError)) || errors.As(err, new(*remmina.AmbiguousError)) ||
+		errors.As(err, new(*remmina.ForeignError)) || errors.As(err, new(*remmina.DetourError)) ||
+		errors.As(err, new(*remmina.RouteError)) || errors.As(err, new(*remmina.ListenError)) || errors.As(err, new(*remmina.QuoteError))
 }
 
 func runStatus(err error) int {

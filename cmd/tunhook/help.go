@@ -19,7 +19,7 @@ Usage: {{.UsageText}}
 Commands:
 {{range .VisibleCommands}}  {{printf "%-9s" .Name}}{{.Usage}}
 {{end}}
-tunhook COMMAND --help tells more of each; tunhook --version prints the version.
+tunhook COMMAND --help tells more; tunhook --version prints the version.
 `
 
 // commandHelp is the whole help of a command, as a template without anything to fill in.

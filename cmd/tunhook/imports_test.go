@@ -61,13 +61,16 @@ func packages(t *testing.T) []goPackage {
 	}
 }
 
-// arrows say which packages of the module each may import: cmd → hook → {tunnel, pidfile}. Patterns are those of path.Match.
+// arrows say which packages of the module each may import: cmd → hook → {tunnel, pidfile}. Patterns are those of path.Match; the
+// first that matches counts.
 var arrows = []struct {
 	from string
 	to   []string
 }{
-	{"cmd/tunhook", []string{"hook", "hook/*", "tunnel", "pidfile"}},
+	{"cmd/tunhook", []string{"hook", "hook/*", "tunnel", "pidfile", "scripts"}},
 	{"hook", []string{"hook/*", "tunnel", "pidfile"}},
+	{"hook/notify", []string{"hook/sessionbus"}},
+	{"hook/flatpak", []string{"hook/sessionbus"}},
 	{"hook/*", []string{"hook/*/*", "tunnel", "pidfile"}},
 	{"hook/*/*", nil},
 	{"hook/*/*/*", []string{"hook/*/*"}}, // for tests
@@ -75,6 +78,7 @@ var arrows = []struct {
 	{"pidfile", nil},
 	{"tunnel/tunneltest", nil},
 	{"tunnel/tunneltest/*", []string{"tunnel/tunneltest"}},
+	{"scripts", nil}, // a hook for Flatpaks, which the command installs
 }
 
 func TestImportsFollowTheArrows(t *testing.T) {

@@ -6,6 +6,8 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 func main() {
@@ -27,7 +29,7 @@ func run(args, environ []string, stdin, stdout, stderr *os.File) int {
 // signalError says which signal ended a wait.
 type signalError struct{ signal syscall.Signal }
 
-func (e signalError) Error() string { return e.signal.String() }
+func (e signalError) Error() string { return "interrupted by " + unix.SignalName(e.signal) }
 
 // notifyContext is signal.NotifyContext, except that the context's cause says which signal came: the exit status tells it. A
 // second signal has its usual effect.

@@ -8,20 +8,21 @@ import (
 func (c *command) runCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "run",
-		Usage:     "run a client over a tunnel, and end the tunnel when the client is done",
+		Usage:     "run a client over a tunnel that ends with the client",
 		UsageText: "tunhook run [flags] ROUTE [LISTEN] -- CLIENT [ARG...]",
 		Description: `In CLIENT's arguments {address}, {host} and {port} stand for the listen address and
 its parts, {route_host} and {route_port} for where the route leads. The client
 finds the first three in its environment too: TUNHOOK_ADDRESS, TUNHOOK_HOST and
 TUNHOOK_PORT. The exit status is the client's; 125, 126 and 127 say that tunhook
-failed, that the client cannot be executed, and that it was not found.`,
+failed, that the client cannot be executed, and that it was not found.
+Arguments for the tunnel program come from the configuration.`,
 		Flags:  startFlags(),
 		Action: c.run,
 	}
 }
 
 func (c *command) run(ctx *cli.Context) error {
-	start, err := startRequest(ctx)
+	start, err := c.startRequest(ctx)
 	if err != nil {
 		return err
 	}

@@ -4,12 +4,14 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/creack/pty"
+	"github.com/tunhook/tunhook/pidfile"
 	"github.com/tunhook/tunhook/tunnel/tunneltest"
 )
 
@@ -140,7 +142,7 @@ func TestWaitingIsShownOnATerminal(t *testing.T) {
 	term.expect(t, line+"0 s")
 	term.expect(t, line+"1 s")
 	typed("\x03")(t, term)
-	if shown := term.expect(t, "tunhook: interrupt\r\n"); !strings.HasSuffix(shown, "\r\x1b[Ktunhook: interrupt\r\n") {
+	if shown := term.expect(t, "tunhook: interrupted by SIGINT\r\n"); !strings.HasSuffix(shown, "\r\x1b[Ktunhook: interrupted by SIGINT\r\n") {
 		t.Errorf("the line that moves is left: %q", shown)
 	}
 	_ = term.cmd.Wait() // the state says it all
@@ -166,30 +168,57 @@ func TestRunWhoseTunnelDiesStillGivesTheClientsStatus(t *testing.T) {
 	w.expectReport(cmd, "terminated")
 }
 
-// TestKilledRunLeavesATunnelThatCanBeStopped, and that the next run ends.
-func TestKilledRunLeavesATunnelThatCanBeStopped(t *testing.T) {
+// TestTunnelOfAKilledRunEnds soon, by itself: nobody calls tunhook again.
+func TestTunnelOfAKilledRunEnds(t *testing.T) {
+	t.Parallel()
+	w, port := newWorld(t), port(t)
+	cmd := w.runTrap(port)
+	out, err := cmd.StdoutPipe()
+	check(t, err)
+	check(t, cmd.Start())
+	if line := firstLine(t, out); line != "ready\n" {
+		t.Fatalf("the client says %q", line)
+	}
+	killed := time.Now()
+	check(t, cmd.Process.Kill())
+	_ = cmd.Wait()
+	var left []pidfile.Identity
+	tunneltest.Eventually(t, "tunnel and keeper end", func() bool {
+		left = w.left()
+		return len(left) <= 1
+	})
+	if took := time.Since(killed); took > 2*time.Second {
+		t.Errorf("the tunnel ended %v after its run", took)
+	}
+	if len(left) != 1 || !strings.HasPrefix(describe(left), fmt.Sprintf("%d [\"client\" \"trap\"", left[0].PID)) {
+		t.Errorf("left are %s; want the client, which is not tunhook's to end", describe(left))
+	}
+	killAll(left)
+	tunneltest.Eventually(t, "the client ends", func() bool { return len(w.left()) == 0 })
+	w.nothingLeft()
+}
+
+// TestRunKilledWhileItStartsLeavesATunnelThatCanBeStopped, and that the next run ends: it may not have had its keeper yet.
+func TestRunKilledWhileItStartsLeavesATunnelThatCanBeStopped(t *testing.T) {
 	t.Parallel()
 	for _, next := range [][]string{{"stop"}, {"run"}} {
 		w, port := newWorld(t), port(t)
 		cmd := w.command("run", "relay://127.0.0.1:9", port, "--", "sleep", "1000")
 		check(t, cmd.Start())
-		rec := w.awaitLaunch()
+		w.awaitLaunch()
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
-		if !rec.Tunnel.Alive() {
-			t.Error("the tunnel ended with the run that was killed")
-		}
 		args := append(next, "relay://127.0.0.1:9", port)
 		if next[0] == "run" {
 			args = append(args, "--", "true")
 		}
 		w.must(args...)
-		for _, id := range w.left() { // the client, which is not tunhook's to end
-			if cmdline, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", id.PID)); !strings.HasPrefix(string(cmdline), "sleep\x00") {
-				t.Errorf("left behind: %d %q", id.PID, cmdline)
-			}
-			check(t, syscall.Kill(id.PID, syscall.SIGKILL))
-		}
+		tunneltest.Eventually(t, "all but the client end", func() bool { // a keeper that was quicker may be about to go
+			return !slices.ContainsFunc(w.left(), func(id pidfile.Identity) bool {
+				return !strings.Contains(describe([]pidfile.Identity{id}), `["sleep" "1000"`)
+			})
+		})
+		killAll(w.left()) // the client, which is not tunhook's to end
 		tunneltest.Eventually(t, "the client ends", func() bool { return len(w.left()) == 0 })
 		w.nothingLeft()
 	}

@@ -1,9 +1,13 @@
 package main
 
 import (
+	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/tunhook/tunhook/hook"
+	"github.com/tunhook/tunhook/pidfile"
+	"github.com/tunhook/tunhook/tunnel"
 	"github.com/urfave/cli/v2"
 )
 
@@ -12,8 +16,8 @@ func (c *command) startCommand() *cli.Command {
 		Name:      "start",
 		Usage:     "start a tunnel, or find it running, and print its listen address",
 		UsageText: "tunhook start [flags] ROUTE [LISTEN] [-- TUNNEL-ARG...]",
-		Description: `Returns when the tunnel's own process listens, and not before. Starting what runs
-already changes nothing. What stands behind "--" is handed to the tunnel program.`,
+		Description: "Returns when the tunnel's own process listens, and not before; with --ready when a server answers through it, " +
+			"however long you take to sign in. Starting what runs already changes nothing. What stands behind \"--\" is handed to the tunnel program.",
 		Flags:  startFlags(),
 		Action: c.start,
 	}
@@ -22,31 +26,71 @@ already changes nothing. What stands behind "--" is handed to the tunnel program
 // startFlags are the flags of start and run alike.
 func startFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.DurationFlag{Name: "timeout", Usage: "give up, and end the tunnel, when it is not ready after `D`", Value: hook.DefaultTimeout},
+		&cli.StringFlag{Name: "ready", Usage: "return when the tunnel is ready in the sense of `KIND`: listen (it listens), rdp, vnc or ssh (such a server answers through it)", DefaultText: "listen"},
+		&cli.DurationFlag{Name: "timeout", Usage: "give up, and end the tunnel, when it is not ready after `D`", DefaultText: fmt.Sprintf("%s, or %s to sign in", hook.DefaultTimeout, "3m")},
+		&cli.StringSliceFlag{Name: "end-with", Usage: "end the tunnel when the process `PID` is gone and nobody is connected; \"parent\" is the process that called tunhook"},
+		&cli.DurationFlag{Name: "idle-stop", Usage: "end the tunnel when nobody was connected for `D`", DefaultText: "never"},
+		&cli.BoolFlag{Name: "keep-alive", Usage: "start the tunnel program again when it dies while its client is still there"},
+		notifyFlag(),
 		&cli.BoolFlag{Name: "reuse", Usage: "where another program serves LISTEN already, take that as it is"},
 	}
 }
 
-func startRequest(ctx *cli.Context) (hook.StartRequest, error) {
+func (c *command) startRequest(ctx *cli.Context) (hook.StartRequest, error) {
+	if err := c.openNotifier(ctx); err != nil {
+		return hook.StartRequest{}, err
+	}
 	route, listen, err := positionals(ctx, true)
 	if err != nil {
 		return hook.StartRequest{}, err
 	}
-	timeout, err := positive(ctx, "timeout")
-	return hook.StartRequest{Route: route, Listen: listen, Timeout: timeout, Reuse: ctx.Bool("reuse")}, err
+	c.ui.route = route
+	req := hook.StartRequest{Route: route, Listen: listen, Ready: ctx.String("ready"), Reuse: ctx.Bool("reuse"), KeepAlive: ctx.Bool("keep-alive")}
+	if err := tunnel.CheckReady(req.Ready); err != nil {
+		return req, usagef("--ready is %q: give listen, rdp, vnc or ssh", req.Ready)
+	}
+	if req.Timeout, err = positive(ctx, "timeout"); err != nil {
+		return req, err
+	}
+	if req.IdleStop, err = positive(ctx, "idle-stop"); err != nil {
+		return req, err
+	}
+	req.EndWith, err = c.endWith(ctx.StringSlice("end-with"))
+	return req, err
 }
 
-// positive gives the value of a flag that takes a time span above 0.
+// endWith finds the processes that --end-with names.
+func (c *command) endWith(values []string) ([]pidfile.Identity, error) {
+	var ids []pidfile.Identity
+	for _, v := range values {
+		find := func() (pidfile.Identity, error) { return c.parent(c.args) }
+		if v != "parent" {
+			pid, err := strconv.Atoi(v)
+			if err != nil || pid <= 1 {
+				return nil, usagef("--end-with is %q: give the PID of a process, or \"parent\"", v)
+			}
+			find = func() (pidfile.Identity, error) { return pidfile.Identify(pid) }
+		}
+		id, err := find()
+		if err != nil {
+			return nil, usagef("--end-with %s: %v, so there is nothing to end with", v, err)
+		}
+		ids = append(ids, id)
+	}
+	return ids, nil
+}
+
+// positive gives the value of a flag that takes a time span above 0; 0 where it was not given.
 func positive(ctx *cli.Context, name string) (time.Duration, error) {
 	d := ctx.Duration(name)
-	if d <= 0 {
+	if d <= 0 && ctx.IsSet(name) {
 		return 0, usagef("--%s is %s: give a time span above 0, such as 30s or 2m", name, d)
 	}
 	return d, nil
 }
 
 func (c *command) start(ctx *cli.Context) error {
-	req, err := startRequest(ctx)
+	req, err := c.startRequest(ctx)
 	if err != nil {
 		return err
 	}

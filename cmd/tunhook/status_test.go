@@ -14,7 +14,7 @@ import (
 	"github.com/tunhook/tunhook/tunnel/tunneltest"
 )
 
-// TestStatusNamesTheClients, in the table and in the documented JSON form.
+// TestStatusNamesTheClients, in the table and in the documented JSON form; stop names them too, and cuts them off only with --now.
 func TestStatusNamesTheClients(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -23,8 +23,8 @@ func TestStatusNamesTheClients(t *testing.T) {
 	check(t, os.WriteFile(filepath.Join(config, "config.toml"), []byte("[tunnel.desk]\nroute = \"relay://"+echoServer(t)+"\"\n"), 0o600))
 	address := w.must("start", "desk")
 	rec := w.record()
-	since := rec.Started.Local().Format("15:04:05")
-	expectTable(t, w.must("status"), []string{"desk", address, "ready", "-", strconv.Itoa(rec.Tunnel.PID), since})
+	pid, since := strconv.Itoa(rec.Tunnel.PID), rec.Started.Local().Format("15:04:05")
+	expectTable(t, w.must("status"), []string{"desk", address, "ready", pid, since, "-"})
 
 	client := &exec.Cmd{Path: filepath.Join(programDir(t), "client"), Args: []string{"client", "hold", address}, Env: w.environ}
 	out, err := client.StdoutPipe()
@@ -35,14 +35,14 @@ func TestStatusNamesTheClients(t *testing.T) {
 	}
 	tunneltest.Eventually(t, "the client is shown", func() bool { return strings.Contains(w.must("status"), "client (pid ") })
 	who := fmt.Sprintf("client (pid %d)", client.Process.Pid)
-	expectTable(t, w.must("status"), []string{"desk", address, "ready", who, strconv.Itoa(rec.Tunnel.PID), since})
-	expectTable(t, w.must("status", "desk"), []string{"desk", address, "ready", who, strconv.Itoa(rec.Tunnel.PID), since})
+	expectTable(t, w.must("status"), []string{"desk", address, "ready", pid, since, who})
+	expectTable(t, w.must("status", "desk"), []string{"desk", address, "ready", pid, since, who})
 
 	golden, err := os.ReadFile("testdata/status.json")
 	check(t, err)
 	want := os.Expand(string(golden), func(name string) string {
 		return map[string]string{
-			"address": address, "pid": strconv.Itoa(rec.Tunnel.PID), "client": strconv.Itoa(client.Process.Pid),
+			"address": address, "pid": pid, "client": strconv.Itoa(client.Process.Pid),
 			"started": rec.Started.Format(time.RFC3339Nano), "home": w.path("home"), "name": rec.Key().Name(),
 		}[name]
 	})
@@ -50,7 +50,12 @@ func TestStatusNamesTheClients(t *testing.T) {
 		t.Errorf("status --json (-want +got):\n%s", diff)
 	}
 
-	w.must("stop", "desk")
+	stop := w.do("stop", "desk")
+	if want := "tunhook: " + address + " is in use by " + who + ": the tunnel ends when the last has left (--now cuts them off)\n"; stop.status != 0 || stop.stderr != want {
+		t.Errorf("stop: %v, want stderr %q", stop, want)
+	}
+	expectTable(t, w.must("status"), []string{"desk", address, "ending when idle", pid, since, who})
+	w.must("stop", "--now", "desk")
 	if err := client.Wait(); err != nil {
 		t.Errorf("the client, whose tunnel has ended: %v", err)
 	}
@@ -60,7 +65,7 @@ func TestStatusNamesTheClients(t *testing.T) {
 // expectTable wants the heading and one row, in columns two spaces apart.
 func expectTable(t *testing.T, got string, row []string) {
 	t.Helper()
-	heading := []string{"ROUTE", "ADDRESS", "STATE", "CLIENTS", "PID", "UP SINCE"}
+	heading := []string{"ROUTE", "ADDRESS", "STATE", "PID", "UP SINCE", "CLIENTS"}
 	var first, second strings.Builder
 	for i := range heading {
 		width := max(len(heading[i]), len(row[i])) + 2

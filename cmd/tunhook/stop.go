@@ -10,10 +10,12 @@ func (c *command) stopCommand() *cli.Command {
 		Name:      "stop",
 		Usage:     "end a tunnel; stopping what does not run succeeds",
 		UsageText: "tunhook stop [flags] ROUTE [LISTEN]\ntunhook stop [flags] --all",
-		Description: `Returns when the tunnel program and its children are gone and the listen address
-is free. It signals the process that start has started and no other.`,
+		Description: "Returns when the tunnel program and its children are gone and the listen address is free. " +
+			"A tunnel that clients are connected to ends when the last of them has left; stop says who they are, and returns.",
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "all", Usage: "end every tunnel that tunhook has started for you"},
+			&cli.BoolFlag{Name: "now", Usage: "end the tunnel also where clients are connected, and cut them off"},
+			&cli.BoolFlag{Name: "wait", Usage: "where clients are connected, return only when the last has left and the tunnel is gone"},
 			&cli.DurationFlag{Name: "grace", Usage: "kill the tunnel program when it has not ended by itself after `D`", Value: hook.DefaultGrace},
 		},
 		Action: c.stop,
@@ -36,15 +38,16 @@ func (c *command) stop(ctx *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	req := hook.StopRequest{Route: route, Listen: listen, Grace: grace, Now: ctx.Bool("now"), Wait: ctx.Bool("wait")}
 	if ctx.Bool("all") {
 		if route != "" {
 			return usagef("--all stops every tunnel: leave %q out, or leave --all out", route)
 		}
-		stopped, err := h.StopAll(ctx.Context, grace)
+		stopped, err := h.StopAll(ctx.Context, req)
 		c.ui.stoppedAll(stopped)
 		return err
 	}
-	stopped, err := h.Stop(ctx.Context, hook.StopRequest{Route: route, Listen: listen, Grace: grace})
+	stopped, err := h.Stop(ctx.Context, req)
 	if err == nil {
 		c.ui.stopped(route, stopped)
 	}

@@ -6,12 +6,15 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"text/tabwriter"
 	"time"
 
 	"github.com/tunhook/tunhook/hook"
+	"github.com/tunhook/tunhook/hook/flatpak"
+	"github.com/tunhook/tunhook/hook/notify"
 	"github.com/tunhook/tunhook/pidfile"
 	"github.com/tunhook/tunhook/tunnel"
 	"golang.org/x/term"
@@ -26,6 +29,9 @@ func now() time.Time { return time.Now() }
 
 type ui struct {
 	stdout, stderr *os.File
+
+	notifier *notify.Notifier // nil where people are not told by the desktop
+	route    string           // what its notifications are about, if that is known
 
 	mu     sync.Mutex
 	moving bool // a moving line is on the terminal
@@ -47,45 +53,112 @@ func (u *ui) say(format string, args ...any) {
 
 // failure says what went wrong. Joined errors come on a line each.
 func (u *ui) failure(err error) {
-	var joined interface{ Unwrap() []error }
-	if errors.As(err, &joined) && fmt.Sprintf("%T", err) == "*errors.joinError" {
-		for _, e := range joined.Unwrap() {
+	if all := joined(err); all != nil {
+		for _, e := range all {
 			u.failure(e)
 		}
 		return
 	}
-	text := strings.ReplaceAll(err.Error(), "\n", " ")
+	text, lines := explain(err)
+	u.notifyFailure(err, text, lines)
 	var failed *hook.FailedError
-	if !errors.As(err, &failed) {
-		u.say("%s", text+hint(err))
+	switch {
+	case len(lines) > 0 && errors.As(err, &failed):
+		u.say("%s; its last log lines:", text)
+		for _, line := range lines {
+			fmt.Fprintln(u.stderr, "    "+line)
+		}
+		fmt.Fprintln(u.stderr, "    (all of them: tunhook logs "+words(failed.Record)+")")
+	default:
+		u.say("%s", text)
+	}
+}
+
+func joined(err error) []error {
+	if all, ok := err.(interface{ Unwrap() []error }); ok && fmt.Sprintf("%T", err) == "*errors.joinError" {
+		return all.Unwrap()
+	}
+	return nil
+}
+
+// explain gives an error on one line with the way out, and the log lines that belong to it.
+func explain(err error) (text string, lines []string) {
+	text = strings.ReplaceAll(err.Error(), "\n", " ") + hint(err)
+	var failed *hook.FailedError
+	switch {
+	case !errors.As(err, &failed):
+		return text, nil
+	case failed.SignIn != "":
+		return text, nil // there is nothing in the log that would explain more
+	case len(failed.Lines) == 0:
+		return text + "; it logged nothing", nil
+	}
+	return text, failed.Lines
+}
+
+// notifyFailure tells the desktop too, where a client has called us: it shows nobody what its commands print. What the user has
+// ended is no news to them.
+func (u *ui) notifyFailure(err error, text string, lines []string) {
+	var stopped *hook.StoppedError
+	var sig signalError
+	if errors.As(err, &stopped) || errors.As(err, &sig) {
 		return
 	}
-	if len(failed.Lines) == 0 {
-		u.say("%s; it logged nothing", text)
-		return
+	if len(lines) > 0 {
+		text += "\n" + plain(lines[len(lines)-1])
 	}
-	u.say("%s; its last log lines (all: %s):", text, "tunhook logs "+words(failed.Record))
-	for _, line := range failed.Lines {
-		fmt.Fprintln(u.stderr, "    "+line)
+	var taken *hook.TakenError
+	if errors.As(err, &taken) {
+		text += "\nFor a Remmina profile: tunhook remmina enable --listen PORT PROFILE"
 	}
+	summary := "No tunnel was started"
+	if u.route != "" {
+		summary = "No tunnel to " + u.route
+	}
+	u.notifier.Fail(notify.Message{Summary: summary, Body: text})
+}
+
+// plain takes the words out of a log line that is JSON, as pomerium-cli writes it: a notification has little room.
+func plain(line string) string {
+	var event struct{ Message, Error string }
+	switch err := json.Unmarshal([]byte(line), &event); {
+	case err != nil || event.Message == "":
+		return line
+	case event.Error == "":
+		return event.Message
+	}
+	return event.Message + ": " + event.Error
 }
 
 // hint is the way out of errors that do not name one themselves.
 func hint(err error) string {
 	var (
-		taken *hook.TakenError
-		none  *hook.NoTunnelError
-		busy  *pidfile.BusyError
+		taken  *hook.TakenError
+		none   *hook.NoTunnelError
+		failed *hook.FailedError
+		busy   *pidfile.BusyError
+		bad    *pidfile.BadRecordError
+		perm   *flatpak.PermissionError
 	)
 	switch {
 	case errors.As(err, &taken) && taken.Route != "":
-		return fmt.Sprintf(": choose another listen address, or \"stable\", or end it: tunhook stop %s %s", taken.Route, taken.Address)
+		return fmt.Sprintf(": choose another listen address, or end it: tunhook stop %s %s", taken.Route, taken.Address)
 	case errors.As(err, &taken):
-		return ": choose another listen address, or \"stable\", or take it as it is with --reuse"
+		return ": choose another listen address, or take it as it is with --reuse"
 	case errors.As(err, &none) && len(none.Others) == 0:
 		return ": tunhook status lists those there are"
+	case errors.As(err, &none):
+		return ": tunhook status " + none.Route + " tells more"
+	case errors.As(err, &bad):
+		return ": the next start or stop of its tunnel sets it aside"
+	case errors.As(err, &perm):
+		return ": allow it, and start it again: " + perm.Override()
 	case errors.As(err, &busy):
 		return ": try again when it is done"
+	case errors.As(err, &failed) && failed.SignIn != "":
+		return ": start it again, or sign in at " + failed.SignIn + " first"
+	case errors.Is(err, hook.ErrRefused):
+		return ": ask those who run it for access"
 	}
 	return ""
 }
@@ -101,11 +174,15 @@ func words(rec pidfile.Record) string {
 func (u *ui) notice(n hook.Notice) {
 	switch n := n.(type) {
 	case hook.SetAside:
-		u.say("%v: set aside as %s", n.Problem, n.NewPath)
+		served := ""
+		if n.Holder != nil {
+			served = fmt.Sprintf("; if its tunnel is %s, which serves its address, that must be ended by hand", program(*n.Holder))
+		}
+		u.say("%v: set aside as %s%s", n.Problem, filepath.Base(n.NewPath), served)
 	case hook.OtherArgs:
 		u.say("the tunnel for %s runs with other arguments and was kept: to change them, run tunhook stop %s first", n.Record.Route, words(n.Record))
 	case hook.Exposed:
-		u.say("warning: %s can be reached from other machines; 127.0.0.1 cannot", n.Address)
+		u.say("warning: other machines can reach %s: use 127.0.0.1:%d to keep them out", n.Address, n.Address.Port())
 	}
 }
 
@@ -117,7 +194,10 @@ func (u *ui) started(s hook.Started) {
 }
 
 func program(p tunnel.Peer) string {
-	if p.PID == 0 {
+	switch {
+	case p.Host != "":
+		return p.Host
+	case p.PID == 0:
 		return "a program of another user"
 	}
 	return fmt.Sprintf("%s (pid %d)", tunnel.Printable(p.Program), p.PID)
@@ -125,26 +205,34 @@ func program(p tunnel.Peer) string {
 
 func (u *ui) stopped(route string, s hook.Stopped) {
 	switch {
+	case len(s.InUse) > 0:
+		u.say("%s is in use by %s: the tunnel ends when the last has left (--now cuts them off)", s.Record.Address, clients(s.InUse))
 	case s.Record.Route != "":
-	case len(s.Others) > 0:
-		u.say("no tunnel for %s there; it has one on %s: tunhook stop %s", route, s.Others[0].Address, words(s.Others[0]))
+	case len(s.Others) == 1:
+		u.say("no such tunnel for %s is running; it has one on %s: tunhook stop %s", route, s.Others[0].Address, words(s.Others[0]))
+	case len(s.Others) > 1:
+		u.say("no such tunnel for %s is running; it has %d others: tunhook status %s", route, len(s.Others), route)
 	default:
 		u.say("no tunnel for %s is running", route)
 	}
 }
 
-func (u *ui) stoppedAll(records []pidfile.Record) {
-	for _, rec := range records {
-		u.say("stopped %s on %s", rec.Route, rec.Address)
+func (u *ui) stoppedAll(all []hook.Stopped) {
+	for _, s := range all {
+		if len(s.InUse) > 0 {
+			u.stopped(s.Record.Route, s)
+			continue
+		}
+		u.say("stopped %s on %s", s.Record.Route, s.Record.Address)
 	}
-	if len(records) == 0 {
+	if len(all) == 0 {
 		u.say("no tunnel is running")
 	}
 }
 
 func (u *ui) badRecords(bad []error) {
 	for _, err := range bad {
-		u.say("%v: the next start or stop of its tunnel sets it aside", err)
+		u.say("%s", err.Error()+hint(err))
 	}
 }
 
@@ -155,9 +243,9 @@ func (u *ui) statusTable(tunnels []hook.Tunnel) error {
 		return nil
 	}
 	table := tabwriter.NewWriter(u.stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "ROUTE\tADDRESS\tSTATE\tCLIENTS\tPID\tUP SINCE")
+	fmt.Fprintln(table, "ROUTE\tADDRESS\tSTATE\tPID\tUP SINCE\tCLIENTS")
 	for _, t := range tunnels {
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%d\t%s\n", t.Record.Route, t.Record.Address, t.State, clients(t.Clients), t.Record.Tunnel.PID, since(t.Record.Started))
+		fmt.Fprintf(table, "%s\t%s\t%s\t%d\t%s\t%s\n", t.Record.Route, t.Record.Address, t.State, t.Record.Tunnel.PID, since(t.Record.Started), clients(t.Clients))
 	}
 	return table.Flush()
 }
@@ -229,6 +317,22 @@ const (
 	movingEvery = 200 * time.Millisecond
 )
 
+// signIn says where to sign in, on stderr and on the desktop.
+func (u *ui) signIn(route, url string) (done func()) {
+	u.notifier.SignIn(notify.SignIn{
+		Message: notify.Message{Summary: "Sign in to connect", Body: "The tunnel to " + route + " waits for you to sign in, on the page that your browser has opened."},
+		URL:     url,
+		Button:  "Open the page",
+		Expire:  hook.DefaultSignInTimeout,
+	})
+	u.say("sign in at %s", url) // on a line of its own: cut to the width of the terminal it would be of no use
+	shown := u.waiting("for sign-in in your browser")
+	return func() {
+		shown()
+		u.notifier.SignedIn()
+	}
+}
+
 // waiting shows a line that moves while something takes its time, if a person is looking.
 func (u *ui) waiting(what string) (done func()) {
 	if !term.IsTerminal(int(u.stderr.Fd())) {
@@ -247,7 +351,7 @@ func (u *ui) waiting(what string) (done func()) {
 				u.mu.Unlock()
 				return
 			case <-time.After(pause):
-				u.move(what, now().Sub(began))
+				u.move(fmt.Sprintf("tunhook: waiting %s, %d s", what, int(now().Sub(began).Seconds())))
 			}
 		}
 	}()
@@ -257,8 +361,7 @@ func (u *ui) waiting(what string) (done func()) {
 	}
 }
 
-func (u *ui) move(what string, waited time.Duration) {
-	line := fmt.Sprintf("tunhook: waiting %s, %d s", what, int(waited.Seconds()))
+func (u *ui) move(line string) {
 	if width, _, err := term.GetSize(int(u.stderr.Fd())); err == nil && width > 1 && len([]rune(line)) >= width {
 		line = string([]rune(line)[:width-1])
 	}

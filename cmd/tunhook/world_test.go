@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"math/rand/v2"
 	"net"
@@ -307,7 +308,8 @@ func echoServer(t testing.TB) string {
 	return r.Addr()
 }
 
-// roundTrip sends a few bytes to address and reads them back.
+// roundTrip sends a few bytes to address, reads them back, and waits for the other side to hang up after it has. Closing alone
+// would leave the connection open for as long as a program that another test starts at this moment still has it, too.
 func roundTrip(address string) error {
 	conn, err := net.DialTimeout("tcp", address, 10*time.Second)
 	if err != nil {
@@ -316,19 +318,14 @@ func roundTrip(address string) error {
 	defer conn.Close()
 	_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
 	const text = "there and back"
-	if _, err := conn.Write([]byte(text)); err != nil {
+	if _, err := io.WriteString(conn, text); err != nil {
 		return err
 	}
-	got := make([]byte, len(text))
-	for n := 0; n < len(got); {
-		m, err := conn.Read(got[n:])
-		if err != nil {
-			return err
-		}
-		n += m
+	if err := conn.(*net.TCPConn).CloseWrite(); err != nil {
+		return err
 	}
-	if string(got) != text {
-		return fmt.Errorf("sent %q, got %q", text, got)
+	if got, err := io.ReadAll(conn); err != nil || string(got) != text {
+		return fmt.Errorf("sent %q, got %q, %w", text, got, err)
 	}
 	return nil
 }
@@ -366,8 +363,11 @@ func port(t testing.TB) string {
 	return port
 }
 
-// free tells whether one could listen on address this instant.
+// free tells whether one could listen on address this instant. Nothing is forked meanwhile: what another test starts would have
+// the listener open for a moment more.
 func free(address string) bool {
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
 	ln, err := net.Listen("tcp", address)
 	if err != nil {
 		return false

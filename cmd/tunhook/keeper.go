@@ -1,0 +1,32 @@
+package main
+
+import (
+	"runtime"
+	"runtime/debug"
+
+	"github.com/urfave/cli/v2"
+)
+
+// keeperGarbage is how much garbage a keeper may gather, in percent of what it uses.
+const keeperGarbage = 25
+
+// keeperCommand is the process that watches one tunnel where something was promised that needs watching. It is not for people.
+func (c *command) keeperCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "keeper",
+		Usage:     "watch over one tunnel: started by start, run and stop",
+		UsageText: "tunhook keeper",
+		Hidden:    true,
+		Action: func(ctx *cli.Context) error {
+			h, err := c.hook()
+			if err != nil {
+				return err
+			}
+			// It lives for days and does next to nothing: a second thread to find out that there is nothing to do, and memory
+			// that waits to be collected, are most of what it would cost.
+			runtime.GOMAXPROCS(1)
+			debug.SetGCPercent(keeperGarbage)
+			return h.Keep(ctx.Context, c.ui.stdout)
+		},
+	}
+}

@@ -1,0 +1,198 @@
+package main
+
+import (
+	"bufio"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/tunhook/tunhook/scripts"
+	"github.com/tunhook/tunhook/tunnel/tunneltest"
+)
+
+// profile writes a Remmina profile into a directory below the account's home.
+func (a *account) profile(dir, file, text string) (path string) {
+	a.t.Helper()
+	dir = filepath.Join(a.dir, "home", dir)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		a.t.Fatal(err)
+	}
+	path = filepath.Join(dir, file)
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		a.t.Fatal(err)
+	}
+	return path
+}
+
+// The directories of Remmina's profiles.
+const (
+	nativeProfiles  = ".local/share/remmina"
+	flatpakProfiles = ".var/app/org.remmina.Remmina/data/remmina"
+)
+
+const deskProfile = "[remmina]\nname=My desk\nprotocol=RDP\nserver=desk.example.com\nusername=me\n"
+
+// keys reads the keys of a profile.
+func keys(t *testing.T, path string) map[string]string {
+	t.Helper()
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	found := map[string]string{}
+	for lines := bufio.NewScanner(f); lines.Scan(); {
+		if key, value, ok := strings.Cut(lines.Text(), "="); ok {
+			found[key] = value
+		}
+	}
+	return found
+}
+
+func TestRemminaUsageErrors(t *testing.T) {
+	t.Parallel()
+	a := newAccount(t)
+	path := a.profile(nativeProfiles, "desk.remmina", deskProfile)
+	for _, test := range [][]string{
+		{"which command?", "remmina"},
+		{`unknown command "frobnicate"`, "remmina", "frobnicate"},
+		{"one profile is needed", "remmina", "enable"},
+		{"one profile is needed", "remmina", "enable", ""},
+		{"one profile is needed", "remmina", "enable", "My desk", "My other desk"},
+		{"one profile is needed", "remmina", "disable"},
+		{"one profile is needed", "remmina", "show"},
+		{"too many arguments", "remmina", "list", "My desk"},
+		{"takes none after", "remmina", "enable", "My desk", "--", "xfreerdp"},
+		{"-frob", "remmina", "enable", "My desk", "--frob"},
+		{"no port", "remmina", "enable", "My desk", "--listen", "0"},
+		{"is another one each time", "remmina", "enable", "My desk", "--listen", "auto"},
+		{`unknown scheme "gopher"`, "remmina", "enable", "My desk", "--route", "gopher://desk"},
+	} {
+		a.refused(exitUsage, test[0], test[1:]...)
+	}
+	a.refused(exitUsage, `no profile "Your desk"`, "remmina", "enable", "Your desk")
+	if data, err := os.ReadFile(path); err != nil || string(data) != deskProfile {
+		t.Errorf("the profile is %q, %v", data, err)
+	}
+}
+
+func TestRemminaEnableAndDisable(t *testing.T) {
+	t.Parallel()
+	a := newAccount(t)
+	path := a.profile(nativeProfiles, "desk.remmina", deskProfile)
+	if e := a.do("remmina", "enable", "My desk"); e.status != 0 || e.stdout != "" || !strings.Contains(e.stderr, `"My desk" now starts its tunnel for desk.example.com:3389`) {
+		t.Errorf("enable: %+v", e)
+	}
+	now := keys(t, path)
+	address := now["server"]
+	if !strings.HasPrefix(address, "127.") || !strings.HasSuffix(address, ":3389") {
+		t.Errorf("the server is %q, want the route's own loopback address", address)
+	}
+	start := a.program + " start desk.example.com:3389 " + address + " --ready rdp --end-with parent --keep-alive"
+	if now["precommand"] != start || now["postcommand"] != a.program+" stop desk.example.com:3389 "+address {
+		t.Errorf("the profile runs %q and %q", now["precommand"], now["postcommand"])
+	}
+	enabled, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if e := a.do("remmina", "enable", path); e.status != 0 || !strings.Contains(e.stderr, "is enabled already") {
+		t.Errorf("enable again: %+v", e)
+	}
+	if again, err := os.ReadFile(path); err != nil || string(again) != string(enabled) {
+		t.Errorf("enabling twice changed %q to %q, %v", enabled, again, err)
+	}
+	if shown := a.must("remmina", "show", "desk.remmina"); !strings.Contains(shown, start) || !strings.Contains(shown, "desk.example.com") {
+		t.Errorf("show: %q", shown)
+	}
+	if listed := a.must("remmina", "list"); !slices.Contains(strings.Fields(listed), "yes") || !strings.Contains(listed, "My desk") {
+		t.Errorf("list: %q", listed)
+	}
+	if e := a.do("remmina", "disable", "My desk"); e.status != 0 || !strings.Contains(e.stderr, `"My desk" is as it was`) {
+		t.Errorf("disable: %+v", e)
+	}
+	if data, err := os.ReadFile(path); err != nil || string(data) != deskProfile {
+		t.Errorf("the profile is %q, %v", data, err)
+	}
+	if e := a.do("remmina", "disable", "My desk"); e.status != 0 || !strings.Contains(e.stderr, "is not enabled") {
+		t.Errorf("disable again: %+v", e)
+	}
+}
+
+func TestRemminaKeepsCommandsThatAreNotItsOwn(t *testing.T) {
+	t.Parallel()
+	a := newAccount(t)
+	text := deskProfile + "precommand=/usr/bin/my-vpn up\n"
+	path := a.profile(nativeProfiles, "desk.remmina", text)
+	a.refused(exitUsage, `"/usr/bin/my-vpn up"`, "remmina", "enable", "My desk")
+	a.must("remmina", "enable", "--force", "My desk")
+	if now := keys(t, path)["precommand"]; !strings.Contains(now, " start ") {
+		t.Errorf("the profile runs %q", now)
+	}
+	a.must("remmina", "disable", "My desk")
+	if data, err := os.ReadFile(path); err != nil || string(data) != text {
+		t.Errorf("the profile is %q, %v", data, err)
+	}
+}
+
+// What enable writes must be what start and stop understand.
+func TestTheCommandsOfAProfileStartAndStopItsTunnel(t *testing.T) {
+	t.Parallel()
+	for _, dir := range []string{nativeProfiles, flatpakProfiles} {
+		t.Run(filepath.Base(filepath.Dir(dir)), func(t *testing.T) {
+			t.Parallel()
+			a := newAccount(t)
+			path := a.profile(dir, "desk.remmina", deskProfile)
+			a.must("remmina", "enable", "desk", "--route", relayTo(t, tunneltest.ResponderOptions{}), "--listen", a.address)
+			now := keys(t, path)
+			for _, key := range []string{"precommand", "postcommand"} {
+				if inSandbox := strings.HasPrefix(now[key], filepath.Join(a.dir, "home", ".var/app/org.remmina.Remmina/data/tunhook/tunhook ")); inSandbox != (dir == flatpakProfiles) {
+					t.Errorf("%s is %q", key, now[key])
+				}
+			}
+			run := func(command string) ended {
+				return a.finish(&exec.Cmd{Path: "/bin/sh", Args: []string{"sh", "-c", command}, Env: a.environ, Dir: "/"})
+			}
+			if e := run(now["precommand"]); e.status != 0 || e.stdout != a.address+"\n" {
+				t.Errorf("%s: %+v", now["precommand"], e)
+			}
+			if e := run(now["postcommand"]); e.status != 0 {
+				t.Errorf("%s: %+v", now["postcommand"], e)
+			}
+			a.nothingRuns()
+		})
+	}
+}
+
+func TestTheFlatpakHookRunsTunhookWhereverItIs(t *testing.T) {
+	t.Parallel()
+	if _, err := os.Stat("/.flatpak-info"); err == nil {
+		t.Skip("in a sandbox the script goes to the host")
+	}
+	args := []string{"start", "", "with space", `quote'"`, "$HOME `true` \\", "new\nline"}
+	for _, name := range []string{"plain", "with space", "single'quote", `double"quote`, "$HOME", "`true`", `back\slash`, "new\nline", "'", "-n", "tunhook=tunhook"} {
+		dir := filepath.Join(t.TempDir(), name)
+		if err := os.Mkdir(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		program, script := filepath.Join(dir, name), filepath.Join(dir, "hook")
+		syscall.ForkLock.RLock() // what another test forks meanwhile would have the program open: then it cannot be executed
+		err := os.WriteFile(program, []byte("#!/bin/sh\nprintf '%s|' \"$0\" \"$@\"\nexit 7\n"), 0o700)
+		syscall.ForkLock.RUnlock()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(script, []byte(scripts.FlatpakHook(program)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		cmd := exec.Command("/bin/sh", append([]string{script}, args...)...)
+		out, _ := cmd.Output() // the status tells
+		if want := program + "|" + strings.Join(args, "|") + "|"; string(out) != want || cmd.ProcessState.ExitCode() != 7 {
+			t.Errorf("the script for %q ran %q with status %d", program, out, cmd.ProcessState.ExitCode())
+		}
+	}
+}

@@ -1,0 +1,72 @@
+package hook
+
+import (
+	"time"
+
+	"github.com/tunhook/tunhook/pidfile"
+)
+
+// verdict is what a keeper does next.
+type verdict int
+
+const (
+	goOn   verdict = iota // nothing now
+	endIt                 // end the tunnel, and clear its record away
+	revive                // start the tunnel program again
+	leave                 // nothing is promised any more, or somebody else ends it
+)
+
+// view is what a keeper sees of its tunnel.
+type view struct {
+	now       time.Time
+	alive     bool      // the tunnel program, or a child of it, runs
+	connected bool      // somebody is connected
+	deadFrom  time.Time // since when not; zero if alive
+	canRevive bool      // it is known how to start it again
+	holders   bool      // one of the processes that it is there for lives
+	clients   bool      // a process that has been connected lives
+	lastUse   time.Time // when somebody was connected last
+}
+
+// reconnects is for how long a client is expected to come back by itself: Remmina tries 20 times in about 100 s, without
+// running its hooks.
+const reconnects = 2 * time.Minute
+
+// deathPause is for how long a dead tunnel is left as it is, so that a start that waits for it tells why it died.
+const deathPause = 2 * time.Second
+
+// decide is all that a keeper knows about what to do. A session is never cut: nothing ends while somebody is connected.
+func decide(rec pidfile.Record, v view) verdict {
+	switch {
+	case rec.Ending, !v.promised(rec):
+		return leave
+	case !v.alive && rec.Revive && !rec.EndIdle && v.canRevive && v.missed():
+		return revive
+	case !v.alive && v.now.Sub(v.deadFrom) >= deathPause:
+		return endIt
+	case !v.alive:
+		return goOn
+	case v.connected:
+		return goOn
+	case rec.EndIdle:
+		return endIt
+	case len(rec.Holders) > 0 && !v.holders && !rec.Kept:
+		return endIt
+	case rec.Idle > 0 && v.idle() >= rec.Idle && !v.comesBack():
+		return endIt
+	}
+	return goOn
+}
+
+// promised tells whether there is still a promise to watch: a tunnel that is kept for good does not end with its holders.
+func (v view) promised(rec pidfile.Record) bool {
+	return rec.EndIdle || rec.Revive || rec.Idle > 0 || len(rec.Holders) > 0 && (v.holders || !rec.Kept)
+}
+
+func (v view) idle() time.Duration { return v.now.Sub(v.lastUse) }
+
+// comesBack tells whether a client that has lost its connection may be about to connect again.
+func (v view) comesBack() bool { return v.clients && v.idle() < reconnects }
+
+// missed tells whether somebody would miss a tunnel whose program has died.
+func (v view) missed() bool { return v.holders || v.comesBack() }

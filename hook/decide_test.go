@@ -1,0 +1,68 @@
+package hook
+
+import (
+	"testing"
+	"time"
+
+	"github.com/tunhook/tunhook/pidfile"
+)
+
+func TestKeeperDecides(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	holders := []pidfile.Identity{{PID: 2, StartTicks: 1, BootID: "boot"}}
+	ago := func(d time.Duration) time.Time { return now.Add(-d) }
+	up := view{alive: true, lastUse: now}
+	with := func(v view, change func(*view)) view {
+		change(&v)
+		return v
+	}
+	held := with(up, func(v *view) { v.holders = true })
+	busy := with(up, func(v *view) { v.connected, v.clients = true, true })
+	died := view{deadFrom: now, lastUse: now, canRevive: true}
+	for name, test := range map[string]struct {
+		rec  pidfile.Record
+		view view
+		want verdict
+	}{
+		"nothing is promised":                           {pidfile.Record{}, up, leave},
+		"nothing is promised of a tunnel in use":        {pidfile.Record{}, busy, leave},
+		"nothing is promised of a dead tunnel":          {pidfile.Record{}, died, leave},
+		"somebody else ends it":                         {pidfile.Record{Ending: true, EndIdle: true, Holders: holders}, up, leave},
+		"somebody else ends what could be revived":      {pidfile.Record{Ending: true, Revive: true}, with(died, func(v *view) { v.holders = true }), leave},
+		"a stop came, and it is in use":                 {pidfile.Record{EndIdle: true}, busy, goOn},
+		"a stop came, and nobody is connected":          {pidfile.Record{EndIdle: true}, up, endIt},
+		"a stop came to what is kept":                   {pidfile.Record{EndIdle: true, Kept: true}, up, endIt},
+		"a stop came to what has a holder":              {pidfile.Record{EndIdle: true, Holders: holders}, held, endIt},
+		"a stop came, and the client may come back":     {pidfile.Record{EndIdle: true}, with(up, func(v *view) { v.clients = true }), endIt},
+		"the holder lives":                              {pidfile.Record{Holders: holders}, held, goOn},
+		"the holder is gone":                            {pidfile.Record{Holders: holders}, up, endIt},
+		"the holder is gone, and somebody is connected": {pidfile.Record{Holders: holders}, busy, goOn},
+		"the holder is gone, and it is kept":            {pidfile.Record{Holders: holders, Kept: true}, up, leave},
+		"the holder lives, and it is kept":              {pidfile.Record{Holders: holders, Kept: true}, held, goOn},
+		"the holder is gone, it is kept until idle":     {pidfile.Record{Holders: holders, Kept: true, Idle: time.Minute}, up, goOn},
+		"the holder is gone, it is kept and alive":      {pidfile.Record{Holders: holders, Kept: true, Revive: true}, up, goOn},
+		"not idle for long enough":                      {pidfile.Record{Idle: time.Minute, Kept: true}, with(up, func(v *view) { v.lastUse = ago(time.Minute - time.Nanosecond) }), goOn},
+		"idle for long enough":                          {pidfile.Record{Idle: time.Minute, Kept: true}, with(up, func(v *view) { v.lastUse = ago(time.Minute) }), endIt},
+		"idle, though its holder lives":                 {pidfile.Record{Idle: time.Minute, Holders: holders}, with(held, func(v *view) { v.lastUse = ago(time.Minute) }), endIt},
+		"connected for longer than it may be idle":      {pidfile.Record{Idle: time.Minute}, with(busy, func(v *view) { v.lastUse = ago(time.Hour) }), goOn},
+		"idle, and the client may come back":            {pidfile.Record{Idle: time.Minute}, with(up, func(v *view) { v.clients, v.lastUse = true, ago(reconnects-1) }), goOn},
+		"idle, and the client has not come back":        {pidfile.Record{Idle: time.Minute}, with(up, func(v *view) { v.clients, v.lastUse = true, ago(reconnects) }), endIt},
+		"idle for less than a client takes, but not D":  {pidfile.Record{Idle: 2 * reconnects}, with(up, func(v *view) { v.clients, v.lastUse = true, ago(reconnects) }), goOn},
+		"died, and nobody said what then":               {pidfile.Record{Holders: holders}, with(died, func(v *view) { v.holders = true }), goOn},
+		"dead, and nobody said what then":               {pidfile.Record{Holders: holders}, with(died, func(v *view) { v.holders, v.deadFrom = true, ago(deathPause) }), endIt},
+		"died under its client":                         {pidfile.Record{Revive: true, Kept: true}, with(died, func(v *view) { v.clients = true }), revive},
+		"died while its holder lives":                   {pidfile.Record{Revive: true, Holders: holders}, with(died, func(v *view) { v.holders = true }), revive},
+		"died long after its client's last try":         {pidfile.Record{Revive: true, Kept: true}, with(died, func(v *view) { v.clients, v.lastUse, v.deadFrom = true, ago(reconnects), ago(deathPause) }), endIt},
+		"died after its client":                         {pidfile.Record{Revive: true, Kept: true}, with(died, func(v *view) { v.deadFrom = ago(deathPause) }), endIt},
+		"died after a stop":                             {pidfile.Record{Revive: true, EndIdle: true}, with(died, func(v *view) { v.clients, v.holders, v.deadFrom = true, true, ago(deathPause) }), endIt},
+		"died, and it is not known how to revive it":    {pidfile.Record{Revive: true}, with(died, func(v *view) { v.clients, v.canRevive, v.deadFrom = true, false, ago(deathPause) }), endIt},
+		"kept alive": {pidfile.Record{Revive: true, Kept: true}, up, goOn},
+		"kept alive only for its holder, who is gone": {pidfile.Record{Revive: true, Holders: holders}, up, endIt},
+	} {
+		test.view.now = now
+		if got := decide(test.rec, test.view); got != test.want {
+			t.Errorf("%s: verdict %d, want %d", name, got, test.want)
+		}
+	}
+}

@@ -1,0 +1,89 @@
+package hook
+
+import (
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/tunhook/tunhook/pidfile"
+	"github.com/tunhook/tunhook/tunnel"
+)
+
+// NoTunnelError says that there is no such tunnel, and which others there are of the same route.
+type NoTunnelError struct {
+	Route, Listen string
+	Others        []pidfile.Record
+}
+
+func (e *NoTunnelError) Error() string {
+	text := "no tunnel for " + e.Route
+	if e.Listen != "" {
+		text += " on " + e.Listen
+	}
+	if len(e.Others) > 0 {
+		text += "; it has one on " + e.Others[0].Address.String()
+	}
+	return text
+}
+
+// NobodyError says that nobody started the tunnel that was waited for.
+type NobodyError struct {
+	*NoTunnelError
+	Waited time.Duration
+}
+
+func (e *NobodyError) Error() string {
+	return fmt.Sprintf("nobody has started it within %s: %v", e.Waited, e.NoTunnelError)
+}
+
+func (e *NobodyError) Unwrap() error { return e.NoTunnelError }
+
+// TakenError says that another program has the listen address.
+type TakenError struct {
+	Address netip.AddrPort
+	Holder  tunnel.Peer
+	Route   string // of the tunnel that has it, if it is one of ours
+}
+
+func (e *TakenError) Error() string {
+	who := "another program"
+	switch {
+	case e.Route != "":
+		who = fmt.Sprintf("the tunnel for %s (%s, pid %d)", e.Route, e.Holder.Program, e.Holder.PID)
+	case e.Holder.PID != 0:
+		who = fmt.Sprintf("%s (pid %d)", e.Holder.Program, e.Holder.PID)
+	}
+	return fmt.Sprintf("%s is taken by %s", e.Address, who)
+}
+
+// FailedError says that a tunnel program was started and did not come to serve its tunnel.
+type FailedError struct {
+	Record pidfile.Record
+	Reason string
+	Lines  []string // its last log lines, safe to show
+	SignIn string   // the URL at which nobody signed in, if that was it
+	// Err is tunnel.ErrEnded, a *tunnel.ElsewhereError, ErrRefused, tunnel.ErrClosed, a *tunnel.ProtocolError, or
+	// context.DeadlineExceeded.
+	Err error
+}
+
+func (e *FailedError) Error() string {
+	return fmt.Sprintf("%s for %s %s", e.Record.Program, e.Record.Route, e.Reason)
+}
+
+func (e *FailedError) Unwrap() error { return e.Err }
+
+// StoppedError says that a stop ended the tunnel while a start still waited for it.
+type StoppedError struct{ Record pidfile.Record }
+
+func (e *StoppedError) Error() string {
+	return fmt.Sprintf("the tunnel for %s was stopped while it was starting", e.Record.Route)
+}
+
+// TimeoutError says what did not happen within the time that was given.
+type TimeoutError struct {
+	What    string
+	Timeout time.Duration
+}
+
+func (e *TimeoutError) Error() string { return fmt.Sprintf("%s within %s", e.What, e.Timeout) }

@@ -1,0 +1,314 @@
+package hook
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/tunhook/tunhook/pidfile"
+	"github.com/tunhook/tunhook/tunnel"
+)
+
+// orderVariable is the environment variable that tells a keeper what to keep. The environment of a process is private to its
+// user; the record, which the keeper finds by it, holds no arguments.
+const orderVariable = "TUNHOOK_KEEPER"
+
+// order is what a keeper is told at its birth.
+type order struct {
+	Route, Listen, Token string
+	Argv                 []string // how to launch the tunnel program again; none where the keeper's parent did not know
+}
+
+// keeperCommand is the argument that makes tunhook a keeper.
+const keeperCommand = "keeper"
+
+// ensureKeeper starts a keeper for the record if it needs one that is not there. The caller holds the lock, which the keeper
+// waits for, and writes the record: a keeper that does not find itself in it goes away.
+func (h *Hook) ensureKeeper(rec *pidfile.Record, argv []string) error {
+	if !rec.Watched() || rec.Keeper.Alive() {
+		return nil
+	}
+	told, err := json.Marshal(order{rec.Route, rec.Listen, rec.Token, argv})
+	if err != nil {
+		return err
+	}
+	log, err := os.OpenFile(rec.Log, os.O_WRONLY|os.O_APPEND, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		log, err = os.OpenFile(os.DevNull, os.O_WRONLY, 0)
+	}
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	environ := append(withToken(h.Environ, ""), orderVariable+"="+string(told))
+	launched, err := tunnel.Launch([]string{h.Self, keeperCommand}, environ, log)
+	if err != nil {
+		return err
+	}
+	rec.Keeper, err = pidfile.Identify(launched.PID)
+	return err
+}
+
+// keepNew gives a tunnel that was just launched its keeper.
+func (s *start) keepNew(lock *pidfile.Lock, rec *pidfile.Record) error {
+	argv, err := s.argv(rec.Address)
+	if err == nil {
+		err = s.ensureKeeper(rec, argv)
+	}
+	if err == nil {
+		err = lock.Write(*rec)
+	}
+	if err != nil {
+		return errors.Join(err, endProcesses(*rec, endGrace), lock.Remove())
+	}
+	return nil
+}
+
+// How long a keeper sleeps before it looks at connections and at its record again: longer each time that nothing has changed. A
+// look costs about 1 ms of CPU. Processes that end wake it at once.
+const (
+	minSleep  = 100 * time.Millisecond
+	deadSleep = 500 * time.Millisecond // at most, while the tunnel program is dead
+	endSleep  = time.Second            // likewise, while only the last client is waited for
+	maxSleep  = 3 * time.Second
+)
+
+// Keep is the keeper: it watches one tunnel until nothing is promised of it any more, and returns then. It is told which
+// through its environment. Lines on what it does go to stdout, which is the tunnel's log.
+func (h *Hook) Keep(ctx context.Context, log *os.File) error {
+	var o order
+	if err := json.Unmarshal([]byte(Variable(h.Environ, orderVariable)), &o); err != nil {
+		return fmt.Errorf("keeper: %s does not say what to keep: %w", orderVariable, err)
+	}
+	dir, err := h.records(false)
+	if err != nil {
+		return err
+	}
+	self, err := pidfile.Self()
+	if err != nil {
+		return err
+	}
+	k := &keeper{Hook: h, order: o, dir: dir, self: self, log: log, lastUse: time.Now()}
+	if recorded, err := k.recorded(ctx); err != nil || !recorded {
+		return err
+	}
+	return k.watch(ctx)
+}
+
+// keeper is one keeper at work.
+type keeper struct {
+	*Hook
+	order
+	dir  pidfile.Dir
+	self pidfile.Identity
+	log  *os.File
+
+	rec     pidfile.Record
+	lastUse time.Time          // when somebody was connected last, or could not be yet
+	ends    string             // the connections, to notice that they have changed
+	clients []pidfile.Identity // processes that have been connected
+	quiet   time.Duration      // the last sleep, if nothing has changed since
+
+	deadFrom time.Time // when the tunnel program was found dead; zero while it lives
+	failures int       // launches in a row after which the tunnel program did not live long
+	nextTry  time.Time // when to launch it again
+}
+
+func (k *keeper) key() pidfile.Key { return pidfile.Key{Route: k.Route, Listen: k.Listen} }
+
+// recorded waits until whoever started the keeper has written the record, and tells whether that names this keeper.
+func (k *keeper) recorded(ctx context.Context) (bool, error) {
+	lock, err := k.lockRecord(ctx, k.dir.LockIfUsed, k.key())
+	if err != nil || lock == nil {
+		return false, err
+	}
+	rec, err := lock.Read()
+	return err == nil && rec.Keeper == k.self, lock.Unlock()
+}
+
+func (k *keeper) watch(ctx context.Context) error {
+	for ctx.Err() == nil {
+		if !k.read() {
+			return nil
+		}
+		now := time.Now()
+		v := k.look(now)
+		switch decide(k.rec, v) {
+		case leave:
+			return k.resign(ctx)
+		case endIt:
+			err := k.endIf(ctx, k.dir, k.rec, DefaultGrace, k.still(endIt))
+			if err == nil {
+				continue // it is gone, or no longer to be ended
+			}
+			fmt.Fprintf(k.log, "keeper: %v\n", err)
+		case revive:
+			if now.After(k.nextTry) {
+				k.revive(ctx)
+			}
+		}
+		k.sleep()
+	}
+	return nil
+}
+
+// read reads the record, and tells whether it is still this keeper's.
+func (k *keeper) read() bool {
+	rec, err := k.dir.Read(k.key())
+	if err != nil {
+		return false
+	}
+	k.rec = rec
+	return rec.Token == k.Token && rec.Keeper == k.self
+}
+
+// still tells, of the record as it is under the lock, whether the verdict on it is the same.
+func (k *keeper) still(v verdict) func(pidfile.Record) bool {
+	return func(rec pidfile.Record) bool {
+		if rec.Token != k.Token || rec.Keeper != k.self {
+			return false
+		}
+		k.rec = rec
+		return decide(rec, k.look(time.Now())) == v
+	}
+}
+
+// look takes in the state of the tunnel.
+func (k *keeper) look(now time.Time) view {
+	v := view{
+		now: now, alive: k.rec.Tunnel.Alive() || len(memberPIDs(k.rec)()) > 0,
+		holders: len(alive(k.rec.Holders)) > 0, canRevive: len(k.Argv) > 0,
+	}
+	if v.alive {
+		k.deadFrom = time.Time{}
+	} else if k.deadFrom.IsZero() {
+		k.deadFrom = now
+	}
+	v.deadFrom = k.deadFrom
+	ends, err := tunnel.Connections(k.rec.Address)
+	v.connected = err != nil || len(ends) > 0 // what cannot be known must not cut anybody off
+	if v.connected {
+		k.remember(fmt.Sprint(ends))
+	}
+	if v.connected || k.rec.Idle > 0 && tunnel.Free(k.rec.Address) { // while it does not listen nobody can connect
+		k.lastUse = now
+	}
+	k.clients = alive(k.clients)
+	v.clients, v.lastUse = len(k.clients) > 0, k.lastUse
+	return v
+}
+
+// remember notes who is connected; finding that out is slow, so only when the connections have changed.
+func (k *keeper) remember(ends string) {
+	if ends == k.ends {
+		return
+	}
+	k.ends, k.quiet = ends, 0
+	peers, err := tunnel.Clients(k.rec.Address)
+	if err != nil {
+		return
+	}
+	for _, p := range peers {
+		if id, err := pidfile.Identify(p.PID); err == nil && !slices.Contains(k.clients, id) {
+			k.clients = append(k.clients, id)
+		}
+	}
+}
+
+// sleep waits for the next thing to look at: the end of a process that matters, or a change that only looking shows.
+func (k *keeper) sleep() {
+	var open []*pidfile.Process
+	for _, id := range slices.Concat([]pidfile.Identity{k.rec.Tunnel}, k.rec.Holders, k.clients) {
+		if p, err := pidfile.Open(id); err == nil {
+			defer p.Close()
+			open = append(open, p)
+		}
+	}
+	k.quiet = min(max(2*k.quiet, minSleep), k.longest())
+	began := time.Now()
+	pidfile.WaitAny(open, k.quiet)
+	if time.Since(began) < k.quiet {
+		k.quiet = 0
+	}
+}
+
+// longest is the longest sleep that still keeps the promises in time.
+func (k *keeper) longest() time.Duration {
+	switch {
+	case !k.deadFrom.IsZero():
+		return deadSleep
+	case k.rec.EndIdle: // what leaves need not be a process that ends
+		return endSleep
+	case k.rec.Idle > 0:
+		return min(max(k.rec.Idle/4, minSleep), maxSleep)
+	}
+	return maxSleep
+}
+
+// resign takes the keeper out of the record, unless a new promise was made meanwhile.
+func (k *keeper) resign(ctx context.Context) error {
+	lock, err := k.lockRecord(ctx, k.dir.LockIfUsed, k.key())
+	if err != nil || lock == nil {
+		return err
+	}
+	rec, err := lock.Read()
+	if err != nil || rec.Keeper != k.self || rec.Ending {
+		return lock.Unlock()
+	}
+	if rec.Kept {
+		rec.Holders = alive(rec.Holders)
+	}
+	if rec.Watched() {
+		return errors.Join(lock.Unlock(), k.watch(ctx))
+	}
+	rec.Keeper = pidfile.Identity{}
+	return errors.Join(lock.Write(rec), lock.Unlock())
+}
+
+// Backoff between two launches of a tunnel program that dies again and again, and the life after which it counts as well.
+const (
+	minBackoff = 200 * time.Millisecond
+	maxBackoff = 5 * time.Second
+	longLife   = 10 * time.Second
+)
+
+// revive launches the tunnel program again, on the same address.
+func (k *keeper) revive(ctx context.Context) {
+	if k.nextTry.IsZero() || time.Since(k.nextTry) > longLife {
+		k.failures = 0
+	}
+	k.failures++
+	k.nextTry = time.Now().Add(min(minBackoff<<min(k.failures, 8), maxBackoff))
+	if err := k.relaunch(ctx); err != nil {
+		fmt.Fprintf(k.log, "keeper: starting %s again: %v\n", k.rec.Program, err)
+	}
+}
+
+func (k *keeper) relaunch(ctx context.Context) error {
+	lock, err := k.lockRecord(ctx, k.dir.LockIfUsed, k.key())
+	if err != nil || lock == nil {
+		return err
+	}
+	return errors.Join(k.relaunchLocked(lock), lock.Unlock())
+}
+
+func (k *keeper) relaunchLocked(lock *pidfile.Lock) error {
+	rec, err := lock.Read()
+	if err != nil || !k.still(revive)(rec) {
+		return err
+	}
+	if err := endProcesses(rec, time.Second); err != nil { // what the dead program has left behind
+		return err
+	}
+	if _, err := (tunnel.Listen{Addr: rec.Address}).Reserve(); err != nil {
+		return err
+	}
+	fmt.Fprintf(k.log, "keeper: %s (pid %d) died while its client was there: starting it again\n", rec.Program, rec.Tunnel.PID)
+	_, err = k.launchRecorded(lock, &rec, k.Argv, k.log)
+	return err
+}

@@ -1,0 +1,534 @@
+package hook_test
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/tunhook/tunhook/hook"
+	"github.com/tunhook/tunhook/pidfile"
+	"github.com/tunhook/tunhook/tunnel"
+	"github.com/tunhook/tunhook/tunnel/tunneltest"
+)
+
+// held asks for a relay's tunnel that is there for some processes.
+func (w *account) held(by ...*process) hook.StartRequest {
+	req := w.request(w.relay(), tunnel.ReadyListen)
+	for _, p := range by {
+		req.EndWith = append(req.EndWith, p.id)
+	}
+	return req
+}
+
+func (w *account) keptAlive(by ...*process) hook.StartRequest {
+	req := w.held(by...)
+	req.KeepAlive = true
+	return req
+}
+
+func newRelayWorld(t *testing.T) *account {
+	t.Helper()
+	t.Parallel()
+	return newAccount(t, tunneltest.ResponderOptions{})
+}
+
+// keepers are the world's living keepers.
+func (w *account) keepers() []pidfile.Identity {
+	return slices.DeleteFunc(w.left(), func(id pidfile.Identity) bool {
+		cmdline, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", id.PID))
+		return !strings.HasSuffix(string(cmdline), "\x00keeper\x00")
+	})
+}
+
+func (w *account) status() hook.State {
+	w.t.Helper()
+	tunnels, bad, err := w.Status("", "")
+	if err != nil || len(bad) > 0 || len(tunnels) > 1 {
+		w.t.Fatal(tunnels, bad, err)
+	}
+	if len(tunnels) == 0 {
+		return ""
+	}
+	return tunnels[0].State
+}
+
+func TestATunnelEndsWithItsHolder(t *testing.T) {
+	w := newRelayWorld(t)
+	holder := w.holder()
+	w.mustStart(w.held(holder))
+	w.never(time.Second, "the tunnel ends before its holder", func() bool { return !w.served() })
+	holder.kill()
+	w.within(2*time.Second, "the tunnel ends with its holder", w.gone)
+	w.nothingLeft()
+}
+
+func TestATunnelEndsWithTheLastOfItsHolders(t *testing.T) {
+	w := newRelayWorld(t)
+	first, second := w.holder(), w.holder()
+	w.mustStart(w.held(first))
+	w.mustStart(w.held(second))
+	if got := len(w.keepers()); got != 1 {
+		t.Errorf("there are %d keepers, want 1", got)
+	}
+	first.kill()
+	w.never(1200*time.Millisecond, "the tunnel ends with the first of its holders", func() bool { return !w.served() })
+	second.kill()
+	w.within(2*time.Second, "the tunnel ends with the last of its holders", w.gone)
+	w.nothingLeft()
+}
+
+func TestATunnelForAProcessThatIsGoneAlreadyDoesNotStay(t *testing.T) {
+	w := newRelayWorld(t)
+	holder := w.holder()
+	holder.kill()
+	_, _ = w.Start(w.context(), w.held(holder)) // whether it was ready for an instant does not matter
+	w.nothingLeft()
+}
+
+func TestAHolderThatGoesWhileClientsAreConnectedCutsNobodyOff(t *testing.T) {
+	w := newRelayWorld(t)
+	holder := w.holder()
+	w.mustStart(w.held(holder))
+	client := w.client()
+	holder.kill()
+	w.never(1200*time.Millisecond, "a session is cut", func() bool { return !w.served() })
+	client.kill()
+	w.within(2*time.Second, "the tunnel ends when the client has left", w.gone)
+	w.nothingLeft()
+}
+
+func TestAHolderThatDiesDuringTheSignInEndsTheWait(t *testing.T) {
+	t.Parallel()
+	w := newAccount(t, tunneltest.ResponderOptions{})
+	holder := w.holder()
+	req := w.request(desk, tunnel.ReadyRDP)
+	req.EndWith = []pidfile.Identity{holder.id}
+	done := w.starting(w.context(), req)
+	w.nextSignIn()
+	holder.kill()
+	select {
+	case o := <-done:
+		var stopped *hook.StoppedError
+		if !errors.As(o.err, &stopped) {
+			t.Errorf("start returned %v", o.err)
+		}
+	case <-time.After(3 * time.Second):
+		t.Fatal("start waits on")
+	}
+	w.nothingLeft()
+}
+
+func TestAKeptTunnelOutlivesItsHoldersAndNeedsNoKeeperThen(t *testing.T) {
+	w := newRelayWorld(t)
+	holder := w.holder()
+	w.mustStart(w.held(holder))
+	keeper := w.keeper()
+	w.mustStart(w.held()) // for good
+	holder.kill()
+	w.within(2*time.Second, "the keeper goes", func() bool { return !keeper.Alive() })
+	if rec := w.mustRecord(); !rec.Tunnel.Alive() || rec.Keeper != (pidfile.Identity{}) {
+		t.Errorf("the record is %+v", rec)
+	}
+	w.mustStart(w.held())
+	if got := w.keepers(); len(got) > 0 {
+		t.Errorf("there are %d keepers for no promise", len(got))
+	}
+	w.mustStop(hook.StopRequest{Route: w.relay()})
+	w.nothingLeft()
+}
+
+func TestATunnelWithoutPromisesHasNoKeeper(t *testing.T) {
+	w := newRelayWorld(t)
+	w.mustStart(w.held())
+	if got := w.keepers(); len(got) > 0 {
+		t.Errorf("there are %d keepers", len(got))
+	}
+}
+
+func TestAnIdleTunnelEnds(t *testing.T) {
+	w := newRelayWorld(t)
+	req := w.held()
+	req.IdleStop = time.Second
+	w.mustStart(req)
+	client := w.client()
+	w.never(2*time.Second, "the tunnel ends under its client", func() bool { return !w.served() })
+	client.kill()
+	began := time.Now()
+	w.within(3*time.Second, "the tunnel ends when nobody was connected for a second", w.gone)
+	if took := time.Since(began); took < 500*time.Millisecond {
+		t.Errorf("it ended %v after its client", took)
+	}
+	w.nothingLeft()
+}
+
+func TestAnIdleTunnelWaitsForAClientThatMayConnectAgain(t *testing.T) {
+	w := newRelayWorld(t)
+	req := w.held()
+	req.IdleStop = 500 * time.Millisecond
+	w.mustStart(req)
+	client := w.client()
+	w.keeperWatches(client.id)
+	client.say("leave")
+	client.expect("left")
+	w.never(2*time.Second, "the tunnel ends although its client lives", func() bool { return !w.served() })
+	client.kill()
+	w.within(2*time.Second, "the tunnel ends when the client is gone", w.gone)
+	w.nothingLeft()
+}
+
+func TestATunnelIsNotIdleBeforeItListens(t *testing.T) {
+	t.Parallel()
+	w := newAccount(t, tunneltest.ResponderOptions{})
+	req := w.request(desk, tunnel.ReadyRDP)
+	req.IdleStop = 500 * time.Millisecond
+	done := w.starting(w.context(), req)
+	page := w.nextSignIn()
+	w.never(2*time.Second, "the tunnel ends while somebody signs in", func() bool { _, ok := w.record(); return !ok })
+	if err := w.gateway.SignIn(w.context(), page); err != nil {
+		t.Fatal(err)
+	}
+	if o := <-done; o.err != nil {
+		t.Fatal(o.err)
+	}
+	w.within(3*time.Second, "the idle tunnel ends", w.gone)
+	w.nothingLeft()
+}
+
+func TestAProgramThatDiesUnderItsClientIsStartedAgain(t *testing.T) {
+	w := newRelayWorld(t)
+	w.mustStart(w.keptAlive())
+	client := w.client()
+	for _, limit := range []time.Duration{time.Second, 3 * time.Second, 3 * time.Second} { // with a pause from the second time on
+		rec := w.mustRecord()
+		w.awaitKeeper()
+		w.keeperWatches(client.id)
+		kill(rec.Tunnel)
+		w.within(limit, "the program is there again", func() bool {
+			now, ok := w.record()
+			return ok && now.Tunnel != rec.Tunnel && now.Tunnel.Alive() && w.served()
+		})
+		client.say("connect")
+		client.expect("connected")
+		if now := w.mustRecord(); now.Token != rec.Token || now.Keeper != rec.Keeper || now.Address != rec.Address {
+			t.Errorf("the record was %+v and is %+v", rec, now)
+		}
+	}
+	if err := w.answers(); err != nil {
+		t.Error(err)
+	}
+	client.kill()
+	w.mustStop(hook.StopRequest{Route: w.relay()})
+	w.nothingLeft()
+}
+
+func TestAProgramThatDiesWhenItsClientIsGoneStaysDead(t *testing.T) {
+	w := newRelayWorld(t)
+	w.mustStart(w.keptAlive())
+	client := w.client()
+	w.keeperWatches(client.id)
+	client.kill()
+	program := w.mustRecord().Tunnel
+	kill(program)
+	tunneltest.Eventually(t, "the program is dead", func() bool { return !program.Alive() && !w.served() })
+	w.never(1500*time.Millisecond, "it is started again", w.served)
+	w.nothingLeft()
+}
+
+func TestAStoppedProgramIsNotStartedAgain(t *testing.T) {
+	w := newRelayWorld(t)
+	holder := w.holder()
+	w.mustStart(w.keptAlive(holder))
+	client := w.client()
+	w.keeperWatches(client.id)
+	w.mustStop(hook.StopRequest{Route: w.relay(), Now: true})
+	w.never(1500*time.Millisecond, "it is started again", w.served)
+	client.kill()
+	holder.kill()
+	w.nothingLeft()
+}
+
+func TestAProgramThatDiesAgainAndAgainIsGivenTime(t *testing.T) {
+	w := newRelayWorld(t)
+	holder := w.holder()
+	w.mustStart(w.keptAlive(holder))
+	rec := w.mustRecord()
+	w.awaitKeeper()
+	kill(rec.Tunnel)
+	launches := 0
+	for until := time.Now().Add(5 * time.Second); time.Now().Before(until); time.Sleep(2 * time.Millisecond) {
+		if now, ok := w.record(); ok && now.Tunnel != rec.Tunnel && now.Tunnel.Alive() {
+			rec = now
+			launches++
+			kill(rec.Tunnel)
+		}
+	}
+	if launches < 2 || launches > 6 {
+		t.Errorf("it was started %d times in 5 s", launches)
+	}
+	w.mustStop(hook.StopRequest{Route: w.relay(), Now: true})
+	holder.kill()
+	w.nothingLeft()
+}
+
+func TestStopOfATunnelInUseSaysByWhomAndEndsItAfterThem(t *testing.T) {
+	w := newRelayWorld(t)
+	w.mustStart(w.held())
+	first, second := w.client(), w.client()
+	began := time.Now()
+	stopped := w.mustStop(hook.StopRequest{Route: w.relay()})
+	if took := time.Since(began); took > time.Second {
+		t.Errorf("stop took %v", took)
+	}
+	var pids []int
+	for _, peer := range stopped.InUse {
+		pids = append(pids, peer.PID)
+	}
+	want := []int{first.id.PID, second.id.PID}
+	slices.Sort(want)
+	if !slices.Equal(pids, want) {
+		t.Errorf("in use by %v, want %v", stopped.InUse, want)
+	}
+	first.kill()
+	w.never(time.Second, "the second session is cut", func() bool { return !w.served() })
+	if got := w.status(); got != hook.EndsIdle {
+		t.Errorf("its state is %q", got)
+	}
+	second.kill()
+	w.within(1500*time.Millisecond, "the tunnel ends with its last client", w.gone)
+	w.nothingLeft()
+}
+
+// A client that closes a window and lives on, as Remmina with another one open, leaves without a process that ends.
+func TestAStoppedTunnelEndsWhenAClientThatLivesOnHasLeft(t *testing.T) {
+	w := newRelayWorld(t)
+	w.mustStart(w.held())
+	client := w.client()
+	w.mustStop(hook.StopRequest{Route: w.relay()})
+	w.never(2*time.Second, "the session is cut", func() bool { return !w.served() })
+	client.say("leave")
+	client.expect("left")
+	w.within(3500*time.Millisecond, "the tunnel ends", w.gone)
+	client.kill()
+	w.nothingLeft()
+}
+
+func TestStopNowCutsTheClients(t *testing.T) {
+	w := newRelayWorld(t)
+	w.mustStart(w.held())
+	client := w.client()
+	if stopped := w.mustStop(hook.StopRequest{Route: w.relay(), Now: true}); len(stopped.InUse) > 0 || !w.gone() {
+		t.Errorf("stopped %+v", stopped)
+	}
+	client.kill()
+	w.nothingLeft()
+}
+
+func TestStopNowAfterAStopThatWaits(t *testing.T) {
+	w := newRelayWorld(t)
+	w.mustStart(w.held())
+	client := w.client()
+	w.mustStop(hook.StopRequest{Route: w.relay()})
+	w.mustStop(hook.StopRequest{Route: w.relay(), Now: true})
+	if !w.gone() {
+		t.Error("it is still there")
+	}
+	client.kill()
+	w.nothingLeft()
+}
+
+func TestStopWaitReturnsWhenTheLastClientHasLeft(t *testing.T) {
+	w := newRelayWorld(t)
+	w.mustStart(w.held())
+	client := w.client()
+	done := make(chan error, 1)
+	go func() {
+		_, err := w.Stop(w.context(), hook.StopRequest{Route: w.relay(), Listen: w.address, Wait: true})
+		done <- err
+	}()
+	w.never(time.Second, "stop returns before", func() bool { return len(done) > 0 })
+	client.kill()
+	if err := <-done; err != nil || !w.gone() {
+		t.Errorf("stop returned %v, gone: %v", err, w.gone())
+	}
+	w.nothingLeft()
+}
+
+func TestAStartTakesAStopBack(t *testing.T) {
+	w := newRelayWorld(t)
+	w.mustStart(w.held())
+	client := w.client()
+	w.mustStop(hook.StopRequest{Route: w.relay()})
+	keeper := w.keeper()
+	if again := w.mustStart(w.held()); !again.Found {
+		t.Errorf("got %+v", again)
+	}
+	client.kill()
+	w.never(1500*time.Millisecond, "the tunnel that is wanted ends", func() bool { return !w.served() })
+	w.within(time.Second, "the keeper goes: nothing is promised any more", func() bool { return !keeper.Alive() })
+	w.mustStop(hook.StopRequest{Route: w.relay()})
+	w.nothingLeft()
+}
+
+func TestWithoutItsKeeperATunnelLivesAndTheNextStartGivesItAnother(t *testing.T) {
+	w := newRelayWorld(t)
+	holder := w.holder()
+	w.mustStart(w.keptAlive(holder))
+	first := w.keeper()
+	kill(first)
+	tunneltest.Eventually(t, "the keeper is gone", func() bool { return !first.Alive() })
+	if err := w.answers(); err != nil {
+		t.Errorf("without a keeper: %v", err)
+	}
+	w.mustStart(w.keptAlive(holder))
+	if second := w.keeper(); second == first {
+		t.Error("there is no other keeper")
+	}
+	w.awaitKeeper()
+	rec := w.mustRecord()
+	kill(rec.Tunnel)
+	w.within(time.Second, "the other keeper keeps the promise", func() bool {
+		now, ok := w.record()
+		return ok && now.Tunnel != rec.Tunnel && w.served()
+	})
+	holder.kill()
+	w.within(2*time.Second, "and the other one", w.gone)
+	w.nothingLeft()
+}
+
+func TestWithoutItsKeeperATunnelIsStillStopped(t *testing.T) {
+	w := newRelayWorld(t)
+	holder := w.holder()
+	w.mustStart(w.held(holder))
+	keeper := w.keeper()
+	w.awaitKeeper()
+	kill(keeper)
+	w.mustStop(hook.StopRequest{Route: w.relay()})
+	holder.kill()
+	w.nothingLeft()
+}
+
+// The keeper that a stop starts does not know how the tunnel program was launched.
+func TestAKeeperThatCannotLaunchTheProgramGivesUpInPeace(t *testing.T) {
+	w := newRelayWorld(t)
+	holder := w.holder()
+	w.mustStart(w.keptAlive(holder))
+	first := w.keeper()
+	kill(first)
+	tunneltest.Eventually(t, "the keeper is gone", func() bool { return !first.Alive() })
+	client := w.client()
+	w.mustStop(hook.StopRequest{Route: w.relay()})
+	w.keeper()
+	w.mustStart(w.held()) // takes the stop back; the promise to keep it alive stands again
+	rec := w.mustRecord()
+	w.awaitKeeper()
+	kill(rec.Tunnel)
+	w.within(4*time.Second, "the dead tunnel is cleared away", w.gone)
+	if w.logHas("panic") {
+		t.Error("the keeper panicked")
+	}
+	client.kill()
+	holder.kill()
+	w.nothingLeft()
+}
+
+func TestManyStartsAtOnceGiveOneKeeper(t *testing.T) {
+	w := newRelayWorld(t)
+	holders := []*process{w.holder(), w.holder(), w.holder(), w.holder()}
+	for range 3 {
+		var all []<-chan outcome
+		for _, h := range holders {
+			all = append(all, w.starting(w.context(), w.keptAlive(h)))
+		}
+		for _, o := range all {
+			if got := <-o; got.err != nil {
+				t.Fatal(got.err)
+			}
+		}
+		keeper := w.keeper()
+		tunneltest.Eventually(t, "there is one keeper", func() bool { return slices.Equal(w.keepers(), []pidfile.Identity{keeper}) })
+		if got := w.mustRecord(); len(got.Holders) != len(holders) || got.Kept {
+			t.Errorf("the record is %+v", got)
+		}
+		kill(keeper)
+		tunneltest.Eventually(t, "it is gone", func() bool { return !keeper.Alive() })
+	}
+	w.mustStop(hook.StopRequest{Route: w.relay()})
+	for _, h := range holders {
+		h.kill()
+	}
+	w.nothingLeft()
+}
+
+// A keeper that does not get to notice that its tunnel has ended must not live to act on what it remembers.
+func TestStopEndsAKeeperThatIsFrozen(t *testing.T) {
+	w := newRelayWorld(t)
+	holder := w.holder()
+	w.mustStart(w.held(holder))
+	old := w.keeper()
+	w.awaitKeeper()
+	signal(t, old, syscall.SIGSTOP)
+	w.mustStop(hook.StopRequest{Route: w.relay()})
+	if old.Alive() {
+		t.Error("the keeper is there when the tunnel is gone")
+	}
+	other := w.holder()
+	w.mustStart(w.held(other)) // the same key, another tunnel with a keeper of its own
+	holder.kill()
+	if !w.served() || w.keeper() == old || !w.keeper().Alive() {
+		t.Error("the new tunnel has no keeper of its own")
+	}
+	other.kill()
+	w.within(2*time.Second, "the other keeper keeps its promise", w.gone)
+	w.nothingLeft()
+}
+
+// running is a run of a client over the world's tunnel.
+func (w *account) running() *process {
+	w.t.Helper()
+	return w.process("run", runArgument{w.held(), []string{w.Self, "client", "{address}"}})
+}
+
+func TestARunThatIsKilledEndsItsTunnel(t *testing.T) {
+	w := newRelayWorld(t)
+	run := w.running()
+	run.expect("connected")
+	_ = run.cmd.Process.Kill() // the client sees the end of its stdin
+	_ = run.stdin.Close()
+	w.within(2*time.Second, "the tunnel ends", w.gone)
+	run.kill()
+	w.nothingLeft()
+}
+
+func TestARunThatEndsEndsItsTunnel(t *testing.T) {
+	w := newRelayWorld(t)
+	run := w.running()
+	run.expect("connected")
+	_ = run.stdin.Close()
+	if err := run.cmd.Wait(); err != nil {
+		t.Error(err)
+	}
+	if !w.gone() {
+		t.Error("the tunnel has outlived its run")
+	}
+	w.nothingLeft()
+}
+
+func TestARunLeavesItsTunnelToAnotherClient(t *testing.T) {
+	w := newRelayWorld(t)
+	run := w.running()
+	run.expect("connected")
+	client := w.client()
+	_ = run.stdin.Close()
+	if err := run.cmd.Wait(); err != nil {
+		t.Error(err)
+	}
+	w.never(time.Second, "the other session is cut", func() bool { return !w.served() })
+	client.kill()
+	w.within(1500*time.Millisecond, "the tunnel ends with its last client", w.gone)
+	w.nothingLeft()
+}

@@ -1,0 +1,182 @@
+package hook
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/tunhook/tunhook/pidfile"
+	"github.com/tunhook/tunhook/tunnel"
+)
+
+// launch makes the record and launches the tunnel program, under the lock.
+func (s *start) launch(lock *pidfile.Lock) (pidfile.Record, Started, error) {
+	rec := pidfile.Record{
+		Route: s.route.Given, Listen: s.listen.String(), Target: s.route.Text,
+		Provider: s.route.Provider.Name(), Signal: s.route.Provider.Signal,
+		Token: pidfile.NewToken(), Started: s.Now().Round(time.Millisecond),
+	}
+	rec.ArgsHash = hashArgs(rec.Token, s.args())
+	s.join(&rec)
+	var err error
+	rec.Address, err = s.listen.Reserve()
+	if errors.Is(err, tunnel.ErrTaken) {
+		return s.taken()
+	}
+	if err != nil {
+		return rec, Started{}, err
+	}
+	if s.listen.Exposed() {
+		s.notice(Exposed{rec.Address})
+	}
+	at, err := s.firstAddress(rec.Address)
+	if err != nil {
+		return rec, Started{}, err
+	}
+	argv, err := s.argv(at)
+	if err != nil {
+		return rec, Started{}, err
+	}
+	rec.Program = filepath.Base(argv[0])
+	log, err := s.openLog(&rec)
+	if err != nil {
+		return rec, Started{}, err
+	}
+	defer log.Close()
+	s.launched, err = s.launchRecorded(lock, &rec, argv, log)
+	if err == nil && rec.Watched() {
+		err = s.keepNew(lock, &rec)
+	}
+	return rec, Started{}, err
+}
+
+// firstAddress is where the program listens at first. One that may ask somebody to sign in does so at a private address while
+// that is waited for: a client that connects too early, because its user got tired of waiting, would open another browser tab.
+func (s *start) firstAddress(own netip.AddrPort) (netip.AddrPort, error) {
+	s.private = netip.AddrPort{}
+	if s.ready == tunnel.ReadyListen || !s.route.Provider.SignsIn() {
+		return own, nil
+	}
+	any := tunnel.Listen{Addr: netip.AddrPortFrom(own.Addr(), 0)}
+	if !own.Addr().Is4() || !own.Addr().IsLoopback() {
+		any = tunnel.Listen{Addr: netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), 0)}
+	}
+	var err error
+	s.private, err = any.Reserve()
+	return s.private, err
+}
+
+// args are the extra arguments of the tunnel program.
+func (s *start) args() []string { return s.route.Args(s.req.Args) }
+
+// argv gives the tunnel program with its absolute path, and its arguments.
+func (s *start) argv(listen netip.AddrPort) ([]string, error) {
+	argv := s.route.Argv(listen, s.Self, s.args())
+	program, err := s.route.Provider.FindProgram(argv[0], Variable(s.Environ, "PATH"))
+	if err != nil {
+		return nil, err
+	}
+	argv[0] = program
+	return argv, nil
+}
+
+// hashArgs is salted, so that a record does not tell which of the usual arguments was given.
+func hashArgs(token string, args []string) string {
+	mac := hmac.New(sha256.New, []byte(token))
+	for _, a := range args {
+		fmt.Fprintf(mac, "%d:%s", len(a), a)
+	}
+	return hex.EncodeToString(mac.Sum(nil)[:16])
+}
+
+func (s *start) openLog(rec *pidfile.Record) (*os.File, error) {
+	dir, err := pidfile.PrivateDir(s.LogDir, false, true)
+	if err != nil {
+		return nil, err
+	}
+	rec.Log = filepath.Join(dir.Path(), rec.Key().Name()+".log")
+	log, from, err := tunnel.OpenLog(rec.Log, fmt.Sprintf("%s for %s on %s", rec.Program, rec.Route, rec.Address), s.Now())
+	rec.LogFrom = from
+	return log, err
+}
+
+// launchRecorded writes the record first, with the token that the program gets in its environment, so that a process that is
+// killed between the two leaves nothing that cannot be found. A program that has ended already leaves the record without an
+// identity.
+func (h *Hook) launchRecorded(lock *pidfile.Lock, rec *pidfile.Record, argv []string, log *os.File) (*tunnel.Launched, error) {
+	environ, err := h.tunnelEnviron(rec.Token)
+	if err != nil {
+		return nil, err
+	}
+	rec.Tunnel = pidfile.Identity{}
+	if err := lock.Write(*rec); err != nil {
+		return nil, err
+	}
+	launched, err := tunnel.Launch(argv, environ, log)
+	if err != nil {
+		return nil, errors.Join(err, lock.Remove())
+	}
+	rec.Tunnel, err = pidfile.Identify(launched.PID)
+	if errors.Is(err, pidfile.ErrGone) {
+		return launched, nil
+	}
+	if err == nil {
+		err = lock.Write(*rec)
+	}
+	if err != nil {
+		return nil, errors.Join(err, endProcesses(*rec, endGrace), lock.Remove())
+	}
+	return launched, nil
+}
+
+// withToken puts the token in the place of any other: a tunnel that is started by something that a tunnel has started is one
+// of its own.
+func withToken(environ []string, token string) []string {
+	kept := make([]string, 0, len(environ)+1)
+	for _, v := range environ {
+		if !strings.HasPrefix(v, pidfile.TokenVariable+"=") && !strings.HasPrefix(v, orderVariable+"=") {
+			kept = append(kept, v)
+		}
+	}
+	if token != "" {
+		kept = append(kept, pidfile.TokenVariable+"="+token)
+	}
+	return kept
+}
+
+// taken says who has the address: a tunnel of ours for the same route will do, whatever name it was started under and if its port
+// was once a free one; another program, if that was asked for.
+func (s *start) taken() (pidfile.Record, Started, error) {
+	holder, held := tunnel.Holder(s.listen.Addr)
+	if rec, ok := s.ownHolder(); ok {
+		if rec.Target == s.route.Text && !rec.Ending {
+			return rec, Started{}, &otherKeyError{rec.Key()}
+		}
+		return rec, Started{}, &TakenError{s.listen.Addr, tunnel.Peer{PID: rec.Tunnel.PID, Program: rec.Program}, rec.Route}
+	}
+	if held && s.req.Reuse {
+		return pidfile.Record{}, Started{Address: s.listen.Addr, Reused: &holder}, nil
+	}
+	return pidfile.Record{}, Started{}, &TakenError{s.listen.Addr, holder, ""}
+}
+
+// ownHolder finds the tunnel of ours that serves the address.
+func (s *start) ownHolder() (pidfile.Record, bool) {
+	entries, err := s.dir.List()
+	if err != nil {
+		return pidfile.Record{}, false
+	}
+	for _, e := range entries {
+		if e.Err == nil && e.Record.Address == s.listen.Addr && running(e.Record) {
+			return e.Record, true
+		}
+	}
+	return pidfile.Record{}, false
+}

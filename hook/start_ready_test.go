@@ -1,0 +1,402 @@
+package hook_test
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/tunhook/tunhook/hook"
+	"github.com/tunhook/tunhook/pidfile"
+	"github.com/tunhook/tunhook/tunnel"
+	"github.com/tunhook/tunhook/tunnel/tunneltest"
+)
+
+func TestFirstConnectionWorksAfterOneSignIn(t *testing.T) {
+	t.Parallel()
+	w := newAccount(t, tunneltest.ResponderOptions{})
+	told := make(chan string, 10)
+	w.SignIn = func(route, url string) func() {
+		told <- route + " " + url
+		return func() { told <- "done" }
+	}
+	done := w.starting(w.context(), w.request(desk, tunnel.ReadyRDP))
+	page := w.nextSignIn()
+	if got := <-told; got != desk+" "+page {
+		t.Errorf("told %q, want the page %q", got, page)
+	}
+	w.never(time.Second, "the address is served before anybody has signed in", w.served)
+	select {
+	case o := <-done:
+		t.Fatalf("start returned before anybody had signed in: %v", o.err)
+	default:
+	}
+
+	if err := w.gateway.SignIn(w.context(), page); err != nil {
+		t.Fatal(err)
+	}
+	o := <-done
+	if o.err != nil {
+		t.Fatal(o.err)
+	}
+	if got := <-told; got != "done" {
+		t.Errorf("told %q, want that the wait is over", got)
+	}
+	if o.started.Address.String() != w.address || o.started.Found {
+		t.Errorf("got %+v", o.started)
+	}
+	if rec := w.mustRecord(); rec.Tunnel != o.started.Record.Tunnel || !rec.Tunnel.Alive() {
+		t.Errorf("the record names %v, start %v", rec.Tunnel, o.started.Record.Tunnel)
+	}
+	if err := w.answers(); err != nil {
+		t.Errorf("the first connection: %v", err)
+	}
+	w.expectTabs(1)
+	if got := w.server.Connections(); got != 2 {
+		t.Errorf("the server saw %d connections, want those of start and of the client", got)
+	}
+	w.mustStop(hook.StopRequest{Route: desk})
+	w.nothingLeft()
+}
+
+func TestSignedInAlreadyOpensNoTab(t *testing.T) {
+	t.Parallel()
+	w := newAccount(t, tunneltest.ResponderOptions{})
+	w.signInAlways()
+	w.mustStart(w.request(desk, tunnel.ReadyRDP))
+	w.mustStop(hook.StopRequest{Route: desk})
+	w.expectTabs(1)
+	w.mustStart(w.request(desk, tunnel.ReadyRDP))
+	if err := w.answers(); err != nil {
+		t.Error(err)
+	}
+	w.expectTabs(1)
+}
+
+func TestVNCAndSSHAreWaitedForLikewise(t *testing.T) {
+	t.Parallel()
+	for ready, protocol := range map[string]tunneltest.Protocol{tunnel.ReadyVNC: tunneltest.VNC, tunnel.ReadySSH: tunneltest.SSH} {
+		t.Run(ready, func(t *testing.T) {
+			t.Parallel()
+			w := newAccount(t, tunneltest.ResponderOptions{Protocol: protocol})
+			done := w.starting(w.context(), w.request(desk, ready))
+			page := w.nextSignIn()
+			w.never(100*time.Millisecond, "the address is served before anybody has signed in", w.served)
+			if err := w.gateway.SignIn(w.context(), page); err != nil {
+				t.Fatal(err)
+			}
+			if o := <-done; o.err != nil {
+				t.Fatal(o.err)
+			}
+			w.expectTabs(1)
+		})
+	}
+}
+
+func TestAbandonedSignInFailsWithItsURLAndLeavesNothing(t *testing.T) {
+	t.Parallel()
+	w := newAccount(t, tunneltest.ResponderOptions{})
+	req := w.request(desk, tunnel.ReadyRDP)
+	req.Timeout = 700 * time.Millisecond
+	_, err := w.Start(w.context(), req)
+	if failed := failedWith(t, err, context.DeadlineExceeded); failed.SignIn != w.nextSignIn() {
+		t.Errorf("the error gives %q as the page to sign in at", failed.SignIn)
+	}
+	w.nothingLeft()
+	w.expectTabs(1)
+}
+
+func TestWhatKeepsARouteFromAnsweringIsToldApart(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		route  string
+		server tunneltest.ResponderOptions
+		cause  error
+	}{
+		"refused":        {refused, tunneltest.ResponderOptions{}, hook.ErrRefused},
+		"route down":     {dead, tunneltest.ResponderOptions{}, tunnel.ErrClosed},
+		"closed at once": {desk, tunneltest.ResponderOptions{Fault: tunneltest.CloseAtOnce}, tunnel.ErrClosed},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newAccount(t, test.server)
+			w.signInAlways()
+			began := time.Now()
+			_, err := w.Start(w.context(), w.request(test.route, tunnel.ReadyRDP))
+			if failed := failedWith(t, err, test.cause); len(failed.Lines) == 0 {
+				t.Error("the error shows nothing of the log")
+			}
+			if took := time.Since(began); took > 3*time.Second {
+				t.Errorf("it took %v", took)
+			}
+			w.nothingLeft()
+			w.expectTabs(1)
+		})
+	}
+}
+
+func TestAnotherProtocolIsToldAndDoesNotCostTheSignIn(t *testing.T) {
+	t.Parallel()
+	w := newAccount(t, tunneltest.ResponderOptions{Fault: tunneltest.Garbage})
+	w.signInAlways()
+	for range 2 {
+		_, err := w.Start(w.context(), w.request(desk, tunnel.ReadyRDP))
+		var protocol *tunnel.ProtocolError
+		if !errors.As(err, &protocol) {
+			t.Fatalf("got %v, want a *ProtocolError", err)
+		}
+		w.nothingLeft()
+	}
+	w.expectTabs(1)
+}
+
+func TestStopDuringTheSignInEndsBothAtOnce(t *testing.T) {
+	t.Parallel()
+	w := newAccount(t, tunneltest.ResponderOptions{})
+	holder := w.holder()
+	req := w.request(desk, tunnel.ReadyRDP)
+	req.EndWith, req.KeepAlive = []pidfile.Identity{holder.id}, true
+	done := w.starting(w.context(), req)
+	w.nextSignIn()
+	began := time.Now()
+	if stopped := w.mustStop(hook.StopRequest{Route: desk}); stopped.Record.Route != desk || len(stopped.InUse) > 0 {
+		t.Errorf("stopped %+v", stopped)
+	}
+	o := <-done
+	if took := time.Since(began); took > time.Second {
+		t.Errorf("stop and start took %v more", took)
+	}
+	var stopped *hook.StoppedError
+	if !errors.As(o.err, &stopped) {
+		t.Errorf("start returned %v, want a *StoppedError", o.err)
+	}
+	holder.kill()
+	w.nothingLeft()
+	w.expectTabs(1)
+}
+
+func TestCancelledStartLeavesNothing(t *testing.T) {
+	t.Parallel()
+	w := newAccount(t, tunneltest.ResponderOptions{})
+	ctx, cancel := context.WithCancel(w.context())
+	done := w.starting(ctx, w.request(desk, tunnel.ReadyRDP))
+	w.nextSignIn()
+	cancel()
+	if o := <-done; !errors.Is(o.err, context.Canceled) {
+		t.Errorf("start returned %v, want context.Canceled", o.err)
+	}
+	w.nothingLeft()
+}
+
+// A window that is opened while another one waits for the sign-in of the very same tunnel.
+func TestASecondStartDuringTheSignInGetsTheSameTunnel(t *testing.T) {
+	t.Parallel()
+	w := newAccount(t, tunneltest.ResponderOptions{})
+	first := w.starting(w.context(), w.request(desk, tunnel.ReadyRDP))
+	page := w.nextSignIn()
+	var others []<-chan outcome
+	for range 3 {
+		others = append(others, w.starting(w.context(), w.request(desk, tunnel.ReadyRDP)))
+	}
+	w.never(200*time.Millisecond, "another tab is opened", func() bool { return w.gateway.SignIns() > 1 })
+	if err := w.gateway.SignIn(w.context(), page); err != nil {
+		t.Fatal(err)
+	}
+	o := <-first
+	if o.err != nil {
+		t.Fatal(o.err)
+	}
+	for _, other := range others {
+		if got := <-other; got.err != nil || got.started.Record.Tunnel != o.started.Record.Tunnel {
+			t.Errorf("another start got %v, %v, want %v", got.started.Record.Tunnel, got.err, o.started.Record.Tunnel)
+		}
+	}
+	w.expectTabs(1)
+}
+
+func TestAProviderWithoutSignInServesItsAddressAtOnce(t *testing.T) {
+	t.Parallel()
+	w := newAccount(t, tunneltest.ResponderOptions{Delay: time.Second})
+	done := w.starting(w.context(), w.request(w.relay(), tunnel.ReadyRDP))
+	tunneltest.Eventually(t, "the relay serves its address", w.served)
+	program := w.mustRecord().Tunnel
+	o := <-done
+	if o.err != nil || o.took < time.Second {
+		t.Errorf("start returned %v after %v", o.err, o.took)
+	}
+	if rec := w.mustRecord(); rec.Tunnel != program || !program.Alive() {
+		t.Errorf("the program was %v and is %v", program, rec.Tunnel)
+	}
+	if got := w.server.Connections(); got != 1 {
+		t.Errorf("the server saw %d connections, want 1", got)
+	}
+}
+
+func TestAStartThatFindsTheTunnelRunningProbesOnce(t *testing.T) {
+	t.Parallel()
+	w := newAccount(t, tunneltest.ResponderOptions{})
+	w.signInAlways()
+	w.mustStart(w.request(desk, tunnel.ReadyRDP))
+	before := w.server.Connections()
+	if again := w.mustStart(w.request(desk, tunnel.ReadyRDP)); !again.Found {
+		t.Errorf("got %+v", again)
+	}
+	if got := w.server.Connections() - before; got != 1 {
+		t.Errorf("%d more connections, want 1", got)
+	}
+	w.mustStart(w.request(desk, tunnel.ReadyListen))
+	if got := w.server.Connections() - before; got != 1 {
+		t.Errorf("start without --ready connected")
+	}
+	w.expectTabs(1)
+}
+
+// What a client is promised must not get into the way of telling why the tunnel program failed.
+func TestAProgramThatFailsIsReportedInSpiteOfItsKeeper(t *testing.T) {
+	t.Parallel()
+	for name, fault := range map[string]string{
+		"at once": "TUNNELTEST_EXIT=1 no luck",
+		"later":   "TUNNELTEST_DELAY=1h",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newAccount(t, tunneltest.ResponderOptions{}, fault)
+			holder := w.holder()
+			for range 5 {
+				req := w.request(desk, tunnel.ReadyRDP)
+				req.EndWith, req.KeepAlive = []pidfile.Identity{holder.id}, true
+				done := w.starting(w.context(), req)
+				if name == "later" {
+					tunneltest.Eventually(t, "there is a keeper", func() bool { rec, ok := w.record(); return ok && rec.Keeper.Alive() })
+					w.awaitKeeper()
+					kill(w.mustRecord().Tunnel)
+				}
+				o := <-done
+				failedWith(t, o.err, tunnel.ErrEnded)
+				kill(holder.id)
+				w.nothingLeft()
+				holder = w.holder()
+			}
+		})
+	}
+}
+
+// A keeper that is quicker than the start must neither start the program at an address that nobody has signed in for, nor take
+// away what the start has to tell.
+func TestADeadProgramIsLeftToTheStartThatWaitsForIt(t *testing.T) {
+	t.Parallel()
+	w := newAccount(t, tunneltest.ResponderOptions{})
+	holder := w.holder()
+	req := w.request(desk, tunnel.ReadyRDP)
+	req.EndWith, req.KeepAlive = []pidfile.Identity{holder.id}, true
+	start := w.process("start", req)
+	w.nextSignIn()
+	w.awaitKeeper()
+	rec := w.mustRecord()
+	signal(t, start.id, syscall.SIGSTOP)
+	kill(rec.Tunnel)
+	w.never(1200*time.Millisecond, "the keeper acts", func() bool {
+		_, ok := w.record()
+		return !ok || w.served()
+	})
+	signal(t, start.id, syscall.SIGCONT)
+	if !start.lines.Scan() || !strings.Contains(start.lines.Text(), "ended before it listened") {
+		t.Errorf("start says %q", start.lines.Text())
+	}
+	start.kill()
+	holder.kill()
+	w.nothingLeft()
+	w.expectTabs(1)
+}
+
+func TestATunnelWithoutAnAnswerIsGoneWhenStartReturns(t *testing.T) {
+	t.Parallel()
+	w := newAccount(t, tunneltest.ResponderOptions{Delay: time.Hour})
+	req := w.request(w.relay(), tunnel.ReadyRDP)
+	req.Timeout = 500 * time.Millisecond
+	_, err := w.Start(w.context(), req)
+	if !w.gone() {
+		t.Error("it is not gone")
+	}
+	if failed := failedWith(t, err, context.DeadlineExceeded); failed.SignIn != "" {
+		t.Errorf("the error gives %q as a page to sign in at", failed.SignIn)
+	}
+	w.nothingLeft()
+}
+
+// Somebody else has come to use the tunnel while the start that launched it was still waiting for an answer.
+func TestAStartThatFailsDoesNotCutAnotherClientsSession(t *testing.T) {
+	t.Parallel()
+	w := newAccount(t, tunneltest.ResponderOptions{Protocol: tunneltest.VNC, Delay: 500 * time.Millisecond})
+	done := w.starting(w.context(), w.request(w.relay(), tunnel.ReadyRDP))
+	tunneltest.Eventually(t, "the relay serves its address", w.served)
+	w.mustStart(w.request(w.relay(), tunnel.ReadyListen))
+	client := w.client()
+	var protocol *tunnel.ProtocolError
+	if o := <-done; !errors.As(o.err, &protocol) {
+		t.Fatalf("got %v, want a *ProtocolError", o.err)
+	}
+	w.never(700*time.Millisecond, "the session is cut", func() bool { return !w.mustRecord().Tunnel.Alive() })
+	client.say("leave")
+	client.expect("left")
+	w.within(3*time.Second, "the tunnel ends when the client has left", w.gone)
+	client.kill()
+	w.nothingLeft()
+}
+
+func TestAStartKilledAtAnyInstantLeavesNothingThatStopDoesNotFind(t *testing.T) {
+	t.Parallel()
+	for range 3 {
+		t.Run("", func(t *testing.T) {
+			t.Parallel()
+			w := newAccount(t, tunneltest.ResponderOptions{})
+			w.signInAlways()
+			holder := w.holder()
+			for range 10 {
+				req := w.request(desk, tunnel.ReadyRDP)
+				if rand.IntN(2) == 0 {
+					req.EndWith, req.KeepAlive = []pidfile.Identity{holder.id}, true
+				}
+				_ = os.RemoveAll(filepath.Join(w.dir, ".cache")) // signed out
+				start := w.process("start", req)
+				time.Sleep(time.Duration(rand.Int64N(int64(400 * time.Millisecond))))
+				start.kill()
+				w.mustStop(hook.StopRequest{Route: desk, Now: true})
+				if rec, ok := w.record(); ok || w.served() {
+					t.Fatalf("after stop there is %+v", rec)
+				}
+				tunneltest.Eventually(t, "only the holder is left", func() bool {
+					left := w.left()
+					return len(left) == 1 && left[0] == holder.id
+				})
+			}
+		})
+	}
+}
+
+func TestTheAddressTakenDuringTheSignInIsNamed(t *testing.T) {
+	t.Parallel()
+	w := newAccount(t, tunneltest.ResponderOptions{})
+	done := w.starting(w.context(), w.request(desk, tunnel.ReadyRDP))
+	page := w.nextSignIn()
+	squatter, err := net.Listen("tcp", w.address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer squatter.Close()
+	if err := w.gateway.SignIn(w.context(), page); err != nil {
+		t.Fatal(err)
+	}
+	var taken *hook.TakenError
+	if o := <-done; !errors.As(o.err, &taken) || taken.Holder.PID != os.Getpid() {
+		t.Errorf("got %v, want a *TakenError with pid %d", o.err, os.Getpid())
+	}
+	_ = squatter.Close()
+	w.nothingLeft()
+}

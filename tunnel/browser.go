@@ -1,0 +1,94 @@
+package tunnel
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+)
+
+// A tunnel program opens a browser to have somebody sign in. Where none runs yet, that browser is a child of the tunnel program
+// and in its session, and would end with the tunnel, with everything the user has opened in it since. So the programs that open
+// a page are found, by a tunnel program, in a directory of links to tunhook, which starts the real one in a session of its own.
+
+// browserOpeners are the commands that programs open a page with, or that users name for it: those of xdg-utils, Debian's
+// alternatives and WSL, then browsers.
+var browserOpeners = []string{
+	"xdg-open", "x-www-browser", "www-browser", "sensible-browser", "wslview",
+	"firefox", "firefox-esr", "chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "brave-browser", "microsoft-edge",
+}
+
+// IsBrowserOpener tells whether a program that is called so shall open a page.
+func IsBrowserOpener(name string) bool { return slices.Contains(browserOpeners, name) }
+
+// openersFor is how long the links are left as they are: browsers come and go slowly.
+const openersFor = 24 * time.Hour
+
+// LinkBrowserOpeners sees to it that dir, which exists, holds links to tunhook under the names of those commands that are on path
+// too: programs look for the first one that is there.
+func LinkBrowserOpeners(dir, tunhook, path string, now time.Time) error {
+	self := filepath.Join(dir, "tunhook")
+	if target, err := os.Readlink(self); err == nil && target == tunhook {
+		if info, err := os.Stat(dir); err == nil && now.Sub(info.ModTime()) < openersFor {
+			return nil
+		}
+	}
+	for _, name := range browserOpeners {
+		link := filepath.Join(dir, name)
+		if !onPath(name, path) {
+			os.Remove(link)
+			continue
+		}
+		if err := replaceLink(link, tunhook); err != nil {
+			return err
+		}
+	}
+	if err := replaceLink(self, tunhook); err != nil {
+		return err
+	}
+	return os.Chtimes(dir, now, now)
+}
+
+func onPath(name, path string) bool {
+	return slices.ContainsFunc(filepath.SplitList(path), func(dir string) bool {
+		return filepath.IsAbs(dir) && executable(filepath.Join(dir, name)) == ""
+	})
+}
+
+// replaceLink renames the link into place: a tunnel program may be looking for it.
+func replaceLink(link, target string) error {
+	fresh := link + ".new"
+	if err := os.Symlink(target, fresh); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	if err := os.Rename(fresh, link); err != nil && !errors.Is(err, fs.ErrNotExist) { // another start was quicker
+		return err
+	}
+	return nil
+}
+
+// FirstOnPath returns environ with dir at the front of PATH.
+func FirstOnPath(environ []string, dir string) []string {
+	return setPath(environ, func(path string) string { return dir + string(filepath.ListSeparator) + path })
+}
+
+// NotOnPath returns environ without dir on PATH.
+func NotOnPath(environ []string, dir string) []string {
+	return setPath(environ, func(path string) string {
+		dirs := slices.DeleteFunc(filepath.SplitList(path), func(d string) bool { return d == dir })
+		return strings.Join(dirs, string(filepath.ListSeparator))
+	})
+}
+
+func setPath(environ []string, change func(string) string) []string {
+	changed := slices.Clone(environ)
+	for i, v := range changed {
+		if path, ok := strings.CutPrefix(v, "PATH="); ok {
+			changed[i] = "PATH=" + change(path)
+		}
+	}
+	return changed
+}

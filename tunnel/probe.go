@@ -1,0 +1,156 @@
+package tunnel
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"strings"
+	"time"
+)
+
+// The kinds of readiness that can be waited for.
+const (
+	ReadyListen = "listen" // the tunnel listens
+	ReadyRDP    = "rdp"    // an RDP server answers through it
+	ReadyVNC    = "vnc"    // a VNC server greets through it
+	ReadySSH    = "ssh"    // an SSH server greets through it
+)
+
+// CheckReady tells whether ready names a kind of readiness; "" is ReadyListen.
+func CheckReady(ready string) error {
+	switch ready {
+	case "", ReadyListen, ReadyRDP, ReadyVNC, ReadySSH:
+		return nil
+	}
+	return fmt.Errorf("ready = %q is not known: use listen, rdp, vnc or ssh", ready)
+}
+
+// ErrClosed says that the tunnel took a connection and closed it before anything came through.
+var ErrClosed = errors.New("the connection was closed before the server answered")
+
+// ProtocolError says that a server answered through the tunnel, but not in the protocol that was waited for.
+type ProtocolError struct {
+	Ready string
+	Got   []byte // the beginning of the answer
+}
+
+func (e *ProtocolError) Error() string {
+	return fmt.Sprintf("the server does not speak %s: it answered %.40q", strings.ToUpper(e.Ready), e.Got)
+}
+
+// Probe makes one connection to addr and returns when the server at the other end has answered in the protocol that ready
+// names, however long that takes: a tunnel program may hold the connection until somebody has signed in. The error is
+// ErrClosed, a *ProtocolError, or that of ctx.
+func Probe(ctx context.Context, addr netip.AddrPort, ready string) error {
+	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", addr.String())
+	if err != nil {
+		return orContext(ctx, fmt.Errorf("%w (%w)", ErrClosed, underlying(err)))
+	}
+	defer conn.Close()
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Now()) })
+	defer stop()
+	err = orContext(ctx, exchange(conn, ready))
+	if ctx.Err() == nil {
+		hangUp(conn.(*net.TCPConn))
+	}
+	return err
+}
+
+// hangUp ends the connection in good order, whatever the answer was: closing it with something unread would reset it, upon which
+// pomerium-cli forgets that somebody has signed in.
+func hangUp(conn *net.TCPConn) {
+	const patience = 300 * time.Millisecond
+	_ = conn.CloseWrite()
+	_ = conn.SetDeadline(time.Now().Add(patience))
+	_, _ = io.Copy(io.Discard, conn)
+}
+
+func orContext(ctx context.Context, err error) error {
+	if err != nil && ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return err
+}
+
+func exchange(conn net.Conn, ready string) error {
+	switch ready {
+	case ReadyRDP:
+		return exchangeRDP(conn)
+	case ReadyVNC:
+		return exchangeVNC(conn)
+	case ReadySSH:
+		return exchangeSSH(conn)
+	}
+	return CheckReady(ready)
+}
+
+// connectionRequest is a TPKT header (RFC 1006, section 6) around an X.224 Connection Request with an RDP Negotiation Request
+// for TLS or CredSSP ([MS-RDPBCGR] 2.2.1.1): a server that speaks either, or neither, answers it with a Connection Confirm.
+var connectionRequest = [...]byte{
+	0x03, 0x00, 0x00, 0x13, // TPKT: version 3, 19 bytes in all
+	0x0e, 0xe0, 0x00, 0x00, 0x00, 0x00, 0x00, // X.224: 14 bytes follow, CR-TPDU
+	0x01, 0x00, 0x08, 0x00, 0x03, 0x00, 0x00, 0x00, // RDP_NEG_REQ: PROTOCOL_SSL | PROTOCOL_HYBRID
+}
+
+// confirmLength is how much of the answer tells: TPKT header, length and code of the X.224 part ([MS-RDPBCGR] 2.2.1.2).
+const confirmLength = 6
+
+func exchangeRDP(conn net.Conn) error {
+	if _, err := conn.Write(connectionRequest[:]); err != nil {
+		return ErrClosed
+	}
+	got := make([]byte, confirmLength)
+	n, err := io.ReadFull(conn, got)
+	if n == 0 && err != nil {
+		return ErrClosed
+	}
+	const confirmCode = 0xd0
+	if n < confirmLength || got[0] != connectionRequest[0] || got[5]&0xf0 != confirmCode {
+		return &ProtocolError{ReadyRDP, got[:n]}
+	}
+	return nil
+}
+
+// exchangeVNC reads the ProtocolVersion message, RFC 6143, section 7.1.1.
+func exchangeVNC(conn net.Conn) error {
+	got := make([]byte, len("RFB xxx.yyy\n"))
+	n, err := io.ReadFull(conn, got)
+	if n == 0 && err != nil {
+		return ErrClosed
+	}
+	if !bytes.HasPrefix(got[:n], []byte("RFB ")) {
+		return &ProtocolError{ReadyVNC, got[:n]}
+	}
+	return nil
+}
+
+// sshPreamble is how long an SSH server may take from its first line to its identification string.
+const sshPreamble = 3 * time.Second
+
+// exchangeSSH reads up to the identification string; other lines may come before it, RFC 4253, section 4.2.
+func exchangeSSH(conn net.Conn) error {
+	const most = 16 << 10 // bytes of other lines
+	r := bufio.NewReader(io.LimitReader(conn, most))
+	var first []byte
+	for {
+		line, err := r.ReadBytes('\n')
+		if bytes.HasPrefix(line, []byte("SSH-")) {
+			return nil
+		}
+		if first == nil { // a server that waits for its client to speak has said all it will
+			first = line
+			_ = conn.SetReadDeadline(time.Now().Add(sshPreamble))
+		}
+		if err != nil && len(first) == 0 {
+			return ErrClosed
+		}
+		if err != nil {
+			return &ProtocolError{ReadySSH, first}
+		}
+	}
+}

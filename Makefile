@@ -65,17 +65,23 @@ e2e-ssh: ## carry bytes through a real sshd (scripts/bench-setup installs it)
 bench: build ## measure, and check the bounds (scripts/bench-setup installs the comparators)
 	@go run ./scripts/bench $(BENCH)
 
+# Built only where it is not there yet: under sudo there is often no Go.
+tunhook:
+	$(MAKE) build
+
 .PHONY: install
-install: build ## install under PREFIX (/usr/local), inside DESTDIR
-	install -D -m 755 tunhook $(BINDIR)/tunhook
-	install -D -m 644 packaging/tunhook.1 $(MANDIR)/tunhook.1
-	install -D -m 644 packaging/completions/tunhook.bash $(BASHDIR)/tunhook
-	install -D -m 644 packaging/completions/_tunhook $(ZSHDIR)/_tunhook
-	install -D -m 644 packaging/completions/tunhook.fish $(FISHDIR)/tunhook.fish
+install: tunhook ## install under PREFIX (/usr/local), inside DESTDIR, what build has built
+	mkdir -p $(BINDIR) $(MANDIR) $(BASHDIR) $(ZSHDIR) $(FISHDIR)
+	install -m 755 tunhook $(BINDIR)/tunhook
+	install -m 755 scripts/xfreerdp-tunnel $(BINDIR)/xfreerdp-tunnel
+	install -m 644 packaging/tunhook.1 $(MANDIR)/tunhook.1
+	install -m 644 packaging/completions/tunhook.bash $(BASHDIR)/tunhook
+	install -m 644 packaging/completions/_tunhook $(ZSHDIR)/_tunhook
+	install -m 644 packaging/completions/tunhook.fish $(FISHDIR)/tunhook.fish
 
 .PHONY: uninstall
 uninstall: ## remove what install has installed
-	rm -f $(BINDIR)/tunhook $(MANDIR)/tunhook.1
+	rm -f $(BINDIR)/tunhook $(BINDIR)/xfreerdp-tunnel $(MANDIR)/tunhook.1
 	rm -f $(BASHDIR)/tunhook $(ZSHDIR)/_tunhook $(FISHDIR)/tunhook.fish
 
 .PHONY: clean

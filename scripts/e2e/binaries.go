@@ -1,0 +1,72 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"testing"
+)
+
+// Each program is built once a run, when a test first asks for it.
+var (
+	buildDir      = sync.OnceValues(func() (string, error) { return os.MkdirTemp("", "e2e-build-") })
+	buildTunhook  = builder("../../cmd/tunhook")
+	buildPomerium = builder("../../tunnel/tunneltest/pomerium-cli")
+)
+
+// tunhookBinary returns the path of a tunhook built from this tree.
+func tunhookBinary(t testing.TB) string {
+	t.Helper()
+	return built(t, buildTunhook)
+}
+
+// pomeriumBinary returns the path of the stand-in for pomerium-cli.
+func pomeriumBinary(t testing.TB) string {
+	t.Helper()
+	return built(t, buildPomerium)
+}
+
+func built(t testing.TB, build func() (string, error)) string {
+	t.Helper()
+	path, err := build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// builder returns a function that builds a package once. Without cgo the program is
+// static, and so runs in a sandbox that has no C library.
+func builder(pkg string) func() (string, error) {
+	return sync.OnceValues(func() (string, error) {
+		dir, err := buildDir()
+		if err != nil {
+			return "", err
+		}
+		// Users other than the one that runs the tests start it too.
+		if err := os.Chmod(dir, 0o755); err != nil {
+			return "", err
+		}
+		path := filepath.Join(dir, filepath.Base(pkg))
+		cmd := exec.Command("go", "build", "-o", path, pkg)
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+		if output, err := cmd.CombinedOutput(); err != nil {
+			return "", fmt.Errorf("go build %s: %w\n%s", pkg, err, output)
+		}
+		return path, nil
+	})
+}
+
+// installTunhook puts tunhook where people put programs of their own, in ~/.local/bin,
+// which a sandbox sees too, and returns its path.
+func (u *user) installTunhook() string {
+	u.t.Helper()
+	path := u.path(".local", "bin", "tunhook")
+	u.mkdir(filepath.Dir(path))
+	u.must("/usr/bin/cp", tunhookBinary(u.t), path)
+	return path
+}

@@ -1,0 +1,90 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// running returns the command lines of the user's live processes whose command line
+// contains text, detached ones included.
+func (u *user) running(text string) []string {
+	var found []string
+	for _, pid := range u.pids() {
+		if line := commandLine(pid); strings.Contains(line, text) {
+			found = append(found, line)
+		}
+	}
+	return found
+}
+
+// pids returns the user's live processes, known by the marker in their environment.
+func (u *user) pids() []int {
+	var pids []int
+	entries, err := filepath.Glob("/proc/[0-9]*/environ")
+	if err != nil {
+		u.t.Fatal(err)
+	}
+	for _, entry := range entries {
+		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(entry)))
+		if err == nil && u.owns(pid) {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
+// owns reports whether a process is one of the user's. The kernel empties the
+// environment of a zombie, so one of those is nobody's.
+func (u *user) owns(pid int) bool {
+	environ, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
+	marker := []byte(markerVariable + "=" + u.dir)
+	return err == nil && slices.ContainsFunc(bytes.Split(environ, []byte{0}), func(variable []byte) bool {
+		return bytes.Equal(variable, marker)
+	})
+}
+
+// endLeftovers kills what the user left running until nothing is.
+func (u *user) endLeftovers() {
+	deadline := time.Now().Add(5 * time.Second)
+	for {
+		pids := u.pids()
+		if len(pids) == 0 {
+			return
+		}
+		if time.Now().After(deadline) {
+			u.t.Errorf("still running after SIGKILL: %q", u.running(""))
+			return
+		}
+		for _, pid := range pids {
+			u.kill(pid)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+// kill kills a process if it is still the user's. os.FindProcess takes a pidfd first,
+// so the process that was looked at is the one that is signalled.
+func (u *user) kill(pid int) {
+	process, err := os.FindProcess(pid)
+	if err != nil {
+		return
+	}
+	defer process.Release()
+	if u.owns(pid) {
+		_ = process.Signal(syscall.SIGKILL) // it may have ended by itself
+	}
+}
+
+func commandLine(pid int) string {
+	line, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid)) // gone: an empty line
+	return string(bytes.TrimSpace(bytes.ReplaceAll(line, []byte{0}, []byte{' '})))
+}

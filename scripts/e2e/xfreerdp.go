@@ -1,0 +1,18 @@
+//go:build e2e
+
+package e2e
+
+// xfreerdp returns the command line of an xfreerdp that logs in to an address, as
+// rdpUser and with any certificate.
+func xfreerdp(address, password string, more ...string) []string {
+	return append([]string{
+		"/usr/bin/xfreerdp", "/v:" + address, "/u:" + rdpUser, "/p:" + password, "/cert:ignore",
+	}, more...)
+}
+
+// authOnly makes xfreerdp leave after the login: with status 0, or with
+// xfreerdpLogonFailure where the password was wrong.
+const (
+	authOnly             = "+auth-only"
+	xfreerdpLogonFailure = 147
+)

@@ -15,6 +15,11 @@ _tunhook_running() {
     tunhook status --json "${@:2}" 2>/dev/null | sed -n 's/^ *"'"$1"'": "\(.*\)",\{0,1\}$/\1/p'
 }
 
+# Names of the Remmina profiles.
+_tunhook_profiles() {
+    tunhook remmina list 2>/dev/null | sed -nE 's/^(.*[^ ])  +[^ ]+  +(yes|no)  .*$/\1/p'
+}
+
 _tunhook() {
     # The words as the shell passes them on. COMP_WORDS has a route in pieces, cut at each ':'.
     local line=${COMP_LINE:0:COMP_POINT} cur='' command='' route='' choices='' word i
@@ -25,16 +30,16 @@ _tunhook() {
         unset 'words[-1]'
     fi
 
-    local count=0 value=0 flags='--help'
+    local count=0 flag='' flags='--help'
     for ((i = 1; i < ${#words[@]}; i++)); do
         word=${words[i]}
-        if ((value)); then
-            value=0
+        if [[ -n $flag ]]; then
+            flag=''
         elif [[ $word == -- ]]; then
             _tunhook_after_dashes "$command" "$cur" $((${#words[@]} - i - 1))
             return
-        elif [[ $word == --timeout || $word == --grace || $word == --listen ]]; then
-            value=1
+        elif [[ $word == --@(timeout|grace|listen|ready|end-with|idle-stop|notify|route) ]]; then
+            flag=$word
         elif [[ $word == -* ]]; then
             :
         elif [[ -z $command ]]; then
@@ -43,21 +48,28 @@ _tunhook() {
             route=$word
         fi
     done
-    ((value)) && return
 
     case $command in
-    start | run) flags+=' --timeout --reuse' ;;
-    stop) flags+=' --grace --all' ;;
+    start | run) flags+=' --ready --timeout --end-with --idle-stop --keep-alive --notify --reuse' ;;
+    stop) flags+=' --now --wait --grace --all' ;;
     status) flags+=' --json' ;;
     wait) flags+=' --timeout --listen' ;;
     logs) flags+=' --follow' ;;
+    remmina) [[ $route == enable ]] && flags+=' --route --listen --force' ;;
     '') flags+=' --version' ;;
     esac
 
-    if [[ $cur == -* ]]; then
+    if [[ -n $flag ]]; then
+        choices=$(_tunhook_values "$command" "$flag")
+    elif [[ $cur == -* ]]; then
         choices=$flags
     elif [[ -z $command ]]; then
-        choices='start stop run status wait logs'
+        choices='start stop run status wait logs remmina'
+    elif [[ $command == remmina ]] && ((count == 0)); then
+        choices='enable disable show list'
+    elif [[ $command == remmina ]]; then
+        [[ $route == list ]] || _tunhook_profile "${COMP_WORDS[COMP_CWORD]}"
+        return
     elif ((count == 0)); then
         choices=$(_tunhook_names; _tunhook_running route)
     elif ((count == 1)); then
@@ -70,6 +82,27 @@ _tunhook() {
     local breaks=${COMP_WORDBREAKS//[[:space:]]/}
     local kept=${cur%"${cur##*["$breaks"]}"}
     COMPREPLY=("${COMPREPLY[@]#"$kept"}")
+}
+
+# Prints the values of a command's flag.
+_tunhook_values() {
+    case $2 in
+    --ready) echo listen rdp vnc ssh ;;
+    --end-with) echo parent ;;
+    --notify) echo auto always never ;;
+    --route) _tunhook_names; _tunhook_running route ;;
+    --listen) [[ $1 == remmina ]] && echo stable ;;
+    esac
+}
+
+# Completes the name of a Remmina profile, which may have spaces, or its file.
+_tunhook_profile() {
+    local typed=${1#[\"\']} name
+    typed=${typed//\\/}
+    compopt -o filenames -o default
+    while read -r name; do
+        [[ $name == "$typed"* ]] && COMPREPLY+=("$name")
+    done < <(_tunhook_profiles)
 }
 
 # Completes what another program gets: the client of run, with its arguments.

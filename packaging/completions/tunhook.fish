@@ -15,13 +15,18 @@ function __tunhook_running
     tunhook status --json $argv[2..] 2>/dev/null | string match --regex --groups-only '^ *"'$argv[1]'": "(.*)",?$'
 end
 
+# Names of the Remmina profiles.
+function __tunhook_profiles
+    tunhook remmina list 2>/dev/null | string match --regex --groups-only '^(.*[^ ])  +[^ ]+  +(?:yes|no)  '
+end
+
 # The command and the positional arguments before the cursor, one a line.
 function __tunhook_words
     set -l value no
     for word in (commandline --tokenize --cut-at-cursor --current-process)[2..]
         if test $value = yes
             set value no
-        else if contains -- $word --timeout --grace --listen
+        else if contains -- $word --timeout --grace --listen --ready --end-with --idle-stop --notify --route
             set value yes
         else if not string match --quiet -- '-*' $word
             echo $word
@@ -52,6 +57,18 @@ function __tunhook_in
     not __tunhook_dashes; and set -q words[1]; and contains -- $words[1] $argv
 end
 
+# True where the name or file of a Remmina profile stands.
+function __tunhook_at_profile
+    set -l words (__tunhook_words)
+    __tunhook_at 1 remmina; and contains -- $words[2] enable disable show
+end
+
+# True behind "remmina enable".
+function __tunhook_enable
+    set -l words (__tunhook_words)
+    __tunhook_in remmina; and test "$words[2]" = enable
+end
+
 # True behind the "--" of run.
 function __tunhook_at_client
     set -l words (__tunhook_words)
@@ -71,17 +88,35 @@ complete -c tunhook -n 'test (count (__tunhook_words)) -eq 0' -a status -d 'Show
 complete -c tunhook -n 'test (count (__tunhook_words)) -eq 0' -a wait -d 'Wait until a tunnel is ready'
 complete -c tunhook -n 'test (count (__tunhook_words)) -eq 0' -a logs -d 'Show what a tunnel program has logged'
 
+complete -c tunhook -n 'test (count (__tunhook_words)) -eq 0' -a remmina -d 'Make Remmina profiles use a tunnel'
+
 complete -c tunhook -n "__tunhook_at 0 $all" -a '(__tunhook_names)' -d Configured
 complete -c tunhook -n "__tunhook_at 0 $all" -a '(__tunhook_running route)' -d Running
 complete -c tunhook -n "__tunhook_at 1 $all" -a stable -d 'An address of its own for every route'
 complete -c tunhook -n '__tunhook_at 1 stop status wait logs' -a '(__tunhook_running address (__tunhook_words)[2])' -d Running
 
+complete -c tunhook -n '__tunhook_in start run' -l ready -x -a 'listen rdp vnc ssh' -d 'What ready means'
 complete -c tunhook -n '__tunhook_in start run wait' -l timeout -x -d 'Give up after this time'
+complete -c tunhook -n '__tunhook_in start run' -l end-with -x -a 'parent (__fish_complete_pids)' -d 'End the tunnel when this process is gone'
+complete -c tunhook -n '__tunhook_in start run' -l idle-stop -x -d 'End the tunnel when nobody was connected for this time'
+complete -c tunhook -n '__tunhook_in start run' -l keep-alive -d 'Start the tunnel program again when it dies'
+complete -c tunhook -n '__tunhook_in start run' -l notify -x -a 'auto always never' -d 'When to tell the desktop'
 complete -c tunhook -n '__tunhook_in start run' -l reuse -d 'Take what serves the address already as it is'
+complete -c tunhook -n '__tunhook_in stop' -l now -d 'End it also where clients are connected'
+complete -c tunhook -n '__tunhook_in stop' -l wait -d 'Return only when the last client has left'
 complete -c tunhook -n '__tunhook_in stop' -l grace -x -d 'Kill the tunnel program after this time'
 complete -c tunhook -n '__tunhook_in stop' -l all -d 'End every tunnel'
 complete -c tunhook -n '__tunhook_in status' -l json -d 'Print JSON'
 complete -c tunhook -n '__tunhook_in wait' -l listen -x -d 'Wait until anything listens there'
 complete -c tunhook -n '__tunhook_in logs' -l follow -s f -d 'Go on until the tunnel ends'
+
+complete -c tunhook -n '__tunhook_at 0 remmina' -a enable -d 'Make a profile use a tunnel'
+complete -c tunhook -n '__tunhook_at 0 remmina' -a disable -d 'Give a profile back as it was'
+complete -c tunhook -n '__tunhook_at 0 remmina' -a show -d 'Show what a profile connects to and runs'
+complete -c tunhook -n '__tunhook_at 0 remmina' -a list -d 'Show all profiles'
+complete -c tunhook -n __tunhook_at_profile -F -a '(__tunhook_profiles)' -d Profile
+complete -c tunhook -n __tunhook_enable -l route -x -a '(__tunhook_names) (__tunhook_running route)' -d 'Where the tunnel leads'
+complete -c tunhook -n __tunhook_enable -l listen -x -a stable -d 'Where Remmina connects to'
+complete -c tunhook -n __tunhook_enable -l force -d 'Set commands of your own aside, until disable'
 
 complete -c tunhook -n __tunhook_at_client -a '(__tunhook_client)'

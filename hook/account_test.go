@@ -328,8 +328,8 @@ func kill(id pidfile.Identity) {
 	}
 }
 
-// signal sends a signal to a process that must be there.
-func signal(t *testing.T, id pidfile.Identity, sig syscall.Signal) {
+// send sends a signal to a process that must be there.
+func send(t *testing.T, id pidfile.Identity, sig syscall.Signal) {
 	t.Helper()
 	p, err := pidfile.Open(id)
 	if err == nil {

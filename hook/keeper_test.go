@@ -471,7 +471,7 @@ func TestStopEndsAKeeperThatIsFrozen(t *testing.T) {
 	w.mustStart(w.held(holder))
 	old := w.keeper()
 	w.awaitKeeper()
-	signal(t, old, syscall.SIGSTOP)
+	send(t, old, syscall.SIGSTOP)
 	w.mustStop(hook.StopRequest{Route: w.relay()})
 	if old.Alive() {
 		t.Error("the keeper is there when the tunnel is gone")

@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"os/signal"
 	"path/filepath"
+	"syscall"
 	"testing"
 	"time"
 
@@ -44,7 +46,9 @@ func TestMain(m *testing.M) {
 
 var roles = map[string]func(args []string) error{
 	"keeper": func([]string) error {
-		return hookOf(os.Environ()).Keep(context.Background(), os.Stdout)
+		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+		defer stop()
+		return hookOf(os.Environ()).Keep(ctx, os.Stdout)
 	},
 	"relay": func(args []string) error {
 		return tunnel.Relay(context.Background(), args[1], args[2], os.Stderr)

@@ -299,13 +299,13 @@ func TestADeadProgramIsLeftToTheStartThatWaitsForIt(t *testing.T) {
 	w.nextSignIn()
 	w.awaitKeeper()
 	rec := w.mustRecord()
-	signal(t, start.id, syscall.SIGSTOP)
+	send(t, start.id, syscall.SIGSTOP)
 	kill(rec.Tunnel)
 	w.never(1200*time.Millisecond, "the keeper acts", func() bool {
 		_, ok := w.record()
 		return !ok || w.served()
 	})
-	signal(t, start.id, syscall.SIGCONT)
+	send(t, start.id, syscall.SIGCONT)
 	if !start.lines.Scan() || !strings.Contains(start.lines.Text(), "ended before it listened") {
 		t.Errorf("start says %q", start.lines.Text())
 	}

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"math/rand/v2"
 	"net/netip"
 	"os"
@@ -16,7 +15,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -421,17 +419,4 @@ func failedWith(t *testing.T, err, cause error) *hook.FailedError {
 		t.Fatalf("got %T %v, want a *FailedError for %v", err, err, cause)
 	}
 	return failed
-}
-
-// logHas tells whether the world's log holds some text.
-func (w *account) logHas(text string) bool {
-	found := false
-	_ = filepath.WalkDir(w.LogDir, func(path string, d fs.DirEntry, err error) error {
-		if err == nil && d.Type().IsRegular() {
-			data, _ := os.ReadFile(path)
-			found = found || strings.Contains(string(data), text)
-		}
-		return nil
-	})
-	return found
 }

@@ -132,6 +132,7 @@ func (s *start) moveLocked(lock *pidfile.Lock, rec pidfile.Record) (pidfile.Reco
 		return now, err
 	}
 	defer log.Close()
+	now.Starter = pidfile.Identity{}
 	s.launched, err = s.launchRecorded(lock, &now, argv, log)
 	return now, err
 }
@@ -156,6 +157,9 @@ func (s *start) failure(rec pidfile.Record, err error) error {
 		failed.Reason = fmt.Sprintf("ended before it listened on %s (%s)", rec.Address, s.launched.Ended())
 	case errors.Is(err, tunnel.ErrEnded):
 		failed.Reason = fmt.Sprintf("ended before it listened on %s", rec.Address)
+	case errors.As(err, &elsewhere) && rec.Starter != (pidfile.Identity{}):
+		failed.Err = context.DeadlineExceeded
+		failed.Reason = fmt.Sprintf("still waits, after %s, for somebody to sign in for another start (pid %d)", s.req.Timeout, rec.Starter.PID)
 	case errors.As(err, &elsewhere):
 		failed.Reason = "failed: " + err.Error()
 	default:
@@ -181,5 +185,7 @@ func (s *start) failed(rec pidfile.Record, err error, reason string) *FailedErro
 // somebody else has come to use it meanwhile, it ends when they have left.
 func (s *start) abandon(rec pidfile.Record) error {
 	s.launched = nil
-	return s.endUnused(context.Background(), s.dir, rec, func(*pidfile.Record) bool { return true })
+	return s.endUnused(context.Background(), s.dir, rec, func(now *pidfile.Record) bool {
+		return !now.Shared || now.Starter != (pidfile.Identity{}) // at a private address it is of no use to anybody
+	})
 }

@@ -30,6 +30,12 @@ func (h *Hook) tunnelEnviron(token string) ([]string, error) {
 func (h *Hook) OpenPage(opener string, args []string, stdout, stderr *os.File) int {
 	environ := tunnel.NotOnPath(withToken(h.Environ, ""), h.browserDir())
 	path, err := findClient(opener, Variable(environ, "PATH"))
+	for _, other := range tunnel.BrowserOpeners() { // the links may have been made for another PATH
+		if err == nil {
+			break
+		}
+		path, err = findClient(other, Variable(environ, "PATH"))
+	}
 	if err != nil {
 		return 127
 	}

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/tunhook/tunhook/pidfile"
 	"github.com/tunhook/tunhook/tunnel/tunneltest"
@@ -39,7 +40,11 @@ func TestBrowserOutlivesTheTunnelThatOpenedIt(t *testing.T) {
 			check(t, p.Signal(syscall.SIGKILL))
 		}
 	})
+	began := time.Now()
 	w.nothingLeft(w.stop("page://a:1", port).Record)
+	if took := time.Since(began); took > time.Second {
+		t.Errorf("stop took %s: it waited for the browser", took)
+	}
 	if !browser.Alive() {
 		t.Error("the browser has ended with the tunnel")
 	}

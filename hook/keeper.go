@@ -50,6 +50,7 @@ func (h *Hook) ensureKeeper(rec *pidfile.Record, argv []string) error {
 	if err != nil {
 		return err
 	}
+	rec.KeeperKnows = len(argv) > 0
 	rec.Keeper, err = pidfile.Identify(launched.PID)
 	return err
 }

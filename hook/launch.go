@@ -25,6 +25,7 @@ func (s *start) launch(lock *pidfile.Lock) (pidfile.Record, Started, error) {
 	}
 	rec.ArgsHash = hashArgs(rec.Token, s.args())
 	s.join(&rec)
+	rec.Shared = false
 	var err error
 	rec.Address, err = s.listen.Reserve()
 	if errors.Is(err, tunnel.ErrTaken) {
@@ -39,6 +40,11 @@ func (s *start) launch(lock *pidfile.Lock) (pidfile.Record, Started, error) {
 	at, err := s.firstAddress(rec.Address)
 	if err != nil {
 		return rec, Started{}, err
+	}
+	if s.private.IsValid() {
+		if rec.Starter, err = pidfile.Self(); err != nil {
+			return rec, Started{}, err
+		}
 	}
 	argv, err := s.argv(at)
 	if err != nil {

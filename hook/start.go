@@ -106,7 +106,7 @@ func (s *start) do(ctx context.Context) (Started, error) {
 
 // launchOrFind gives the record of the running tunnel, or launches it. Where the address is taken as it is, started says so.
 func (s *start) launchOrFind(ctx context.Context) (rec pidfile.Record, started Started, err error) {
-	if rec, err := s.dir.Read(s.key); err == nil && !rec.Ending && rec.Tunnel.PID != 0 && running(rec) && !s.join(&rec) {
+	if rec, err := s.dir.Read(s.key); err == nil && !rec.Ending && !rec.Forsaken() && rec.Tunnel.PID != 0 && running(rec) && !s.join(&rec) {
 		return rec, Started{}, nil // found running: the usual second start takes no lock; one without a process may be what a killed start has left
 	}
 	for {
@@ -150,7 +150,7 @@ func (s *start) underLock(lock *pidfile.Lock) (pidfile.Record, Started, error) {
 		if rec, err = adopt(lock, rec); err != nil && !errors.Is(err, pidfile.ErrGone) {
 			return rec, Started{}, err
 		}
-		if err == nil && !rec.Ending && running(rec) {
+		if err == nil && !rec.Ending && !rec.Forsaken() && running(rec) {
 			return s.joinLocked(lock, rec)
 		}
 		if err == nil { // dead or dying: what is left of it must not serve the address beside the new one
@@ -169,11 +169,11 @@ func (s *start) joinLocked(lock *pidfile.Lock, rec pidfile.Record) (pidfile.Reco
 		return rec, Started{}, nil
 	}
 	var argv []string
-	if rec.ArgsHash == hashArgs(rec.Token, s.args()) { // otherwise this start does not know how the tunnel was launched
-		var err error
-		if argv, err = s.argv(rec.Address); err != nil {
-			return rec, Started{}, err
-		}
+	if rec.Watched() && rec.ArgsHash == hashArgs(rec.Token, s.args()) { // otherwise this start does not know how it was launched
+		argv, _ = s.argv(rec.Address) // a program that is not on this caller's PATH runs all the same
+	}
+	if rec.Revive && !rec.KeeperKnows && argv != nil {
+		endKeeper(rec) // one that a stop has started, which did not know
 	}
 	if err := s.ensureKeeper(&rec, argv); err != nil {
 		return rec, Started{}, err
@@ -204,6 +204,7 @@ func (s *start) join(rec *pidfile.Record) (changed bool) {
 	rec.EndIdle = false // somebody wants it again
 	rec.Kept = rec.Kept || len(s.req.EndWith) == 0
 	rec.Revive = rec.Revive || s.req.KeepAlive && s.up
+	rec.Shared = rec.Shared || s.launched == nil
 	if s.req.IdleStop > 0 {
 		rec.Idle = s.req.IdleStop
 	}
@@ -212,7 +213,7 @@ func (s *start) join(rec *pidfile.Record) (changed bool) {
 			rec.Holders = append(alive(rec.Holders), id)
 		}
 	}
-	return was.EndIdle || rec.Kept != was.Kept || rec.Revive != was.Revive || rec.Idle != was.Idle ||
+	return was.EndIdle || rec.Kept != was.Kept || rec.Shared != was.Shared || rec.Revive != was.Revive || rec.Idle != was.Idle ||
 		!slices.Equal(rec.Holders, was.Holders) || rec.Watched() && !rec.Keeper.Alive()
 }
 

@@ -40,19 +40,20 @@ func (h *Hook) Wait(ctx context.Context, route, listen string, timeout time.Dura
 			}
 		}
 		if limited.Err() != nil {
-			return netip.AddrPort{}, waitFailed(ctx, err, route, timeout)
+			return netip.AddrPort{}, waitFailed(ctx, err, rec, route, timeout)
 		}
 		time.Sleep(waitPause)
 	}
 }
 
-// endedUnstopped gives the error of a tunnel program that has ended although nobody stopped it.
+// endedUnstopped gives the error of a tunnel program that has ended although nobody stopped it, and nobody is about to launch it
+// again at the tunnel's own address.
 func (h *Hook) endedUnstopped(rec pidfile.Record, err error) error {
 	dir, dirErr := h.records(false)
 	if dirErr != nil || !errors.Is(err, tunnel.ErrEnded) {
 		return dirErr
 	}
-	if now, err := dir.Read(rec.Key()); err != nil || now.Token != rec.Token || now.Ending {
+	if now, err := dir.Read(rec.Key()); err != nil || now.Token != rec.Token || now.Ending || now.Starter.Alive() {
 		return nil
 	}
 	return &FailedError{
@@ -61,7 +62,7 @@ func (h *Hook) endedUnstopped(rec pidfile.Record, err error) error {
 	}
 }
 
-func waitFailed(ctx context.Context, err error, route string, timeout time.Duration) error {
+func waitFailed(ctx context.Context, err error, rec pidfile.Record, route string, timeout time.Duration) error {
 	var none *NoTunnelError
 	var elsewhere *tunnel.ElsewhereError
 	switch {
@@ -69,6 +70,8 @@ func waitFailed(ctx context.Context, err error, route string, timeout time.Durat
 		return ctx.Err()
 	case errors.As(err, &none):
 		return &NobodyError{none, timeout}
+	case errors.As(err, &elsewhere) && rec.Starter.Alive():
+		return &TimeoutError{"nobody signed in for the tunnel for " + route, timeout}
 	case errors.As(err, &elsewhere):
 		return fmt.Errorf("the tunnel for %s: %w", route, elsewhere)
 	}

@@ -55,7 +55,7 @@ func (h handle) wait(d time.Duration) bool { return waitAny([]handle{h}, d) }
 
 func waitAny(handles []handle, d time.Duration) (ended bool) {
 	deadline := time.Now().Add(d)
-	for {
+	for pause := 5 * time.Millisecond; ; pause = min(2*pause, 500*time.Millisecond) { // each look may execute ps
 		for _, h := range handles {
 			if !h.id.Alive() {
 				return true
@@ -65,7 +65,7 @@ func waitAny(handles []handle, d time.Duration) (ended bool) {
 		if left <= 0 {
 			return false
 		}
-		time.Sleep(min(left, 5*time.Millisecond))
+		time.Sleep(min(left, pause))
 	}
 }
 

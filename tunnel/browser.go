@@ -21,6 +21,9 @@ var browserOpeners = []string{
 	"firefox", "firefox-esr", "chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "brave-browser", "microsoft-edge",
 }
 
+// BrowserOpeners are the commands that can open a page, in the order in which they are to be tried.
+func BrowserOpeners() []string { return slices.Clone(browserOpeners) }
+
 // IsBrowserOpener tells whether a program that is called so shall open a page.
 func IsBrowserOpener(name string) bool { return slices.Contains(browserOpeners, name) }
 

@@ -220,7 +220,7 @@ func (c *Config) provider(name string) (*Provider, error) {
 // mayServe tells whether the provider could have routes of that scheme, "" for none, as far as can be told without decoding it.
 func (c *Config) mayServe(name, scheme string) bool {
 	text, ok := c.builtin[name]
-	return !ok || scheme == "" && strings.Contains(text, `["{`) || scheme != "" && strings.Contains(text, scheme+"://")
+	return !ok || scheme == "" && strings.Contains(text, `routes = ["{`) || scheme != "" && strings.Contains(text, scheme+"://")
 }
 
 // userPath is the file in which a user would add what is missing.

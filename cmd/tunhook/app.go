@@ -5,12 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 
-	"github.com/tunhook/tunhook/tunnel"
 	"github.com/urfave/cli/v2"
 )
 
@@ -31,9 +29,6 @@ type command struct {
 
 // main runs the command line and returns the exit status.
 func (c *command) main(ctx context.Context, args []string) int {
-	if opener := filepath.Base(args[0]); tunnel.IsBrowserOpener(opener) {
-		return c.openPage(opener, args[1:])
-	}
 	if status, left := c.onHost(ctx, args); left {
 		return status
 	}

@@ -25,7 +25,7 @@ tunhook COMMAND --help tells more; tunhook --version prints the version.
 // commandHelp is the whole help of a command, as a template without anything to fill in.
 func commandHelp(path string, sub *cli.Command) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s: %s\n\nUsage: %s\n", path, sub.Usage, strings.ReplaceAll(sub.UsageText, "\n", "\n       "))
+	fmt.Fprintf(&b, "%s\nUsage: %s\n", wrap(path+": "+sub.Usage, ""), strings.ReplaceAll(sub.UsageText, "\n", "\n       "))
 	if sub.Description != "" {
 		fmt.Fprintf(&b, "\n%s", wrap(sub.Description, ""))
 	}

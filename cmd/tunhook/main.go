@@ -5,8 +5,10 @@ import (
 	"context"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"syscall"
 
+	"github.com/tunhook/tunhook/tunnel"
 	"golang.org/x/sys/unix"
 )
 
@@ -16,6 +18,9 @@ func main() {
 
 // run is the whole program with its surroundings as values; it returns the exit status.
 func run(args, environ []string, stdin, stdout, stderr *os.File) int {
+	if opener := filepath.Base(args[0]); tunnel.IsBrowserOpener(opener) { // before any signal is caught: it ends with its tunnel
+		return (&command{environ: environ, stdin: stdin, ui: newUI(stdout, stderr)}).openPage(opener, args[1:])
+	}
 	ctx, stop := notifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
 	c := &command{
@@ -36,7 +41,11 @@ func (e signalError) Error() string { return "interrupted by " + unix.SignalName
 func notifyContext(parent context.Context, signals ...os.Signal) (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(parent)
 	caught := make(chan os.Signal, 1)
-	signal.Notify(caught, signals...)
+	for _, s := range signals {
+		if !signal.Ignored(s) { // by nohup, say
+			signal.Notify(caught, s)
+		}
+	}
 	go func() {
 		select {
 		case s := <-caught:

@@ -86,11 +86,11 @@ func (b *bench) prepare() (err error) {
 // tunhook would look slower than it is to its users.
 const realProgram = 5 * time.Millisecond
 
-// slowDown has the stand-in wait before it listens, for as long as it lacks to the real program. The second look corrects what
-// the wait itself costs.
+// slowDown has the stand-in wait before it listens, for as long as it lacks to the real program. The later looks correct what
+// the wait itself costs, and what the first ones got wrong.
 func (b *bench) slowDown() error {
 	var delay time.Duration
-	for range 2 {
+	for range 3 {
 		median, err := b.medianAlone()
 		if err != nil {
 			return err

@@ -42,19 +42,19 @@ func (h *Hook) endIf(ctx context.Context, dir pidfile.Dir, rec pidfile.Record, g
 // so at once. Nobody holds the lock while the tunnel program takes its time.
 func (h *Hook) finishEnding(ctx context.Context, dir pidfile.Dir, rec pidfile.Record, grace time.Duration) error {
 	err := endProcesses(rec, grace)
-	endKeeper(rec)
 	lock, lockErr := h.lockRecord(ctx, dir.Lock, rec.Key())
 	if lockErr != nil {
 		return errors.Join(err, lockErr)
 	}
 	if now, readErr := lock.Read(); err == nil && readErr == nil && now.Token == rec.Token {
+		endKeeper(now)
 		err = lock.Remove()
 	}
 	return errors.Join(err, lock.Unlock())
 }
 
-// endKeeper ends the keeper of a tunnel that has ended. It goes by itself, but the caller shall not leave it behind even for a
-// moment.
+// endKeeper ends a keeper that is not needed any more. It would go by itself, but the caller shall not leave it behind even for a
+// moment. The caller holds the lock, so there is nothing that the keeper could be in the middle of.
 func endKeeper(rec pidfile.Record) {
 	if rec.Keeper.PID == os.Getpid() {
 		return
@@ -64,11 +64,8 @@ func endKeeper(rec pidfile.Record) {
 		return
 	}
 	defer keeper.Close()
-	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGKILL} {
-		if keeper.Signal(sig) != nil || keeper.Wait(time.Second) {
-			return
-		}
-	}
+	_ = keeper.Signal(syscall.SIGKILL) // it may have gone by itself
+	keeper.Wait(time.Second)
 }
 
 // endProcesses ends the tunnel's session. Only where that leaves somebody on the address, a process that got away from the

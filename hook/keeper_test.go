@@ -379,6 +379,7 @@ func TestWithoutItsKeeperATunnelLivesAndTheNextStartGivesItAnother(t *testing.T)
 	holder := w.holder()
 	w.mustStart(w.keptAlive(holder))
 	first := w.keeper()
+	w.awaitKeeper()
 	kill(first)
 	tunneltest.Eventually(t, "the keeper is gone", func() bool { return !first.Alive() })
 	if err := w.answers(); err != nil {

@@ -37,19 +37,19 @@ type Record struct {
 	Token       string         `json:"token"`    // random; also in the environment of the tunnel's processes
 	Tunnel      Identity       `json:"tunnel"`   // the tunnel program; zero while it is being launched
 	Started     time.Time      `json:"started"`
-	Log         string         `json:"log"`          // path of the tunnel's log
-	LogFrom     int64          `json:"log_from"`     // where this tunnel's lines begin in the log, in bytes
-	ArgsHash    string         `json:"args_hash"`    // salted hash of the extra arguments, to tell another set of them
-	Kept        bool           `json:"kept"`         // somebody started it for good: it outlives its holders
-	Holders     []Identity     `json:"holders"`      // processes for whose life it was started; it ends with the last of them
-	Idle        time.Duration  `json:"idle_stop"`    // it ends when nobody was connected for so long; nanoseconds, 0 for never
-	Revive      bool           `json:"keep_alive"`   // its program is started again when it dies under a client
-	EndIdle     bool           `json:"end_idle"`     // a stop came while clients were connected: it ends when the last has left
-	Ending      bool           `json:"ending"`       // a stop has begun; whoever finds this finishes the job
-	Keeper      Identity       `json:"keeper"`       // the process that watches over the promises above, zero for none
-	KeeperKnows bool           `json:"keeper_knows"` // how to start the tunnel program again
-	Starter     Identity       `json:"starter"`      // the start that has the program sign in at a private address; zero once it serves Address
-	Shared      bool           `json:"shared"`       // given to another start than the one that launched it
+	Log         string         `json:"log"`              // path of the tunnel's log
+	LogFrom     int64          `json:"log_from"`         // where this tunnel's lines begin in the log, in bytes
+	ArgsHash    string         `json:"args_hash"`        // salted hash of the extra arguments, to tell another set of them
+	Kept        bool           `json:"kept"`             // somebody started it for good: it outlives its holders
+	Holders     []Identity     `json:"holders"`          // processes for whose life it was started; it ends with the last of them
+	Idle        time.Duration  `json:"idle_stop"`        // it ends when nobody was connected for so long; nanoseconds, 0 for never
+	Revive      bool           `json:"keep_alive"`       // its program is started again when it dies under a client
+	EndIdle     bool           `json:"end_idle"`         // a stop came while clients were connected: it ends when the last has left
+	Ending      bool           `json:"ending"`           // a stop has begun; whoever finds this finishes the job
+	Keeper      Identity       `json:"keeper,omitzero"`  // the process that watches over the promises above, zero for none
+	KeeperKnows bool           `json:"keeper_knows"`     // how to start the tunnel program again
+	Starter     Identity       `json:"starter,omitzero"` // the start that has the program sign in at a private address; zero once it serves Address
+	Shared      bool           `json:"shared"`           // given to another start than the one that launched it
 }
 
 // Forsaken tells whether the start that would have moved the tunnel to its address has ended before it did.

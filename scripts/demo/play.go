@@ -163,7 +163,7 @@ func (s *scene) nothingLeft(p *page, address string, program pidfile.Identity) e
 		return fmt.Errorf("process %d is still there", program.PID)
 	}
 	p.shows(fmt.Sprintf("process  %d is gone", program.PID))
-	records, err := filepath.Glob(s.home.Path("run", "tunhook", "*"))
+	records, err := filepath.Glob(filepath.Join(s.home.Runtime, "tunhook", "*"))
 	if err != nil {
 		return err
 	}

@@ -20,6 +20,7 @@ const patience = 30 * time.Second
 // Home is a home directory with a runtime directory, and a bin directory that comes first on PATH.
 type Home struct {
 	Dir     string
+	Runtime string // XDG_RUNTIME_DIR
 	Environ []string
 	tunhook string
 }
@@ -37,18 +38,31 @@ func New(tunhook string) (*Home, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := &Home{Dir: dir, tunhook: tunhook}
+	runtime, err := makeRuntime(dir)
+	if err != nil {
+		return nil, errors.Join(err, os.RemoveAll(dir))
+	}
+	h := &Home{Dir: dir, Runtime: runtime, tunhook: tunhook}
 	h.Environ = slices.DeleteFunc(os.Environ(), func(v string) bool {
 		return strings.HasPrefix(v, "HOME=") || strings.HasPrefix(v, "XDG_") || strings.HasPrefix(v, "PATH=")
 	})
-	h.Environ = append(h.Environ, "HOME="+dir, "XDG_RUNTIME_DIR="+h.Path("run"), "PATH="+h.Path("bin")+":"+os.Getenv("PATH"))
-	for _, sub := range []string{"run", "bin"} {
-		if err := os.Mkdir(h.Path(sub), 0o700); err != nil {
-			return nil, errors.Join(err, os.RemoveAll(dir))
-		}
+	h.Environ = append(h.Environ, "HOME="+dir, "XDG_RUNTIME_DIR="+h.Runtime, "PATH="+h.Path("bin")+":"+os.Getenv("PATH"))
+	if err := os.Mkdir(h.Path("bin"), 0o700); err != nil {
+		return nil, errors.Join(err, h.remove())
 	}
 	return h, nil
 }
+
+// makeRuntime makes a runtime directory on a tmpfs, where users have theirs, if this machine has one that anybody can use.
+func makeRuntime(home string) (string, error) {
+	if runtime, err := os.MkdirTemp("/dev/shm", "tunhook-"); err == nil {
+		return runtime, nil
+	}
+	runtime := filepath.Join(home, "run")
+	return runtime, os.Mkdir(runtime, 0o700)
+}
+
+func (h *Home) remove() error { return errors.Join(os.RemoveAll(h.Runtime), os.RemoveAll(h.Dir)) }
 
 // Path is a path in the home directory.
 func (h *Home) Path(elem ...string) string { return filepath.Join(append([]string{h.Dir}, elem...)...) }
@@ -91,5 +105,5 @@ func (h *Home) Tunhook(ctx context.Context, args ...string) (string, error) {
 // Close ends every tunnel of this home and removes it.
 func (h *Home) Close() error {
 	_, err := h.Tunhook(context.Background(), "stop", "--all")
-	return errors.Join(err, os.RemoveAll(h.Dir))
+	return errors.Join(err, h.remove())
 }

@@ -106,8 +106,8 @@ func (s *start) do(ctx context.Context) (Started, error) {
 
 // launchOrFind gives the record of the running tunnel, or launches it. Where the address is taken as it is, started says so.
 func (s *start) launchOrFind(ctx context.Context) (rec pidfile.Record, started Started, err error) {
-	if rec, err := s.dir.Read(s.key); err == nil && !rec.Ending && !rec.Forsaken() && rec.Tunnel.PID != 0 && running(rec) && !s.join(&rec) {
-		return rec, Started{}, nil // found running: the usual second start takes no lock; one without a process may be what a killed start has left
+	if rec, err := s.dir.Read(s.key); err == nil && usable(rec) && !s.join(&rec) {
+		return rec, Started{}, nil // found running: the usual second start takes no lock
 	}
 	for {
 		lock, err := s.lockRecord(ctx, s.dir.Lock, s.key)
@@ -131,6 +131,12 @@ func (s *start) launchOrFind(ctx context.Context) (rec pidfile.Record, started S
 	}
 }
 
+// usable tells whether a start can take the record's tunnel as its own. A record without a process may be what a killed start has
+// left.
+func usable(rec pidfile.Record) bool {
+	return !rec.Ending && !rec.Forsaken() && rec.Tunnel.PID != 0 && running(rec)
+}
+
 // endingError says, within this package, that a tunnel must end before another can take its place.
 type endingError struct{ rec pidfile.Record }
 
@@ -150,7 +156,7 @@ func (s *start) underLock(lock *pidfile.Lock) (pidfile.Record, Started, error) {
 		if rec, err = adopt(lock, rec); err != nil && !errors.Is(err, pidfile.ErrGone) {
 			return rec, Started{}, err
 		}
-		if err == nil && !rec.Ending && !rec.Forsaken() && running(rec) {
+		if err == nil && usable(rec) {
 			return s.joinLocked(lock, rec)
 		}
 		if err == nil { // dead or dying: what is left of it must not serve the address beside the new one

@@ -174,6 +174,14 @@ func positionals(ctx *cli.Context, needRoute bool) (route, listen string, err er
 
 func usageOf(ctx *cli.Context) string { return strings.SplitN(ctx.Command.UsageText, "\n", 2)[0] }
 
+// onlyPositionals is positionals for commands that have no other program to hand arguments to.
+func (c *command) onlyPositionals(ctx *cli.Context, needRoute bool) (route, listen string, err error) {
+	if route, listen, err = positionals(ctx, needRoute); err != nil {
+		return "", "", err
+	}
+	return route, listen, c.nothingAfterDashes(ctx)
+}
+
 // nothingAfterDashes is for commands that have no other program to hand arguments to.
 func (c *command) nothingAfterDashes(ctx *cli.Context) error {
 	if c.dashes && len(c.afterDashes) > 0 {

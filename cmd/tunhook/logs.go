@@ -15,11 +15,8 @@ func (c *command) logsCommand() *cli.Command {
 }
 
 func (c *command) logs(ctx *cli.Context) error {
-	route, listen, err := positionals(ctx, true)
+	route, listen, err := c.onlyPositionals(ctx, true)
 	if err != nil {
-		return err
-	}
-	if err := c.nothingAfterDashes(ctx); err != nil {
 		return err
 	}
 	h, err := c.hook()

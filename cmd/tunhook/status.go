@@ -19,11 +19,8 @@ func (c *command) statusCommand() *cli.Command {
 }
 
 func (c *command) status(ctx *cli.Context) error {
-	route, listen, err := positionals(ctx, false)
+	route, listen, err := c.onlyPositionals(ctx, false)
 	if err != nil {
-		return err
-	}
-	if err := c.nothingAfterDashes(ctx); err != nil {
 		return err
 	}
 	h, err := c.hook()

@@ -23,11 +23,8 @@ func (c *command) stopCommand() *cli.Command {
 }
 
 func (c *command) stop(ctx *cli.Context) error {
-	route, listen, err := positionals(ctx, !ctx.Bool("all"))
+	route, listen, err := c.onlyPositionals(ctx, !ctx.Bool("all"))
 	if err != nil {
-		return err
-	}
-	if err := c.nothingAfterDashes(ctx); err != nil {
 		return err
 	}
 	grace, err := positive(ctx, "grace")

@@ -24,11 +24,8 @@ anything at all to listen there. It never connects to find out.`,
 
 func (c *command) wait(ctx *cli.Context) error {
 	any := ctx.IsSet("listen")
-	route, listen, err := positionals(ctx, !any)
+	route, listen, err := c.onlyPositionals(ctx, !any)
 	if err != nil {
-		return err
-	}
-	if err := c.nothingAfterDashes(ctx); err != nil {
 		return err
 	}
 	if any && route != "" {

@@ -39,17 +39,19 @@ func (e *ElsewhereError) Error() string {
 	return fmt.Sprintf("it listens on %s, not on %s as asked", strings.Join(got, " and "), e.Asked)
 }
 
-// Pauses between two looks at the sockets: short at first, while a program is expected to listen within milliseconds.
+// Pauses between two looks at the sockets: short while a program is expected to listen within milliseconds, except for the first:
+// no program listens as soon as it was executed, and while it is being loaded a look would only slow it down.
 const (
-	minPause  = 250 * time.Microsecond
-	maxPause  = 25 * time.Millisecond
-	expecting = 20 * time.Millisecond
+	firstPause = time.Millisecond
+	minPause   = 250 * time.Microsecond
+	maxPause   = 25 * time.Millisecond
+	expecting  = 20 * time.Millisecond
 )
 
 // nextPause is the pause after one, when the wait began at that time.
 func nextPause(pause time.Duration, began time.Time) time.Duration {
 	if time.Since(began) < expecting {
-		return pause
+		return minPause
 	}
 	return min(pause*5/4, maxPause)
 }
@@ -58,7 +60,7 @@ func nextPause(pause time.Duration, began time.Time) time.Duration {
 // a browser tab or count as a session. The error is ErrEnded, an *ElsewhereError, or that of ctx.
 func WaitListening(ctx context.Context, addr netip.AddrPort, program Process, members func() []int) error {
 	began := time.Now()
-	for pause := minPause; ; pause = nextPause(pause, began) {
+	for pause := firstPause; ; pause = nextPause(pause, began) {
 		switch where := listensOn(addr, program, members); {
 		case slices.ContainsFunc(where, func(a netip.AddrPort) bool { return same(a, addr) }):
 			return nil

@@ -114,10 +114,15 @@ func (l *Launched) Ended() string {
 
 // defaultSignals sees to it that a program executed now has the default action for the signals that end it, whatever the
 // caller has ignored: a shell without job control starts "command &" with SIGINT ignored, for one. A signal that this process
-// handles is at its default after an exec. SIGXFSZ is the exception: a program whose log is full shall not die of it.
+// handles is at its default after an exec, and Go's runtime handles all that a process was started with but these two (os/signal).
+// SIGXFSZ is the exception: a program whose log is full shall not die of it.
 func defaultSignals() (restore func()) {
 	caught := make(chan os.Signal, 1)
-	signal.Notify(caught, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGPIPE)
+	for _, sig := range []os.Signal{syscall.SIGINT, syscall.SIGHUP} {
+		if signal.Ignored(sig) {
+			signal.Notify(caught, sig)
+		}
+	}
 	signal.Ignore(syscall.SIGXFSZ)
 	return func() {
 		signal.Stop(caught) // one that came in between has also reached whoever handles it in this program

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/tunhook/tunhook/scripts/internal/sandbox"
@@ -137,8 +138,9 @@ func (b *bench) scriptKill() (time.Duration, error) {
 
 // recordRows compare a runtime directory full of other tunnels' records with one that has none.
 func (b *bench) recordRows() error {
-	full := b.home.With("XDG_RUNTIME_DIR=" + b.home.Path("full"))
-	records, err := newRecords(b.ctx, b.home.Path("full"), manyRecords)
+	dir := filepath.Join(b.home.Runtime, "full") // on the same kind of file system
+	full := b.home.With("XDG_RUNTIME_DIR=" + dir)
+	records, err := newRecords(b.ctx, dir, manyRecords)
 	if err != nil {
 		return err
 	}

@@ -3,14 +3,17 @@
 package e2e
 
 import (
+	"context"
 	"encoding/json"
 	"time"
+
+	"github.com/godbus/dbus/v5"
+	"github.com/tunhook/tunhook/hook/sessionbus"
 )
 
 // A notification is what dunst showed to the user.
 type notification struct {
 	summary, body, appName string
-	id                     int
 }
 
 // startDunst starts a notification daemon that shows every notification until it is
@@ -50,26 +53,32 @@ func (d *desktop) shownNotifications() int {
 func (d *desktop) notifications() []notification {
 	d.t.Helper()
 	d.must("/usr/bin/dunstctl", "close-all")
-	// D-Bus variants, each as {"type": …, "data": …}.
-	type text struct{ Data string }
-	type number struct{ Data int }
-	var history struct {
-		Data [][]struct {
-			Summary, Body, AppName text
-			ID                     number
-		}
-	}
-	d.unmarshal(d.must("/usr/bin/dunstctl", "history"), &history)
 	var all []notification
-	for _, n := range history.Data[0] {
-		all = append(all, notification{
-			summary: n.Summary.Data,
-			body:    n.Body.Data,
-			appName: n.AppName.Data,
-			id:      n.ID.Data,
-		})
+	for _, n := range d.dunstHistory() {
+		text := func(name string) string {
+			value, _ := n[name].Value().(string)
+			return value
+		}
+		all = append(all, notification{summary: text("summary"), body: text("body"), appName: text("appname")})
 	}
 	return all
+}
+
+// dunstHistory is what "dunstctl history" prints, which needs systemd's busctl for it.
+func (d *desktop) dunstHistory() (history []map[string]dbus.Variant) {
+	d.t.Helper()
+	ctx, cancel := context.WithTimeout(d.t.Context(), 10*time.Second)
+	defer cancel()
+	bus, err := sessionbus.Dial(ctx, d.env())
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	defer bus.Close()
+	dunst := bus.Object("org.freedesktop.Notifications", "/org/freedesktop/Notifications")
+	if err := dunst.CallWithContext(ctx, "org.dunstproject.cmd0.NotificationListHistory", 0).Store(&history); err != nil {
+		d.t.Fatal(err)
+	}
+	return history
 }
 
 func (d *desktop) unmarshal(text string, value any) {

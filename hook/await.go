@@ -92,6 +92,9 @@ func (s *start) readLocked(ctx context.Context, key pidfile.Key) (pidfile.Record
 func (h *Hook) waitListening(ctx context.Context, rec pidfile.Record, at netip.AddrPort) error {
 	defer h.waiting(fmt.Sprintf("for %s to listen on %s", rec.Program, at))()
 	program, err := pidfile.Open(rec.Tunnel)
+	if err != nil && !errors.Is(err, pidfile.ErrGone) {
+		return err
+	}
 	if err != nil {
 		if len(memberPIDs(rec)()) == 0 {
 			return tunnel.ErrEnded

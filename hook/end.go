@@ -72,17 +72,20 @@ func endKeeper(rec pidfile.Record) {
 // session perhaps, every process of the machine is asked whether it belongs to the tunnel.
 func endProcesses(rec pidfile.Record, grace time.Duration) error {
 	look := rec.Members
-	members := func() []tunnel.Process {
-		found := look()
+	members := func() ([]tunnel.Process, error) {
+		found, err := look()
 		if rec.Tunnel.PID != 0 {
 			look = rec.Orphans
 		}
-		return processes(found)
+		return processes(found), err
 	}
 	if err := tunnel.End(members, signalOf(rec), grace); err != nil || tunnel.Free(rec.Address) {
 		return err
 	}
-	return tunnel.End(func() []tunnel.Process { return processes(rec.Members()) }, signalOf(rec), grace)
+	return tunnel.End(func() ([]tunnel.Process, error) {
+		found, err := rec.Members()
+		return processes(found), err
+	}, signalOf(rec), grace)
 }
 
 func processes(found []*pidfile.Process) []tunnel.Process {

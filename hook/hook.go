@@ -146,10 +146,12 @@ func (h *Hook) guessListen(route, listen string) tunnel.Listen {
 	return asked
 }
 
+// memberPIDs gives the tunnel's processes as far as they can be told: whoever ends the tunnel needs to know more.
 func memberPIDs(rec pidfile.Record) func() []int {
 	return func() []int {
 		var pids []int
-		for _, p := range rec.Members() {
+		found, _ := rec.Members()
+		for _, p := range found {
 			pids = append(pids, p.PID())
 			p.Close()
 		}

@@ -18,6 +18,9 @@ import (
 
 // launch makes the record and launches the tunnel program, under the lock.
 func (s *start) launch(lock *pidfile.Lock) (pidfile.Record, Started, error) {
+	if err := pidfile.Supported(); err != nil {
+		return pidfile.Record{}, Started{}, err
+	}
 	rec := pidfile.Record{
 		Route: s.route.Given, Listen: s.listen.String(), Target: s.route.Text,
 		Provider: s.route.Provider.Name(), Signal: s.route.Provider.Signal,

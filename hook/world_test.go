@@ -121,7 +121,9 @@ func (w *world) nothingLeft(tunnels ...pidfile.Record) {
 		w.t.Errorf("left behind: %q", left)
 	}
 	for _, rec := range tunnels {
-		for _, p := range rec.Members() {
+		members, err := rec.Members()
+		check(w.t, err)
+		for _, p := range members {
 			w.t.Errorf("left behind: process %d", p.PID())
 			p.Close()
 		}

@@ -3,7 +3,6 @@ package pidfile
 import (
 	"errors"
 	"os"
-	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -22,16 +21,33 @@ var ErrGone = errors.New("the process has ended")
 // plausible rejects the pids that kill(2) gives a meaning of their own, and that of init.
 func (id Identity) plausible() bool { return id.PID > 1 && id.StartTicks > 0 }
 
-// Identify returns the identity of the live process pid, or ErrGone.
+// Identify returns the identity of the live process pid. The error is ErrGone where there is none; another one says that it cannot
+// be told.
 func Identify(pid int) (Identity, error) { return identify(pid) }
+
+// Supported tells what this system lacks for Open, nil if nothing. Without that no tunnel could be ended.
+func Supported() error { return supported() }
 
 // Self returns the identity of the calling process.
 func Self() (Identity, error) { return identify(os.Getpid()) }
 
-// Alive tells whether the very process that id names still runs.
+// Alive tells whether the very process that id names still runs. One that cannot be looked at, with too many files open perhaps,
+// counts as alive: nothing may be given up because of that.
 func (id Identity) Alive() bool {
+	err := id.check()
+	return err == nil || !errors.Is(err, ErrGone)
+}
+
+// check gives ErrGone where the process that id names has ended, and another error where that cannot be told.
+func (id Identity) check() error {
+	if !id.plausible() {
+		return ErrGone
+	}
 	now, err := identify(id.PID)
-	return err == nil && now == id && id.plausible()
+	if err == nil && now != id {
+		return ErrGone
+	}
+	return err
 }
 
 // Process is a handle on one live process. On Linux it is a pidfd, which never means another process than the one it was
@@ -42,7 +58,8 @@ type Process struct {
 }
 
 // Open takes a handle on the process that id names. The handle comes first and the identity is compared after, so that a pid
-// that changes hands in between is noticed. The error is ErrGone where that process has ended.
+// that changes hands in between is noticed. The error is ErrGone where that process has ended; another one says that it cannot be
+// told.
 func Open(id Identity) (*Process, error) {
 	if !id.plausible() {
 		return nil, ErrGone
@@ -51,9 +68,9 @@ func Open(id Identity) (*Process, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !id.Alive() {
+	if err := id.check(); err != nil {
 		h.close()
-		return nil, ErrGone
+		return nil, err
 	}
 	return &Process{id, h}, nil
 }
@@ -101,47 +118,52 @@ const TokenVariable = "TUNHOOK_TOKEN"
 
 // Members opens every live process of the record's tunnel except the calling one: the session that the tunnel program leads.
 // Where the program itself has ended, its session number alone proves nothing; a process with the record's token in its
-// environment does, wherever it is, and with it the session that it is in. The caller closes them.
-func (r Record) Members() []*Process {
-	if program, err := Open(r.Tunnel); err == nil {
+// environment does, wherever it is. The caller closes them. An error says that they cannot be told.
+func (r Record) Members() ([]*Process, error) {
+	program, err := Open(r.Tunnel)
+	if err != nil && !errors.Is(err, ErrGone) {
+		return nil, err
+	}
+	if err == nil {
 		defer program.Close()
-		found := openSession(sessionOf(program.PID())) // not its own where Adopt found no leader
-		if !program.Wait(0) {                          // it has lived all the while: the numbers were its own
-			return found
+		found, err := openSession(sessionOf(program.PID())) // not its own where Adopt found no leader
+		if err != nil || !program.Wait(0) {                 // it has lived all the while: the numbers were its own
+			return found, err
 		}
 		closeAll(found)
 	}
-	found := r.Orphans()
-	for _, pid := range processIDs() {
-		if !hasToken(pid, r.Token) {
-			continue
-		}
-		p, err := openAny(pid)
-		if err != nil {
-			continue
-		}
-		if !hasToken(pid, r.Token) { // asked again now that the handle holds the process
-			p.Close()
-			continue
-		}
-		found = append(found, p)
+	orphans, err := r.Orphans()
+	if err != nil {
+		return nil, err
 	}
-	return distinct(found)
+	others, err := openAll(func(pid int) (bool, error) { return hasToken(pid, r.Token) })
+	if err != nil {
+		closeAll(orphans)
+		return nil, err
+	}
+	return distinct(append(orphans, others...)), nil
 }
 
 // Orphans opens the processes that are left in the tunnel's session after its program has ended, if one of them has the
 // record's token. Unlike Members it looks at no environment but theirs, so it is quick among thousands of processes. The
-// caller closes them.
-func (r Record) Orphans() []*Process {
+// caller closes them. An error says that they cannot be told.
+func (r Record) Orphans() ([]*Process, error) {
 	if r.Tunnel.PID == 0 {
-		return nil
+		return nil, nil
 	}
-	found := openSession(r.Tunnel.PID)
-	if slices.ContainsFunc(found, func(p *Process) bool { return hasToken(p.PID(), r.Token) }) {
-		return found
+	found, err := openSession(r.Tunnel.PID)
+	for _, p := range found {
+		ours, err := hasToken(p.PID(), r.Token)
+		if err != nil {
+			closeAll(found)
+			return nil, err
+		}
+		if ours {
+			return found, nil
+		}
 	}
 	closeAll(found)
-	return nil
+	return nil, err
 }
 
 func closeAll(processes []*Process) {
@@ -151,23 +173,47 @@ func closeAll(processes []*Process) {
 }
 
 // openSession opens the live members of session sid, which must be known to be the one that is meant.
-func openSession(sid int) []*Process {
-	var found []*Process
-	for _, pid := range processIDs() {
-		if pid == os.Getpid() || sessionOf(pid) != sid {
-			continue
-		}
-		p, err := openAny(pid)
-		if err != nil {
-			continue
-		}
-		if sessionOf(pid) != sid { // asked again now that the handle holds the process
-			p.Close()
-			continue
-		}
-		found = append(found, p)
+func openSession(sid int) ([]*Process, error) {
+	return openAll(func(pid int) (bool, error) { return pid != os.Getpid() && sessionOf(pid) == sid, nil })
+}
+
+// openAll opens the live processes that are wanted, all or, with an error, none.
+func openAll(wanted func(pid int) (bool, error)) ([]*Process, error) {
+	pids, err := processIDs()
+	if err != nil {
+		return nil, err
 	}
-	return found
+	var found []*Process
+	for _, pid := range pids {
+		p, err := openWanted(pid, wanted)
+		if err != nil {
+			closeAll(found)
+			return nil, err
+		}
+		if p != nil {
+			found = append(found, p)
+		}
+	}
+	return found, nil
+}
+
+// openWanted opens the process pid if it is wanted; nil if not, or if it has ended.
+func openWanted(pid int, wanted func(pid int) (bool, error)) (*Process, error) {
+	if ok, err := wanted(pid); err != nil || !ok {
+		return nil, err
+	}
+	p, err := openAny(pid)
+	if errors.Is(err, ErrGone) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if ok, err := wanted(pid); err != nil || !ok { // asked again now that the handle holds the process
+		p.Close()
+		return nil, err
+	}
+	return p, nil
 }
 
 func distinct(processes []*Process) []*Process {
@@ -185,31 +231,56 @@ func distinct(processes []*Process) []*Process {
 }
 
 // Adopt looks for the tunnel program of a record that was written before the program was launched, by a process that did not
-// live to add the program's identity. It gives ErrGone where no process has the record's token.
+// live to add the program's identity. It gives ErrGone where no process has the record's token; another error says that it cannot
+// be told.
 func (r Record) Adopt() (Identity, error) {
-	for _, pid := range processIDs() {
-		if !hasToken(pid, r.Token) {
+	pids, err := processIDs()
+	if err != nil {
+		return Identity{}, err
+	}
+	for _, pid := range pids {
+		ours, err := hasToken(pid, r.Token)
+		if err != nil {
+			return Identity{}, err
+		}
+		if !ours {
 			continue
 		}
-		leader := sessionOf(pid)
-		if id, err := identify(leader); err == nil && hasToken(leader, r.Token) {
-			return id, nil
-		}
-		if id, err := identify(pid); err == nil && hasToken(pid, r.Token) {
-			return id, nil
+		for _, candidate := range []int{sessionOf(pid), pid} { // its leader, if that has the token too
+			id, err := identifyWith(candidate, r.Token)
+			if !errors.Is(err, ErrGone) {
+				return id, err
+			}
 		}
 	}
 	return Identity{}, ErrGone
 }
 
-func hasToken(pid int, token string) bool {
-	if pid == os.Getpid() {
-		return false
+// identifyWith is Identify for a process that must have the token.
+func identifyWith(pid int, token string) (Identity, error) {
+	id, err := identify(pid)
+	if err != nil {
+		return Identity{}, err
 	}
-	for _, v := range environOf(pid) {
+	ours, err := hasToken(pid, token)
+	if err == nil && !ours {
+		err = ErrGone
+	}
+	return id, err
+}
+
+func hasToken(pid int, token string) (bool, error) {
+	if pid == os.Getpid() {
+		return false, nil
+	}
+	environ, err := environOf(pid)
+	if err != nil {
+		return false, err
+	}
+	for _, v := range environ {
 		if value, ok := strings.CutPrefix(v, TokenVariable+"="); ok {
-			return value == token
+			return value == token, nil
 		}
 	}
-	return false
+	return false, nil
 }

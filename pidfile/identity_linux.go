@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"strconv"
 	"strings"
@@ -15,8 +16,11 @@ import (
 
 func identify(pid int) (Identity, error) {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
+	if gone(err) {
 		return Identity{}, ErrGone
+	}
+	if err != nil {
+		return Identity{}, err
 	}
 	ticks, err := startTicks(stat)
 	if err != nil {
@@ -28,6 +32,9 @@ func identify(pid int) (Identity, error) {
 	}
 	return Identity{pid, ticks, strings.TrimSpace(string(boot))}, nil
 }
+
+// gone tells whether an error of a file of /proc/PID says that the process has ended; others say that it cannot be looked at.
+func gone(err error) bool { return errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ESRCH) }
 
 // startTicks reads field 22 of /proc/PID/stat. Field 2, the command's name in parentheses, may itself hold spaces and
 // parentheses, so fields are counted from the last one. The error is ErrGone for a zombie.
@@ -43,6 +50,16 @@ func startTicks(stat []byte) (uint64, error) {
 		return 0, ErrGone
 	}
 	return strconv.ParseUint(fields[start], 10, 64)
+}
+
+// supported tells why handles cannot be had: pidfd_open came with Linux 5.3, and a filter of system calls may not know it.
+func supported() error {
+	h, err := openHandle(os.Getpid())
+	if err != nil {
+		return fmt.Errorf("this system gives no handles on processes, which tunhook needs (Linux 5.3 or later): %w", err)
+	}
+	h.close()
+	return nil
 }
 
 // handle is a pidfd.
@@ -86,13 +103,16 @@ func waitAny(handles []handle, d time.Duration) (ended bool) {
 
 func (h handle) close() { unix.Close(h.fd) }
 
-func processIDs() []int {
+func processIDs() ([]int, error) {
 	proc, err := os.Open("/proc")
 	if err != nil {
-		return nil
+		return nil, err
 	}
 	defer proc.Close()
-	names, _ := proc.Readdirnames(-1)
+	names, err := proc.Readdirnames(-1)
+	if err != nil {
+		return nil, err
+	}
 	pids := make([]int, 0, len(names))
 	for _, name := range names {
 		if name[0] < '1' || name[0] > '9' {
@@ -102,7 +122,7 @@ func processIDs() []int {
 			pids = append(pids, pid)
 		}
 	}
-	return pids
+	return pids, nil
 }
 
 // sessionOf costs one system call and no file of /proc, which matters with thousands of processes.
@@ -114,26 +134,29 @@ func sessionOf(pid int) int {
 	return sid
 }
 
-// environOf is the environment that a process was started with, empty where we may not read it. The kernel shows an empty
-// one also for the instant in which an exec has replaced the old image and not yet laid out the new one, so a process that
+// environOf is the environment that a process was started with, empty where we may not read it or it has ended. The kernel shows
+// an empty one also for the instant in which an exec has replaced the old image and not yet laid out the new one, so a process that
 // has a program but no environment is asked again.
-func environOf(pid int) []string {
+func environOf(pid int) ([]string, error) {
 	dir := fmt.Sprintf("/proc/%d/", pid)
 	for range 50 {
 		data, err := os.ReadFile(dir + "environ")
+		if gone(err) || errors.Is(err, fs.ErrPermission) {
+			return nil, nil
+		}
 		if err != nil {
-			return nil
+			return nil, err
 		}
 		if len(data) > 0 {
-			return strings.Split(string(data), "\x00")
+			return strings.Split(string(data), "\x00"), nil
 		}
 		if cmdline, err := os.ReadFile(dir + "cmdline"); err != nil || len(cmdline) > 0 {
-			return nil // really started without any
+			return nil, nil // really started without any
 		}
 		if exe, err := os.Readlink(dir + "exe"); err != nil || exe == "" {
-			return nil // a kernel thread or a zombie
+			return nil, nil // a kernel thread or a zombie
 		}
 		time.Sleep(100 * time.Microsecond)
 	}
-	return nil
+	return nil, nil
 }

@@ -28,6 +28,8 @@ func identify(pid int) (Identity, error) {
 	return Identity{PID: pid, StartTicks: uint64(created)}, nil
 }
 
+func supported() error { return nil }
+
 // handle is a bare pid: this system has no pidfd, so a pid may change hands between the comparison and the signal.
 type handle struct{ id Identity }
 
@@ -71,16 +73,16 @@ func waitAny(handles []handle, d time.Duration) (ended bool) {
 
 func (h handle) close() {}
 
-func processIDs() []int {
+func processIDs() ([]int, error) {
 	pids, err := process.Pids()
 	if err != nil {
-		return nil
+		return nil, err
 	}
 	all := make([]int, len(pids))
 	for i, pid := range pids {
 		all[i] = int(pid)
 	}
-	return all
+	return all, nil
 }
 
 func sessionOf(pid int) int {
@@ -93,4 +95,4 @@ func sessionOf(pid int) int {
 
 // environOf: other processes' environments are not to be had here, so a tunnel whose start was killed between the launch and
 // the record is not found.
-func environOf(int) []string { return nil }
+func environOf(int) ([]string, error) { return nil, nil }

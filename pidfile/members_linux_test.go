@@ -95,6 +95,18 @@ func (tr tree) check(t *testing.T, what string, found []*Process, want ...string
 	}
 }
 
+func members(t *testing.T, rec Record) []*Process { return told(t, rec.Members) }
+func orphans(t *testing.T, rec Record) []*Process { return told(t, rec.Orphans) }
+
+func told(t *testing.T, look func() ([]*Process, error)) []*Process {
+	t.Helper()
+	found, err := look()
+	if err != nil {
+		t.Error(err)
+	}
+	return found
+}
+
 // record is a record of the tree's tunnel.
 func (tr tree) record(t *testing.T, token string) Record {
 	t.Helper()
@@ -111,9 +123,9 @@ func TestMembersAreTheSessionWhileTheProgramLives(t *testing.T) {
 	stranger := startTree(t, NewToken(), "stranger")
 	tr := startTree(t, token, "leader", "child:bare", "grandchild:bare")
 	rec := tr.record(t, token)
-	tr.check(t, "all", rec.Members(), "child", "grandchild", "leader")
+	tr.check(t, "all", members(t, rec), "child", "grandchild", "leader")
 	tr.end(t, "child")
-	tr.check(t, "without the child", rec.Members(), "grandchild", "leader")
+	tr.check(t, "without the child", members(t, rec), "grandchild", "leader")
 	if !stranger.record(t, "").Tunnel.Alive() {
 		t.Error("the stranger has ended")
 	}
@@ -128,11 +140,11 @@ func TestMembersOfADeadProgramNeedTheToken(t *testing.T) {
 	tr := startTree(t, token, "leader", "child", "grandchild:bare")
 	rec := tr.record(t, token)
 	tr.end(t, "leader")
-	tr.check(t, "the session of one that has the token", rec.Members(), "child", "grandchild")
-	tr.check(t, "orphans", rec.Orphans(), "child", "grandchild")
+	tr.check(t, "the session of one that has the token", members(t, rec), "child", "grandchild")
+	tr.check(t, "orphans", orphans(t, rec), "child", "grandchild")
 	tr.end(t, "child")
-	tr.check(t, "a session without the token proves nothing", rec.Members())
-	tr.check(t, "orphans", rec.Orphans())
+	tr.check(t, "a session without the token proves nothing", members(t, rec))
+	tr.check(t, "orphans", orphans(t, rec))
 }
 
 func TestMembersOfADeadProgramAreFoundInOtherSessions(t *testing.T) {
@@ -141,12 +153,12 @@ func TestMembersOfADeadProgramAreFoundInOtherSessions(t *testing.T) {
 	tr := startTree(t, token, "leader", "child", "daemon:session", "its-child")
 	rec := tr.record(t, token)
 	tr.end(t, "leader")
-	tr.check(t, "all", rec.Members(), "child", "daemon", "its-child")
-	tr.check(t, "orphans", rec.Orphans(), "child")
+	tr.check(t, "all", members(t, rec), "child", "daemon", "its-child")
+	tr.check(t, "orphans", orphans(t, rec), "child")
 	tr.end(t, "child")
-	tr.check(t, "the other session", rec.Members(), "daemon", "its-child")
+	tr.check(t, "the other session", members(t, rec), "daemon", "its-child")
 	rec.Tunnel = Identity{}
-	tr.check(t, "by a record that has no pid yet", rec.Members(), "daemon", "its-child")
+	tr.check(t, "by a record that has no pid yet", members(t, rec), "daemon", "its-child")
 }
 
 func TestCallerIsNoMember(t *testing.T) {
@@ -156,7 +168,7 @@ func TestCallerIsNoMember(t *testing.T) {
 		t.Skipf("this session's leader has ended: %v", err)
 	}
 	rec := Record{Token: NewToken(), Tunnel: leader}
-	for _, p := range rec.Members() {
+	for _, p := range members(t, rec) {
 		if p.PID() == os.Getpid() {
 			t.Error("the caller would be ended too")
 		}
@@ -192,7 +204,7 @@ func TestAdoptedChildrenStandForTheirSession(t *testing.T) {
 	if rec.Tunnel, err = rec.Adopt(); err != nil || rec.Tunnel.PID != tr.pids["child"] {
 		t.Fatalf("adopted %+v, %v; want the child %d", rec.Tunnel, err, tr.pids["child"])
 	}
-	tr.check(t, "members", rec.Members(), "child", "grandchild")
+	tr.check(t, "members", members(t, rec), "child", "grandchild")
 }
 
 func TestAdoptFindsEveryLaunchInTheInstantOfItsExec(t *testing.T) {

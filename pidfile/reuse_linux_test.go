@@ -99,8 +99,10 @@ func checkStranger(rec Record, handle *Process) error {
 	if _, err := Open(rec.Tunnel); !errors.Is(err, ErrGone) {
 		return fmt.Errorf("opening the old identity: %v", err)
 	}
-	for _, p := range append(rec.Members(), rec.Orphans()...) {
-		return fmt.Errorf("the stranger is a member of the old tunnel: %+v", p.Identity())
+	for _, look := range []func() ([]*Process, error){rec.Members, rec.Orphans} {
+		if found, err := look(); err != nil || len(found) > 0 {
+			return fmt.Errorf("the stranger is a member of the old tunnel: %d processes, %v", len(found), err)
+		}
 	}
 	if id, err := rec.Adopt(); !errors.Is(err, ErrGone) {
 		return fmt.Errorf("the stranger was adopted: %+v, %v", id, err)

@@ -4,4 +4,5 @@ package pidfile
 var systemRoles = map[string]func(args []string) error{
 	"tree":  growTree,
 	"reuse": reusePid,
+	"blind": lookBlindly,
 }

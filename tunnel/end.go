@@ -11,13 +11,18 @@ import (
 const killWait = 2 * time.Second
 
 // End ends every process that members gives, children that appear meanwhile included: by sig at first, after grace by SIGKILL.
-// It returns when there is none left.
-func End(members func() []Process, sig syscall.Signal, grace time.Duration) error {
+// It returns when there is none left, or when that cannot be told.
+func End(members func() ([]Process, error), sig syscall.Signal, grace time.Duration) error {
 	kill := time.Now().Add(grace)
 	asked := map[int]bool{}
 	var processes []Process
 	for {
-		processes = withSurvivors(members(), processes)
+		found, err := members()
+		processes = withSurvivors(found, processes)
+		if err != nil {
+			closeAll(processes)
+			return fmt.Errorf("the processes of the tunnel cannot be told: %w", err)
+		}
 		if len(processes) == 0 {
 			return nil
 		}

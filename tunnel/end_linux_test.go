@@ -1,6 +1,7 @@
 package tunnel
 
 import (
+	"errors"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -11,8 +12,8 @@ import (
 )
 
 // handles gives handles on the processes that pids names, and counts those that are open.
-func handles(pids func() []int, open *atomic.Int32) func() []Process {
-	return func() []Process {
+func handles(pids func() []int, open *atomic.Int32) func() ([]Process, error) {
+	return func() ([]Process, error) {
 		var all []Process
 		for _, pid := range pids() {
 			if fd, err := unix.PidfdOpen(pid, 0); err == nil {
@@ -20,7 +21,7 @@ func handles(pids func() []int, open *atomic.Int32) func() []Process {
 				all = append(all, closing{pidfd{pid, fd}, open})
 			}
 		}
-		return all
+		return all, nil
 	}
 }
 
@@ -115,8 +116,29 @@ func TestProcessOnceKnownIsEndedAlthoughItCannotBeToldAnyMore(t *testing.T) {
 
 func TestEndOfNothingSucceedsAtOnce(t *testing.T) {
 	began := time.Now()
-	if err := End(func() []Process { return nil }, syscall.SIGTERM, time.Hour); err != nil || time.Since(began) > deadline {
+	if err := End(func() ([]Process, error) { return nil, nil }, syscall.SIGTERM, time.Hour); err != nil || time.Since(began) > deadline {
 		t.Errorf("%v after %v", err, time.Since(began))
+	}
+}
+
+func TestProcessesThatCannotBeToldAreNotTakenForEnded(t *testing.T) {
+	t.Parallel()
+	l, log := launchRole(t, "stubborn")
+	logHas(t, log, "ready", 1)
+	var open atomic.Int32
+	first := handles(sessionOf(l.PID), &open)
+	looks := 0
+	err := End(func() ([]Process, error) {
+		if looks++; looks > 1 {
+			return nil, syscall.EMFILE
+		}
+		return first()
+	}, syscall.SIGTERM, 0)
+	if !errors.Is(err, syscall.EMFILE) {
+		t.Errorf("error %v, want the one of the look", err)
+	}
+	if n := open.Load(); n != 0 {
+		t.Errorf("%d handles left open", n)
 	}
 }
 
@@ -136,7 +158,7 @@ func (i immortal) Signal(s syscall.Signal) error {
 func TestProcessThatCannotBeKilledIsNamed(t *testing.T) {
 	t.Parallel()
 	p := immortal{new(atomic.Int32)}
-	err := End(func() []Process { return []Process{p} }, syscall.SIGTERM, time.Millisecond)
+	err := End(func() ([]Process, error) { return []Process{p}, nil }, syscall.SIGTERM, time.Millisecond)
 	if err == nil || !strings.Contains(err.Error(), "4242") || p.killed.Load() == 0 {
 		t.Errorf("error %v after %d SIGKILLs", err, p.killed.Load())
 	}

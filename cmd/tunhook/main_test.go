@@ -18,6 +18,7 @@ func TestMain(m *testing.M) {
 		"tunhook":  main,
 		"client":   func() { os.Exit(client(os.Args[1:])) },
 		"confined": func() { os.Exit(confined(os.Args[1:])) },
+		"unhandy":  func() { os.Exit(unhandy(os.Args[1:])) },
 		"pomerium-cli": func() {
 			os.Exit(tunneltest.PomeriumCLI(os.Args[1:], os.Environ(), os.Stderr))
 		},

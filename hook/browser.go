@@ -39,6 +39,7 @@ func (h *Hook) OpenPage(opener string, args []string, stdout, stderr *os.File) i
 	if err != nil {
 		return 127
 	}
+	_ = tunnel.UnlimitFiles() // a browser with a limit is better than none
 	cmd := &exec.Cmd{
 		Path: path, Args: append([]string{opener}, args...), Env: environ,
 		Stdout: stdout, Stderr: stderr, SysProcAttr: &syscall.SysProcAttr{Setsid: true},

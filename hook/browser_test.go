@@ -3,6 +3,7 @@ package hook_test
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"strings"
 	"syscall"
 	"testing"
@@ -21,15 +22,16 @@ func TestBrowserOutlivesTheTunnelThatOpenedIt(t *testing.T) {
 		t.Helper()
 		check(t, os.WriteFile(w.path("bin", name), []byte("#!/bin/sh\n"+text), 0o700))
 	}
-	script("xdg-open", fmt.Sprintf("echo $$ \"$1\" \"token=$%s\" >%s; exec sleep 60\n", pidfile.TokenVariable, page))
+	script("xdg-open", fmt.Sprintf("echo $$ $(ulimit -f) \"$1\" \"token=$%s\" >%s; exec sleep 60\n", pidfile.TokenVariable, page))
 	script("opens-a-page", fmt.Sprintf("xdg-open https://sign.in/ &\nexec %s relay --listen \"$1\" 127.0.0.1:9\n", w.Self))
 	check(t, os.WriteFile(w.path("config.toml"), []byte("[provider.page]\ncommand = [\"opens-a-page\", \"{listen}\"]\n"), 0o600))
 
 	w.start("page://a:1", port)
 	var pid int
+	var limit string
 	tunneltest.Eventually(t, "the page is open", func() bool {
 		text, _ := os.ReadFile(page)
-		_, err := fmt.Sscan(string(text), &pid)
+		_, err := fmt.Sscan(string(text), &pid, &limit)
 		return err == nil && strings.Contains(string(text), "https://sign.in/ token=\n")
 	})
 	browser, err := pidfile.Identify(pid)
@@ -40,6 +42,9 @@ func TestBrowserOutlivesTheTunnelThatOpenedIt(t *testing.T) {
 			check(t, p.Signal(syscall.SIGKILL))
 		}
 	})
+	if most, err := exec.Command("/bin/sh", "-c", "ulimit -Hf").Output(); err != nil || strings.TrimSpace(string(most)) != limit {
+		t.Errorf("the browser can write files of %s blocks, the user of %s (%v)", limit, most, err)
+	}
 	began := time.Now()
 	w.nothingLeft(w.stop("page://a:1", port).Record)
 	if took := time.Since(began); took > time.Second {

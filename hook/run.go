@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -20,7 +21,7 @@ import (
 // RunRequest says which client to run over which tunnel.
 type RunRequest struct {
 	Start  StartRequest
-	Client []string // the client and its arguments, with the placeholders of Placeholders
+	Client []string // the client and its arguments, with placeholders: {address}, {host}, {port}, {route_host}, {route_port}
 	Stdin  *os.File
 	Stdout *os.File
 	Stderr *os.File
@@ -58,6 +59,7 @@ func (h *Hook) Run(ctx context.Context, req RunRequest) (status int, err error) 
 	if err != nil {
 		return 0, err
 	}
+	caught := caughtForClient()
 	req.Start.EndWith = append(req.Start.EndWith, self) // its end is noticed also when it is killed
 	started, err := h.Start(ctx, req.Start)
 	if err != nil {
@@ -68,13 +70,24 @@ func (h *Hook) Run(ctx context.Context, req RunRequest) (status int, err error) 
 			err = errors.Join(err, h.release(context.WithoutCancel(ctx), started.Record, self))
 		}
 	}()
+	signals := make(chan os.Signal, 16)
+	signal.Notify(signals, caught...)
+	defer signal.Stop(signals)
 	if ctx.Err() != nil { // the signal came when the tunnel had just become ready
 		return 0, ctx.Err()
 	}
 	if req.Ready != nil {
 		req.Ready(started)
 	}
-	return h.runClient(path, req, placeholders(started.Address, t.route))
+	return h.runClient(path, req, placeholders(started.Address, t.route), signals)
+}
+
+// caughtForClient are the signals to catch while the client runs: those that are passed on to it, but for one that this process was
+// started with ignored, which stays so in the client too: nohup(1) does that. It must be asked before anything is launched, after
+// which that cannot be told any more. A signal that is caught has its default action in the client, which is what undoes
+// tunnel.IgnoredByLaunch.
+func caughtForClient() []os.Signal {
+	return append(slices.DeleteFunc(slices.Clone(passedOn), signal.Ignored), tunnel.IgnoredByLaunch)
 }
 
 // findClient finds the client as a shell would.
@@ -142,16 +155,13 @@ var passedOn = []os.Signal{
 	syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGWINCH, syscall.SIGCONT,
 }
 
-func (h *Hook) runClient(path string, req RunRequest, values map[string]string) (int, error) {
+func (h *Hook) runClient(path string, req RunRequest, values map[string]string, signals <-chan os.Signal) (int, error) {
 	cmd := &exec.Cmd{
 		Path: path, Args: fillIn(req.Client, values),
 		Env: append(append([]string{}, h.Environ...),
 			"TUNHOOK_ADDRESS="+values["{address}"], "TUNHOOK_HOST="+values["{host}"], "TUNHOOK_PORT="+values["{port}"]),
 		Stdin: req.Stdin, Stdout: req.Stdout, Stderr: req.Stderr,
 	}
-	signals := make(chan os.Signal, 16)
-	signal.Notify(signals, passedOn...)
-	defer signal.Stop(signals)
 	if err := cmd.Start(); err != nil {
 		return 0, &ClientError{req.Client[0], underlying(err), true}
 	}

@@ -84,7 +84,8 @@ type Launched struct {
 }
 
 // Launch starts the tunnel program argv, detached: a session of its own, nothing to read, output to the log, / as working
-// directory, default signals, and none of the caller's descriptors, not even those that this process has inherited itself.
+// directory, default actions for the signals that end a program, and none of the caller's descriptors, not even those that this
+// process has inherited itself. Only one call may run at a time: what a program inherits is a matter of the whole process.
 func Launch(argv, environ []string, log *os.File) (*Launched, error) {
 	cmd := &exec.Cmd{
 		Path: argv[0], Args: argv, Env: environ, Dir: "/", Stdout: log, Stderr: log,
@@ -115,20 +116,17 @@ func (l *Launched) Ended() string {
 // defaultSignals sees to it that a program executed now has the default action for the signals that end it, whatever the
 // caller has ignored: a shell without job control starts "command &" with SIGINT ignored, for one. A signal that this process
 // handles is at its default after an exec, and Go's runtime handles all that a process was started with but these two (os/signal).
-// SIGXFSZ is the exception: a program whose log is full shall not die of it.
+// IgnoredByLaunch is the exception.
 func defaultSignals() (restore func()) {
 	caught := make(chan os.Signal, 1)
-	for _, sig := range []os.Signal{syscall.SIGINT, syscall.SIGHUP} {
-		if signal.Ignored(sig) {
-			signal.Notify(caught, sig)
-		}
-	}
-	signal.Ignore(syscall.SIGXFSZ)
-	return func() {
-		signal.Stop(caught) // one that came in between has also reached whoever handles it in this program
-		signal.Reset(syscall.SIGXFSZ)
-	}
+	signal.Notify(caught, syscall.SIGINT, syscall.SIGHUP)
+	signal.Ignore(IgnoredByLaunch)
+	return func() { signal.Stop(caught) } // one that came in between has also reached whoever handles it in this program
 }
+
+// IgnoredByLaunch is the signal that Launch makes this process ignore, so that the tunnel program does: one whose log is full shall
+// not die of it.
+const IgnoredByLaunch = syscall.SIGXFSZ
 
 // withholdDescriptors marks every descriptor from 3 on to be closed on exec, and gives back how they were, for the client
 // that run starts later.

@@ -55,6 +55,28 @@ func TestRunPassesSignalsOn(t *testing.T) {
 	}
 }
 
+// TestRunGivesItsClientTheSignalActionsOfItsCaller, as if the caller had started the client itself: nohup(1) has a hangup ignored.
+func TestRunGivesItsClientTheSignalActionsOfItsCaller(t *testing.T) {
+	t.Parallel()
+	for _, ignored := range []string{"QUIT", "HUP INT"} {
+		w := newWorld(t)
+		with := func(argv ...string) string {
+			argv = append([]string{"sh", "-c", "trap '' " + ignored + `; exec "$@"`, "sh"}, argv...)
+			got := w.finish(&exec.Cmd{Path: "/bin/sh", Args: argv, Env: w.environ, Dir: w.dir})
+			if got.status != 0 {
+				t.Errorf("%q: %v", argv, got)
+			}
+			return got.stdout
+		}
+		look := []string{"/bin/sh", "-c", "trap '' QUIT; exec grep SigIgn /proc/self/status"} // Go's programs have this one's action reset
+		through := append([]string{w.program, "run", "relay://127.0.0.1:9", port(t), "--"}, look...)
+		if directly, run := with(look...), with(through...); run != directly || run == "" {
+			t.Errorf("ignoring %s: the client has %q, and %q without tunhook", ignored, run, directly)
+		}
+		w.nothingLeft()
+	}
+}
+
 // terminal is a command on a terminal of its own, as the leader of its session.
 type terminal struct {
 	*os.File

@@ -6,8 +6,10 @@ import (
 	"errors"
 	"io/fs"
 	"net/netip"
+	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/tunhook/tunhook/pidfile"
@@ -34,6 +36,15 @@ type Hook struct {
 	// SignIn is told that the tunnel program waits for somebody to sign in at url; the function it returns, that the wait is
 	// over.
 	SignIn func(route, url string) (done func())
+
+	launching sync.Mutex
+}
+
+// launchProgram is tunnel.Launch, one at a time.
+func (h *Hook) launchProgram(argv, environ []string, log *os.File) (*tunnel.Launched, error) {
+	h.launching.Lock()
+	defer h.launching.Unlock()
+	return tunnel.Launch(argv, environ, log)
 }
 
 // Notice is something that a person should know though the use case goes on.

@@ -46,7 +46,7 @@ func (h *Hook) ensureKeeper(rec *pidfile.Record, argv []string) error {
 	}
 	defer log.Close()
 	environ := append(withToken(h.Environ, ""), orderVariable+"="+string(told))
-	launched, err := tunnel.Launch([]string{h.Self, keeperCommand}, environ, log)
+	launched, err := h.launchProgram([]string{h.Self, keeperCommand}, environ, log)
 	if err != nil {
 		return err
 	}

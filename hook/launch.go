@@ -128,7 +128,7 @@ func (h *Hook) launchRecorded(lock *pidfile.Lock, rec *pidfile.Record, argv []st
 	if err := lock.Write(*rec); err != nil {
 		return nil, err
 	}
-	launched, err := tunnel.Launch(argv, environ, log)
+	launched, err := h.launchProgram(argv, environ, log)
 	if err != nil {
 		return nil, errors.Join(err, lock.Remove())
 	}

@@ -164,6 +164,8 @@ func positionals(ctx *cli.Context, needRoute bool) (route, listen string, err er
 	switch {
 	case needRoute && !args.Present():
 		return "", "", usagef("which route? Usage: %s", usageOf(ctx))
+	case args.Present() && args.First() == "":
+		return "", "", usagef(`route "" is empty: give HOST:PORT, SCHEME://... or a name from the configuration`)
 	case args.Len() > 2:
 		return "", "", usagef("too many arguments from %q on: usage: %s", args.Get(2), usageOf(ctx))
 	case args.Len() == 2 && args.Get(1) == "":

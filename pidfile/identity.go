@@ -116,8 +116,8 @@ func (p *Process) Close() { p.handle.close() }
 // TokenVariable is the environment variable that carries a record's token into the processes of its tunnel.
 const TokenVariable = "TUNHOOK_TOKEN"
 
-// Members opens every live process of the record's tunnel except the calling one: the session that the tunnel program leads.
-// Where the program itself has ended, its session number alone proves nothing; a process with the record's token in its
+// Members opens every live process of the record's tunnel except the calling one: the session that the tunnel program leads, and
+// those descendants in sessions of their own that have the record's token. Where the program itself has ended, its session number alone proves nothing; a process with the record's token in its
 // environment does, wherever it is. The caller closes them. An error says that they cannot be told.
 func (r Record) Members() ([]*Process, error) {
 	program, err := Open(r.Tunnel)
@@ -127,7 +127,10 @@ func (r Record) Members() ([]*Process, error) {
 	if err == nil {
 		defer program.Close()
 		found, err := openSession(sessionOf(program.PID())) // not its own where Adopt found no leader
-		if err != nil || !program.Wait(0) {                 // it has lived all the while: the numbers were its own
+		if err == nil && !program.Wait(0) {                 // it has lived all the while: the numbers were its own
+			found, err = withDescendants(found, r.Token)
+		}
+		if err != nil || !program.Wait(0) {
 			return found, err
 		}
 		closeAll(found)
@@ -175,6 +178,36 @@ func closeAll(processes []*Process) {
 // openSession opens the live members of session sid, which must be known to be the one that is meant.
 func openSession(sid int) ([]*Process, error) {
 	return openAll(func(pid int) (bool, error) { return pid != os.Getpid() && sessionOf(pid) == sid, nil })
+}
+
+// withDescendants adds to found the children that have the token, their children, and so on.
+func withDescendants(found []*Process, token string) ([]*Process, error) {
+	known := map[int]bool{os.Getpid(): true}
+	for _, p := range found {
+		known[p.PID()] = true
+	}
+	for i := 0; i < len(found); i++ {
+		children, err := childrenOf(found[i].PID())
+		if err != nil {
+			closeAll(found)
+			return nil, err
+		}
+		for _, pid := range children {
+			if known[pid] {
+				continue
+			}
+			known[pid] = true
+			child, err := openWanted(pid, func(pid int) (bool, error) { return hasToken(pid, token) })
+			if err != nil {
+				closeAll(found)
+				return nil, err
+			}
+			if child != nil {
+				found = append(found, child)
+			}
+		}
+	}
+	return found, nil
 }
 
 // openAll opens the live processes that are wanted, all or, with an error, none.

@@ -134,6 +134,28 @@ func sessionOf(pid int) int {
 	return sid
 }
 
+// childrenOf gives the children of all of a process's threads, proc_tid_children(5); none where the kernel does not tell.
+func childrenOf(pid int) ([]int, error) {
+	task := fmt.Sprintf("/proc/%d/task/", pid)
+	threads, err := os.ReadDir(task)
+	if gone(err) {
+		return nil, nil
+	}
+	var children []int
+	for _, thread := range threads {
+		text, err := os.ReadFile(task + thread.Name() + "/children")
+		if err != nil && !gone(err) {
+			return nil, err
+		}
+		for _, field := range strings.Fields(string(text)) {
+			if child, err := strconv.Atoi(field); err == nil {
+				children = append(children, child)
+			}
+		}
+	}
+	return children, err
+}
+
 // environOf is the environment that a process was started with, empty where we may not read it or it has ended. The kernel shows
 // an empty one also for the instant in which an exec has replaced the old image and not yet laid out the new one, so a process that
 // has a program but no environment is asked again.

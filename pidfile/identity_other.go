@@ -93,6 +93,9 @@ func sessionOf(pid int) int {
 	return sid
 }
 
+// childrenOf would need the environments of the children, which are not to be had here.
+func childrenOf(int) ([]int, error) { return nil, nil }
+
 // environOf: other processes' environments are not to be had here, so a tunnel whose start was killed between the launch and
 // the record is not found.
 func environOf(int) ([]string, error) { return nil, nil }

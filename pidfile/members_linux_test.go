@@ -12,7 +12,7 @@ import (
 )
 
 // growTree is a process of a line of processes: it starts the next one, in a process group of its own, and says who it is.
-// The next one's name may end with ":bare" (it gets no token) or ":session" (it gets a session).
+// The next one's name may end with ":bare" (it gets no token), ":session" (it gets a session), or ":away" (both).
 func growTree(names []string) error {
 	fmt.Println(names[0], os.Getpid())
 	if len(names) > 1 {
@@ -20,10 +20,11 @@ func growTree(names []string) error {
 		cmd := exec.Command("/proc/self/exe")
 		cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 		cmd.Env = roleEnviron("tree", append([]string{next}, names[2:]...)...)
-		if how != "bare" {
+		if how != "bare" && how != "away" {
 			cmd.Env = append(cmd.Env, TokenVariable+"="+os.Getenv(TokenVariable))
 		}
-		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: how != "session", Setsid: how == "session"}
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: how == "session" || how == "away"}
+		cmd.SysProcAttr.Setpgid = !cmd.SysProcAttr.Setsid
 		if err := cmd.Start(); err != nil {
 			return err
 		}
@@ -129,6 +130,17 @@ func TestMembersAreTheSessionWhileTheProgramLives(t *testing.T) {
 	if !stranger.record(t, "").Tunnel.Alive() {
 		t.Error("the stranger has ended")
 	}
+}
+
+func TestMembersAreDescendantsInOtherSessionsToo(t *testing.T) {
+	t.Parallel()
+	token := NewToken()
+	tr := startTree(t, token, "leader", "child:bare", "daemon:session", "its-child", "browser:away", "its-tab:bare")
+	rec := tr.record(t, token)
+	tr.check(t, "with the token", members(t, rec), "child", "leader") // the child has none to hand on
+	tr = startTree(t, token, "leader", "child", "daemon:session", "its-child", "browser:away", "its-tab:bare")
+	rec = tr.record(t, token)
+	tr.check(t, "all but those without the token", members(t, rec), "child", "daemon", "its-child", "leader")
 }
 
 func TestMembersOfADeadProgramNeedTheToken(t *testing.T) {

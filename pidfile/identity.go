@@ -40,7 +40,7 @@ func (id Identity) Alive() bool {
 
 // check gives ErrGone where the process that id names has ended, and another error where that cannot be told.
 func (id Identity) check() error {
-	if !id.plausible() {
+	if id.PID < 1 {
 		return ErrGone
 	}
 	now, err := identify(id.PID)
@@ -58,8 +58,8 @@ type Process struct {
 }
 
 // Open takes a handle on the process that id names. The handle comes first and the identity is compared after, so that a pid
-// that changes hands in between is noticed. The error is ErrGone where that process has ended; another one says that it cannot be
-// told.
+// that changes hands in between is noticed. The error is ErrGone where that process has ended, and for init, which nobody may end;
+// another one says that it cannot be told.
 func Open(id Identity) (*Process, error) {
 	if !id.plausible() {
 		return nil, ErrGone

@@ -268,3 +268,18 @@ func inSession(cmd *exec.Cmd) *exec.Cmd {
 	cmd.SysProcAttr.Setsid = true
 	return cmd
 }
+
+// TestInitIsAliveAndNobodysToEnd: it may be the client of a tunnel in a container, where the program that runs first is init.
+func TestInitIsAliveAndNobodysToEnd(t *testing.T) {
+	t.Parallel()
+	id, err := Identify(1)
+	if err != nil {
+		t.Skipf("init is hidden here: %v", err)
+	}
+	if !id.Alive() {
+		t.Error("it counts as ended")
+	}
+	if p, err := Open(id); !errors.Is(err, ErrGone) {
+		t.Errorf("opened %v, %v", p, err)
+	}
+}

@@ -52,6 +52,8 @@ func (f form) compile() (*regexp.Regexp, error) {
 				part = portPart
 			}
 			fmt.Fprintf(&b, "(?P<%s>%s)", name, part)
+		case strings.ContainsAny(token, "{}"):
+			return nil, fmt.Errorf("route form %q: a name is written {name}, in small letters", f.text)
 		default:
 			b.WriteString(regexp.QuoteMeta(token))
 		}

@@ -56,7 +56,7 @@ func (s *start) waitAnswer(ctx context.Context, rec pidfile.Record, at netip.Add
 			if s.unwanted(rec) {
 				return &StoppedError{rec}
 			}
-			if !running(rec) {
+			if !lives(rec) {
 				return w.explain(tunnel.ErrEnded)
 			}
 		}
@@ -126,7 +126,7 @@ func (w *answerWait) explain(err error) error {
 		return w.failed(w.rec, err, "leads to the wrong place: "+err.Error())
 	case w.unwanted(w.rec):
 		return &StoppedError{w.rec}
-	case errors.Is(err, tunnel.ErrClosed) && running(w.rec):
+	case errors.Is(err, tunnel.ErrClosed) && lives(w.rec):
 		return w.failed(w.rec, err, "took the connection and closed it: the route is down, or nothing answers at its end")
 	}
 	return w.failure(w.rec, tunnel.ErrEnded)

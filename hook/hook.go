@@ -175,6 +175,11 @@ func running(rec pidfile.Record) bool {
 	return rec.Tunnel.Alive() || tunnel.Listening(rec.Address, 0, memberPIDs(rec))
 }
 
+// lives tells whether a process of the record's tunnel is there, whatever it serves: while somebody signs in, a private address.
+func lives(rec pidfile.Record) bool {
+	return rec.Tunnel.Alive() || len(memberPIDs(rec)()) > 0
+}
+
 // logPath is the log of the tunnel with that key.
 func (h *Hook) logPath(key pidfile.Key) string { return filepath.Join(h.LogDir, key.Name()+".log") }
 

@@ -79,6 +79,32 @@ func TestSignedInAlreadyOpensNoTab(t *testing.T) {
 	w.expectTabs(1)
 }
 
+// TestSignInGoesOnWhenTheProgramHasLeftItToAChild, as launchers do.
+func TestSignInGoesOnWhenTheProgramHasLeftItToAChild(t *testing.T) {
+	t.Parallel()
+	w := newAccount(t, tunneltest.ResponderOptions{}, "TUNNELTEST_GENERATIONS=1")
+	done := w.starting(w.context(), w.request(desk, tunnel.ReadyRDP))
+	page := w.nextSignIn()
+	kill(w.mustRecord().Tunnel)
+	select {
+	case o := <-done:
+		t.Fatalf("start gave up although the child goes on: %v", o.err)
+	case <-time.After(500 * time.Millisecond):
+	}
+	if err := w.gateway.SignIn(w.context(), page); err != nil {
+		t.Fatal(err)
+	}
+	if o := <-done; o.err != nil {
+		t.Fatal(o.err)
+	}
+	if err := w.answers(); err != nil {
+		t.Errorf("the first connection: %v", err)
+	}
+	w.expectTabs(1)
+	w.mustStop(hook.StopRequest{Route: desk})
+	w.nothingLeft()
+}
+
 func TestVNCAndSSHAreWaitedForLikewise(t *testing.T) {
 	t.Parallel()
 	for ready, protocol := range map[string]tunneltest.Protocol{tunnel.ReadyVNC: tunneltest.VNC, tunnel.ReadySSH: tunneltest.SSH} {

@@ -165,6 +165,14 @@ func (w *account) mustStop(req hook.StopRequest) hook.Stopped {
 	return stopped
 }
 
+// following follows the log of a route's tunnel at the world's address.
+func (w *account) following(route string) (log *syncBuffer, done <-chan error) {
+	log, ended := new(syncBuffer), make(chan error, 1)
+	ctx := w.context()
+	go func() { ended <- w.Logs(ctx, route, w.address, true, log) }()
+	return log, ended
+}
+
 func (w *account) nextSignIn() string {
 	w.t.Helper()
 	page, err := w.gateway.NextSignIn(w.context())

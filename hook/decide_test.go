@@ -7,6 +7,36 @@ import (
 	"github.com/tunhook/tunhook/pidfile"
 )
 
+func TestAProgramIsLaunchedAgainByALivingStartOrKeeper(t *testing.T) {
+	t.Parallel()
+	self, err := pidfile.Self()
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone := pidfile.Identity{PID: self.PID, StartTicks: self.StartTicks + 1, BootID: self.BootID}
+	was := pidfile.Record{Token: "a", Tunnel: gone}
+	for name, test := range map[string]struct {
+		change func(*pidfile.Record)
+		want   bool
+	}{
+		"nothing has changed":        {func(*pidfile.Record) {}, false},
+		"launched again":             {func(r *pidfile.Record) { r.Tunnel = self }, true},
+		"being launched again":       {func(r *pidfile.Record) { r.Tunnel = pidfile.Identity{} }, true},
+		"a start moves it":           {func(r *pidfile.Record) { r.Starter = self }, true},
+		"its start was killed":       {func(r *pidfile.Record) { r.Starter = gone }, false},
+		"a keeper revives it":        {func(r *pidfile.Record) { r.Keeper, r.Revive = self, true }, true},
+		"its keeper was killed":      {func(r *pidfile.Record) { r.Keeper, r.Revive = gone, true }, false},
+		"a keeper ends it":           {func(r *pidfile.Record) { r.Keeper = self }, false},
+		"a stop ends it":             {func(r *pidfile.Record) { r.Keeper, r.Revive, r.Ending = self, true, true }, false},
+		"it was stopped and started": {func(r *pidfile.Record) { r.Token, r.Tunnel = "b", self }, false},
+	} {
+		now := was
+		if test.change(&now); relaunched(was, now) != test.want {
+			t.Errorf("%s: %v, want %v", name, !test.want, test.want)
+		}
+	}
+}
+
 func TestKeeperDecides(t *testing.T) {
 	t.Parallel()
 	now := time.Now()

@@ -180,6 +180,13 @@ func lives(rec pidfile.Record) bool {
 	return rec.Tunnel.Alive() || len(memberPIDs(rec)()) > 0
 }
 
+// relaunched tells, by what a record was and is now, whether its tunnel program was launched again in between, or will be: by the
+// start for which somebody signs in, or by the keeper.
+func relaunched(was, now pidfile.Record) bool {
+	return now.Token == was.Token && !now.Ending &&
+		(now.Tunnel != was.Tunnel || now.Starter.Alive() || now.Revive && now.Keeper.Alive())
+}
+
 // logPath is the log of the tunnel with that key.
 func (h *Hook) logPath(key pidfile.Key) string { return filepath.Join(h.LogDir, key.Name()+".log") }
 

@@ -226,6 +226,39 @@ func TestAProgramThatDiesUnderItsClientIsStartedAgain(t *testing.T) {
 	w.nothingLeft()
 }
 
+func TestAFollowedLogGoesOnUntilTheProgramIsStartedAgain(t *testing.T) {
+	w := newRelayWorld(t)
+	holder := w.holder()
+	w.mustStart(w.keptAlive(holder))
+	w.awaitKeeper()
+	rec := w.mustRecord()
+	log, done := w.following(w.relay())
+	tunneltest.Eventually(t, "the log is copied", func() bool { return log.String() != "" })
+	send(t, rec.Keeper, syscall.SIGSTOP)
+	kill(rec.Tunnel)
+	select {
+	case err := <-done:
+		t.Fatalf("it ended before the keeper could act: %v", err)
+	case <-time.After(time.Second):
+	}
+	send(t, rec.Keeper, syscall.SIGCONT)
+	tunneltest.Eventually(t, "the keeper has started the program again", func() bool {
+		now, ok := w.record()
+		return ok && now.Tunnel != rec.Tunnel && now.Tunnel.Alive() && strings.Contains(log.String(), "starting it again")
+	})
+	w.mustStop(hook.StopRequest{Route: w.relay(), Now: true})
+	select {
+	case err := <-done:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(5 * time.Second):
+		t.Error("it goes on although the tunnel has ended")
+	}
+	holder.kill()
+	w.nothingLeft()
+}
+
 func TestAProgramThatDiesWhenItsClientIsGoneStaysDead(t *testing.T) {
 	w := newRelayWorld(t)
 	w.mustStart(w.keptAlive())

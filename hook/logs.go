@@ -11,6 +11,9 @@ import (
 	"github.com/tunhook/tunhook/pidfile"
 )
 
+// followPause is the pause between two looks at a log that is followed, and at the record of its tunnel.
+const followPause = 200 * time.Millisecond
+
 // Logs copies the log of a tunnel to out; with follow it goes on until the tunnel ends or ctx is done. The log of a tunnel that
 // has ended is there too. The error is a *NoTunnelError where there is none.
 func (h *Hook) Logs(ctx context.Context, route, listen string, follow bool, out io.Writer) error {
@@ -27,11 +30,14 @@ func (h *Hook) Logs(ctx context.Context, route, listen string, follow bool, out 
 	}
 	defer log.Close()
 	for follow && ctx.Err() == nil {
-		over := rec.Token == "" || !h.still(rec) // asked before copying, so that the last lines are not missed
+		over := rec.Token == "" || !h.goesOn(&rec) // asked before copying, so that the last lines are not missed
 		if err := copyNew(out, log); err != nil || over {
 			return err
 		}
-		time.Sleep(waitPause)
+		select {
+		case <-ctx.Done():
+		case <-time.After(followPause):
+		}
 	}
 	return copyNew(out, log)
 }
@@ -53,9 +59,16 @@ func (h *Hook) findLog(route, listen string) (pidfile.Record, string, error) {
 	return pidfile.Record{}, h.logPath(t.key()), nil
 }
 
-// still tells whether the record's tunnel is there.
-func (h *Hook) still(rec pidfile.Record) bool {
-	return rec.Tunnel.Alive() || len(memberPIDs(rec)()) > 0
+// goesOn tells whether the record's tunnel is there, or will be again, and brings the record up to date: looking for the processes
+// of a tunnel whose program has ended is slow.
+func (h *Hook) goesOn(rec *pidfile.Record) bool {
+	if dir, err := h.records(false); err == nil {
+		if now, err := dir.Read(rec.Key()); err == nil && relaunched(*rec, now) {
+			*rec = now
+			return true
+		}
+	}
+	return lives(*rec)
 }
 
 // copyNew copies what was added since the last call. A log that has become shorter was begun anew.

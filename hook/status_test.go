@@ -158,6 +158,19 @@ func TestWaitSeesTheTunnelThatSomethingElseStarts(t *testing.T) {
 	w.nothingLeft(w.stop(relayRoute, port).Record)
 }
 
+// TestWaitFindsATunnelThatOnlyChildrenServe: its program has ended and left them behind.
+func TestWaitFindsATunnelThatOnlyChildrenServe(t *testing.T) {
+	t.Parallel()
+	w, port := newWorld(t, "TUNNELTEST_GENERATIONS=1"), freePort(t)
+	rec := w.start(pomeriumRoute, port).Record
+	check(t, syscall.Kill(rec.Tunnel.PID, syscall.SIGKILL))
+	tunneltest.Eventually(t, "the program has ended", func() bool { return !rec.Tunnel.Alive() })
+	if address, err := w.Wait(t.Context(), pomeriumRoute, port, 10*time.Second); err != nil || address != rec.Address {
+		t.Errorf("waited for %s, %v, want %s", address, err, rec.Address)
+	}
+	w.nothingLeft(w.stop(pomeriumRoute, port).Record)
+}
+
 func TestWaitGivesUp(t *testing.T) {
 	t.Parallel()
 	w, port := newWorld(t), freePort(t)
@@ -213,6 +226,20 @@ func TestFollowedLogEndsWhenNobodyWantsItAnyMore(t *testing.T) {
 	defer cancel()
 	var log syncBuffer
 	check(t, w.Logs(ctx, pomeriumRoute, port, true, &log))
+	w.nothingLeft(w.stop(pomeriumRoute, port).Record)
+}
+
+// TestFollowedLogEndsWithATunnelThatDies and that nobody starts again, though its record stays.
+func TestFollowedLogEndsWithATunnelThatDies(t *testing.T) {
+	t.Parallel()
+	w, port := newWorld(t), freePort(t)
+	rec := w.start(pomeriumRoute, port).Record
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	check(t, syscall.Kill(rec.Tunnel.PID, syscall.SIGKILL))
+	var log syncBuffer
+	check(t, w.Logs(ctx, pomeriumRoute, port, true, &log))
+	check(t, ctx.Err())
 	w.nothingLeft(w.stop(pomeriumRoute, port).Record)
 }
 

@@ -30,7 +30,7 @@ func (h *Hook) Wait(ctx context.Context, route, listen string, timeout time.Dura
 		if err != nil && !errors.As(err, &none) {
 			return netip.AddrPort{}, err
 		}
-		if err == nil && rec.Tunnel.Alive() {
+		if err == nil && running(rec) {
 			err = h.waitListening(limited, rec, rec.Address)
 			if err == nil {
 				return rec.Address, nil
@@ -46,14 +46,13 @@ func (h *Hook) Wait(ctx context.Context, route, listen string, timeout time.Dura
 	}
 }
 
-// endedUnstopped gives the error of a tunnel program that has ended although nobody stopped it, and nobody is about to launch it
-// again at the tunnel's own address.
+// endedUnstopped gives the error of a tunnel program that has ended although nobody stopped it, and nobody launches it again.
 func (h *Hook) endedUnstopped(rec pidfile.Record, err error) error {
 	dir, dirErr := h.records(false)
 	if dirErr != nil || !errors.Is(err, tunnel.ErrEnded) {
 		return dirErr
 	}
-	if now, err := dir.Read(rec.Key()); err != nil || now.Token != rec.Token || now.Ending || now.Starter.Alive() {
+	if now, err := dir.Read(rec.Key()); err != nil || now.Token != rec.Token || now.Ending || relaunched(rec, now) {
 		return nil
 	}
 	return &FailedError{

@@ -83,6 +83,7 @@ func exitStatus(err error, isRun bool) int {
 // badProfile tells whether a Remmina profile is not there, or not as it would have to be.
 func badProfile(err error) bool {
 	return errors.As(err, new(*remmina.NotFoundError)) || errors.As(err, new(*remmina.AmbiguousError)) ||
+		errors.As(err, new(*remmina.FileError)) || errors.As(err, new(*remmina.DamagedError)) ||
 		errors.As(err, new(*remmina.ForeignError)) || errors.As(err, new(*remmina.DetourError)) ||
 		errors.As(err, new(*remmina.RouteError)) || errors.As(err, new(*remmina.ListenError)) || errors.As(err, new(*remmina.QuoteError))
 }

@@ -80,6 +80,21 @@ func TestRemminaUsageErrors(t *testing.T) {
 	}
 }
 
+func TestOnlyAProfileThatCannotBeWrittenIsNotAUsageError(t *testing.T) {
+	t.Parallel()
+	a := newAccount(t)
+	junk := a.profile(nativeProfiles, "junk.remmina", "hello\n")
+	damaged := a.profile(nativeProfiles, "damaged.remmina", deskProfile+"tunhook_route=desk.example.com:3389\n")
+	unwritable := a.profile(nativeProfiles, "desk.remmina", deskProfile)
+	check(t, os.Chmod(unwritable, 0o400))
+	for _, command := range []string{"show", "enable", "disable"} {
+		a.refused(exitUsage, "cannot be read", "remmina", command, "./no.remmina")
+		a.refused(exitUsage, "not a Remmina profile", "remmina", command, junk)
+		a.refused(exitUsage, "what was there before tunhook is not known", "remmina", command, damaged)
+	}
+	a.refused(exitUnexpected, "cannot be written", "remmina", "enable", unwritable)
+}
+
 func TestRemminaEnableAndDisable(t *testing.T) {
 	t.Parallel()
 	a := newAccount(t)

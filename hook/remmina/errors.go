@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// FileError tells that a file is no profile that can be read or written.
+// FileError tells that a file is no profile that can be read, or none that could be given back as it was.
 type FileError struct {
 	Path string
 	Hint string // the way out
@@ -16,6 +16,19 @@ func (e *FileError) Error() string { return fmt.Sprintf("%s: %v: %s", e.Path, e.
 
 // Unwrap returns the cause.
 func (e *FileError) Unwrap() error { return e.Err }
+
+// WriteError tells that a profile could not be written. It is as it was.
+type WriteError struct {
+	Path string
+	Err  error
+}
+
+func (e *WriteError) Error() string {
+	return fmt.Sprintf("%s: cannot be written: %v: make the file and its directory writable; nothing was changed", e.Path, e.Err)
+}
+
+// Unwrap returns the cause.
+func (e *WriteError) Unwrap() error { return e.Err }
 
 // DamagedError tells that a profile was enabled, but that its keys which say how to undo that were changed since.
 type DamagedError struct {

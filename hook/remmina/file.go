@@ -59,13 +59,10 @@ func notAProfile(path string, err error) error {
 	return &FileError{Path: path, Hint: "name a .remmina file that Remmina itself opens", Err: fmt.Errorf("not a Remmina profile: %w", err)}
 }
 
-// save puts the file's present keys in its place, at once and whole, with the mode and the owner it had.
+// save puts the file's present keys in its place, at once and whole, with the mode and the owner it had. Its error is a *WriteError.
 func (f *file) save() error {
 	if err := f.replace(); err != nil {
-		return &FileError{
-			Path: f.path, Hint: "make the file and its directory writable; nothing was changed",
-			Err: fmt.Errorf("cannot be written: %w", err),
-		}
+		return &WriteError{Path: f.path, Err: err}
 	}
 	return nil
 }

@@ -87,8 +87,8 @@ type Result struct {
 // Disable gives back stays the same; with the same tunnel it changes nothing.
 //
 // Commands that are not Enable's own are a *ForeignError; with force they are set aside, until Disable. Other
-// errors are *FileError, *DamagedError, *DetourError, *ListenError and *QuoteError. All of them leave the
-// file as it was.
+// errors are *FileError, *WriteError, *DamagedError, *DetourError, *ListenError and *QuoteError. All of them leave
+// the file as it was.
 func Enable(path string, t Tunnel, force bool) (Result, error) {
 	f, err := open(path)
 	if err != nil {
@@ -125,7 +125,7 @@ func Enable(path string, t Tunnel, force bool) (Result, error) {
 }
 
 // Disable gives a profile back what Enable changed. Where the profile is not enabled it does nothing. A key that
-// someone changed since Enable keeps its new value. The errors are *FileError and *DamagedError.
+// someone changed since Enable keeps its new value. The errors are *FileError, *WriteError and *DamagedError.
 func Disable(path string) (Result, error) {
 	f, err := open(path)
 	if err != nil {

@@ -479,9 +479,9 @@ func TestAReadOnlyProfileIsLeftAlone(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := Enable(path, deskTunnel(), true)
-	failed := (*FileError)(nil)
+	failed := (*WriteError)(nil)
 	if !errors.As(err, &failed) || failed.Path != path || !errors.Is(err, fs.ErrPermission) || read(t, path) != data {
-		t.Errorf("%v, want a FileError and no change", err)
+		t.Errorf("%v, want a WriteError and no change", err)
 	}
 	if left, err := os.ReadDir(filepath.Dir(path)); err != nil || len(left) != 1 {
 		t.Errorf("left behind: %v, %v", left, err)

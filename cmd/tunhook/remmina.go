@@ -29,8 +29,8 @@ func (c *command) remminaCommand() *cli.Command {
 				Description: "Points the profile's server at the listen address and fills in its two commands; everything else stays as it is, " +
 					"and disable gives back what was there.",
 				Flags: []cli.Flag{
-					&cli.StringFlag{Name: "route", Usage: "where the tunnel leads: `ROUTE`", DefaultText: "the profile's server, through Pomerium"},
-					&cli.StringFlag{Name: "listen", Usage: "where Remmina connects to: `LISTEN`", DefaultText: "stable"},
+					&cli.StringFlag{Name: "route", Usage: "where the tunnel leads: `ROUTE`", DefaultText: "that of the last enable, or the profile's server, through Pomerium"},
+					&cli.StringFlag{Name: "listen", Usage: "where Remmina connects to: `LISTEN`", DefaultText: "that of the last enable, or stable"},
 					&cli.BoolFlag{Name: "force", Usage: "set commands of your own in the profile aside, until disable"},
 				},
 				Action: c.remminaEnable,
@@ -100,11 +100,7 @@ func (c *command) remminaEnable(ctx *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	listen := ctx.String("listen")
-	if listen == "" {
-		listen = "stable"
-	}
-	address, err := h.ListenAddress(route, listen)
+	address, err := h.ListenAddress(route, enableListen(h, profile, ctx.String("listen")))
 	if err != nil {
 		return err
 	}
@@ -133,6 +129,21 @@ func enableRoute(profile remmina.Profile, given string) (string, error) {
 		return profile.Route, nil
 	}
 	return profile.Target()
+}
+
+// enableListen is the listen address that was given, or that of the last enable, or "stable". A route's own stable address is not
+// kept: it would not be that of another route.
+func enableListen(h *hook.Hook, profile remmina.Profile, given string) string {
+	switch {
+	case given != "":
+		return given
+	case !profile.Enabled || !profile.Server.Ours:
+		return "stable"
+	}
+	if own, err := h.ListenAddress(profile.Route, "stable"); err == nil && own == profile.Server.Now {
+		return "stable"
+	}
+	return profile.Server.Now
 }
 
 // hookProgram is the program that the profile's commands name: tunhook, or for a Remmina in a Flatpak sandbox, which does not see
@@ -172,6 +183,9 @@ func (c *command) remminaShow(ctx *cli.Context) error {
 func (c *command) remminaList(ctx *cli.Context) error {
 	if ctx.Args().Present() {
 		return usagef("too many arguments from %q on: usage: %s", ctx.Args().First(), usageOf(ctx))
+	}
+	if err := c.nothingAfterDashes(ctx); err != nil {
+		return err
 	}
 	dirs, err := c.profileDirs()
 	if err != nil {

@@ -67,6 +67,7 @@ func TestRemminaUsageErrors(t *testing.T) {
 		{"one profile is needed", "remmina", "show"},
 		{"too many arguments", "remmina", "list", "My desk"},
 		{"takes none after", "remmina", "enable", "My desk", "--", "xfreerdp"},
+		{"takes none after", "remmina", "list", "--", "My desk"},
 		{"-frob", "remmina", "enable", "My desk", "--frob"},
 		{"no port", "remmina", "enable", "My desk", "--listen", "0"},
 		{"is another one each time", "remmina", "enable", "My desk", "--listen", "auto"},
@@ -93,6 +94,36 @@ func TestOnlyAProfileThatCannotBeWrittenIsNotAUsageError(t *testing.T) {
 		a.refused(exitUsage, "what was there before tunhook is not known", "remmina", command, damaged)
 	}
 	a.refused(exitUnexpected, "cannot be written", "remmina", "enable", unwritable)
+}
+
+// Enabling again without flags changes nothing, wherever the profile connects to; but a route's own address goes with its route.
+func TestRemminaEnableAgainKeepsTheListenAddress(t *testing.T) {
+	t.Parallel()
+	a := newAccount(t)
+	path := a.profile(nativeProfiles, "desk.remmina", deskProfile)
+	enable := func(want string, flags ...string) {
+		t.Helper()
+		a.must(append([]string{"remmina", "enable", path}, flags...)...)
+		now := keys(t, path)
+		if now["server"] != want || !strings.HasSuffix(now["postcommand"], " "+want) {
+			t.Errorf("with %q it connects to %q and runs %q, want %s", flags, now["server"], now["postcommand"], want)
+		}
+	}
+	const other = "lab.example.com:3389"
+	stable := func(route string) string {
+		path := a.profile(nativeProfiles, "stable.remmina", deskProfile)
+		a.must("remmina", "enable", path, "--route", route, "--listen", "stable")
+		return keys(t, path)["server"]
+	}
+	ofDesk, ofOther := stable("desk.example.com:3389"), stable(other)
+
+	enable(ofDesk)
+	enable(ofOther, "--route", other)
+	enable(a.address, "--listen", a.address)
+	enable(a.address)
+	enable(a.address, "--route", "desk.example.com:3389")
+	enable(ofDesk, "--listen", "stable")
+	enable(ofDesk)
 }
 
 func TestRemminaEnableAndDisable(t *testing.T) {

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -83,18 +84,20 @@ func TestDirectoriesThatCannotBeTrustedAreRefused(t *testing.T) {
 			t.Parallel()
 			w := tc.spoil(newConfinedWorld(t))
 			port := port(t)
-			for _, args := range [][]string{{"start"}, {"run"}, {"stop"}, {"status"}, {"wait", "--timeout", "1s"}, {"logs"}} {
-				args = append(args, "relay://127.0.0.1:9", port)
+			for _, args := range [][]string{{"start"}, {"run"}, {"stop"}, {"stop", "--all"}, {"status"}, {"wait", "--timeout", "1s"}, {"logs"}} {
+				if !slices.Contains(args, "--all") {
+					args = append(args, "relay://127.0.0.1:9", port)
+				}
 				if args[0] == "run" {
 					args = append(args, "--", "true")
 				}
 				r := w.finish(w.confine(unlimited, args...))
 				if r.status != exitUnexpected && r.status != exitUsage && r.status != exitRunFailed || r.stdout != "" || !isOneMessage(r.stderr) {
-					t.Errorf("tunhook %s: %v", args[0], r)
+					t.Errorf("tunhook %q: %v", args, r)
 				}
 				for _, words := range tc.words {
 					if !strings.Contains(r.stderr, words) {
-						t.Errorf("tunhook %s says %q, which lacks %q", args[0], r.stderr, words)
+						t.Errorf("tunhook %q says %q, which lacks %q", args, r.stderr, words)
 					}
 				}
 			}

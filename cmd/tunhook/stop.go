@@ -41,7 +41,9 @@ func (c *command) stop(ctx *cli.Context) error {
 			return usagef("--all stops every tunnel: leave %q out, or leave --all out", route)
 		}
 		stopped, err := h.StopAll(ctx.Context, req)
-		c.ui.stoppedAll(stopped)
+		if err == nil || len(stopped) > 0 { // otherwise it is not known that there were none
+			c.ui.stoppedAll(stopped)
+		}
 		return err
 	}
 	stopped, err := h.Stop(ctx.Context, req)

@@ -19,14 +19,19 @@ import (
 // instanceVariable tells tunhook on the host from which sandbox it was called: there "--end-with parent" means the sandbox.
 const instanceVariable = "TUNHOOK_FLATPAK_INSTANCE"
 
+// passedOn are the signals that the program on the host is sent too: those that run hands to its client.
+var passedOn = []os.Signal{
+	syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGWINCH, syscall.SIGCONT,
+}
+
 // onHost runs the command line again on the host, where the tunnel programs are, if this is the inside of a Flatpak sandbox.
 func (c *command) onHost(ctx context.Context, args []string) (status int, left bool) {
 	sandbox, inside := flatpak.Inside(os.DirFS("/"))
 	if !inside {
 		return 0, false
 	}
-	signals := make(chan os.Signal, 4)
-	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	signals := make(chan os.Signal, 16)
+	signal.Notify(signals, passedOn...)
 	defer signal.Stop(signals)
 	status, err := sandbox.Run(context.WithoutCancel(ctx), c.environ, flatpak.Command{
 		Argv:    append([]string{hostProgram()}, args[1:]...),

@@ -143,7 +143,7 @@ func TestSignalsReachTheProgram(t *testing.T) {
 		status, err := remmina.Run(t.Context(), h.Environ(), c)
 		ended <- result{status, err}
 	}()
-	for _, sig := range []syscall.Signal{syscall.SIGHUP, syscall.SIGINT, syscall.SIGTERM} {
+	for _, sig := range []syscall.Signal{syscall.SIGHUP, syscall.SIGINT, syscall.SIGTERM, syscall.SIGQUIT, syscall.SIGUSR1, syscall.SIGWINCH, syscall.SIGCONT} {
 		signals <- sig
 		toGroup := sig == syscall.SIGINT
 		if diff := cmp.Diff([]any{hostPID, uint32(sig), toGroup}, receive(t, h.signals)); diff != "" {

@@ -44,7 +44,7 @@ var argvRoutes = []string{
 
 func TestArgvOfEveryProvider(t *testing.T) {
 	c := mustLoad(t)
-	left := c.Providers()
+	left := c.providerNames()
 	var got strings.Builder
 	for _, text := range argvRoutes {
 		r, err := c.Route(text)
@@ -93,7 +93,7 @@ func checkGolden(t *testing.T, path, got string) {
 // TestEveryFormIsCovered: a form that is added to a provider needs a route in argvRoutes.
 func TestEveryFormIsCovered(t *testing.T) {
 	c := mustLoad(t)
-	for _, name := range c.Providers() {
+	for _, name := range c.providerNames() {
 		for _, f := range mustProvider(t, c, name).forms() {
 			if !slices.ContainsFunc(argvRoutes, func(route string) bool { _, ok := f.parts(route); return ok }) {
 				t.Errorf("%s: no route of the form %s", name, f)

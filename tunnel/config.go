@@ -196,8 +196,8 @@ func lineOf(text, table, name, key string) int {
 // Names returns the names of the [tunnel.NAME] tables, sorted.
 func (c *Config) Names() []string { return slices.Sorted(maps.Keys(c.named)) }
 
-// Providers returns the names of the providers, sorted.
-func (c *Config) Providers() []string {
+// providerNames returns the names of the providers, sorted.
+func (c *Config) providerNames() []string {
 	names := slices.AppendSeq(slices.Collect(maps.Keys(c.providers)), maps.Keys(c.builtin))
 	slices.Sort(names)
 	return slices.Compact(names)

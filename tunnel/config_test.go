@@ -46,10 +46,10 @@ func mustProvider(t *testing.T, c *Config, name string) *Provider {
 func TestEmbeddedProvidersAreSound(t *testing.T) {
 	c := mustLoad(t)
 	want := []string{"aws-ssm", "boundary", "cloudflared", "gcloud-iap", "kubectl", "pomerium", "relay", "ssh", "tsh", "tsh-app"}
-	if diff := cmp.Diff(want, c.Providers()); diff != "" {
+	if diff := cmp.Diff(want, c.providerNames()); diff != "" {
 		t.Error(diff)
 	}
-	for _, name := range c.Providers() {
+	for _, name := range c.providerNames() {
 		p := mustProvider(t, c, name)
 		if err := p.check(); err != nil {
 			t.Errorf("%s: %v", name, err)

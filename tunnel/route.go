@@ -129,7 +129,7 @@ func (c *Config) resolve(r *Route) error {
 		scheme = ""
 	}
 	var forms []string
-	for _, name := range c.Providers() {
+	for _, name := range c.providerNames() {
 		if !c.mayServe(name, scheme) {
 			continue
 		}
@@ -184,7 +184,7 @@ func (r *Route) checkPorts() error {
 
 func (c *Config) schemes() []string {
 	var schemes []string
-	for _, name := range c.Providers() {
+	for _, name := range c.providerNames() {
 		p, err := c.provider(name)
 		if err != nil {
 			continue

@@ -15,7 +15,7 @@ import (
 const followPause = 200 * time.Millisecond
 
 // Logs copies the log of a tunnel to out; with follow it goes on until the tunnel ends or ctx is done. The log of a tunnel that
-// has ended is there too. The error is a *NoTunnelError where there is none.
+// has ended is there too. The error is a *NoTunnelError where there is none, or that of ctx.
 func (h *Hook) Logs(ctx context.Context, route, listen string, follow bool, out io.Writer) error {
 	rec, path, err := h.findLog(route, listen)
 	if err != nil {
@@ -39,7 +39,10 @@ func (h *Hook) Logs(ctx context.Context, route, listen string, follow bool, out 
 		case <-time.After(followPause):
 		}
 	}
-	return copyNew(out, log)
+	if err := copyNew(out, log); err != nil {
+		return err
+	}
+	return ctx.Err()
 }
 
 // findLog gives the log of the tunnel that is there, or of the last one that was.

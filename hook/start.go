@@ -132,9 +132,9 @@ func (s *start) launchOrFind(ctx context.Context) (rec pidfile.Record, started S
 }
 
 // usable tells whether a start can take the record's tunnel as its own. A record without a process may be what a killed start has
-// left.
+// left. While somebody signs in, the tunnel is not where its record says.
 func usable(rec pidfile.Record) bool {
-	return !rec.Ending && !rec.Forsaken() && rec.Tunnel.PID != 0 && running(rec)
+	return !rec.Ending && !rec.Forsaken() && rec.Tunnel.PID != 0 && (running(rec) || rec.Starter.Alive() && lives(rec))
 }
 
 // endingError says, within this package, that a tunnel must end before another can take its place.

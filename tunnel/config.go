@@ -93,6 +93,11 @@ func (c *Config) add(path, text string) error {
 	if err != nil {
 		return syntaxError(path, err)
 	}
+	for _, table := range []string{"provider", "tunnel"} {
+		if kind := meta.Type(table); kind != "" && kind != "Hash" {
+			return &ConfigError{path, lineOf(text, "", table, ""), fmt.Errorf("%s is not a table: write [%s.NAME]", table, table)}
+		}
+	}
 	fail := func(table, name string, err error) error {
 		return &ConfigError{path, lineOf(text, table, name, ""), fmt.Errorf("[%s.%s]: %w", table, name, err)}
 	}

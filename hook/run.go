@@ -44,8 +44,16 @@ func (e *ClientError) Error() string {
 
 func (e *ClientError) Unwrap() error { return e.Err }
 
+// LetGoError says why the tunnel could not be ended with its client, which has run.
+type LetGoError struct{ Err error }
+
+func (e *LetGoError) Error() string { return "the client has ended, but not its tunnel: " + e.Err.Error() }
+
+func (e *LetGoError) Unwrap() error { return e.Err }
+
 // Run starts the tunnel, or joins it, runs the client, and lets go of the tunnel on every path out. The status is the
-// client's, 128+N where signal N ended it. Errors are those of Start, and *ClientError; nothing was started with the latter.
+// client's, 128+N where signal N ended it. Errors are those of Start, *ClientError, with which nothing was started, and *LetGoError, with
+// which the status is the client's all the same.
 func (h *Hook) Run(ctx context.Context, req RunRequest) (status int, err error) {
 	path, err := findClient(req.Client[0], Variable(h.Environ, "PATH"))
 	if err != nil {
@@ -66,9 +74,14 @@ func (h *Hook) Run(ctx context.Context, req RunRequest) (status int, err error) 
 		return 0, err
 	}
 	defer func() {
-		if started.Reused == nil {
-			err = errors.Join(err, h.release(context.WithoutCancel(ctx), started.Record, self))
+		if started.Reused != nil {
+			return
 		}
+		left := h.release(context.WithoutCancel(ctx), started.Record, self)
+		if left != nil && err == nil {
+			left = &LetGoError{left}
+		}
+		err = errors.Join(err, left)
 	}()
 	signals := make(chan os.Signal, 16)
 	signal.Notify(signals, caught...)

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"errors"
+
 	"github.com/tunhook/tunhook/hook"
 	"github.com/urfave/cli/v2"
 )
@@ -38,7 +40,10 @@ func (c *command) run(ctx *cli.Context) error {
 		Stdin: c.stdin, Stdout: c.ui.stdout, Stderr: c.ui.stderr,
 		Ready: c.ui.started,
 	})
-	if err != nil {
+	var left *hook.LetGoError
+	if errors.As(err, &left) {
+		c.ui.failure(left)
+	} else if err != nil {
 		return err
 	}
 	return clientStatus(status)

@@ -259,3 +259,16 @@ func TestSimultaneousRunsShareOneTunnel(t *testing.T) {
 	}
 	w.nothingLeft()
 }
+
+// TestRunGivesTheClientsStatusThoughItCannotEndTheTunnel.
+func TestRunGivesTheClientsStatusThoughItCannotEndTheTunnel(t *testing.T) {
+	t.Parallel()
+	w, port := newWorld(t), port(t)
+	got := w.do("run", "relay://127.0.0.1:9", port, "--", "/bin/sh", "-c", `chmod 0755 "$XDG_RUNTIME_DIR"; exit 7`)
+	if got.status != 7 || !isOneMessage(got.stderr) || !strings.Contains(got.stderr, "not its tunnel") || !strings.Contains(got.stderr, w.path("run")) {
+		t.Errorf("%v, want the client's status 7 and what is the matter", got)
+	}
+	check(t, os.Chmod(w.path("run"), 0o700))
+	w.must("stop", "relay://127.0.0.1:9", port)
+	w.nothingLeft()
+}

@@ -310,6 +310,9 @@ func (k *keeper) relaunchLocked(lock *pidfile.Lock) error {
 		return err
 	}
 	fmt.Fprintf(k.log, "keeper: %s (pid %d) died while its client was there: starting it again\n", rec.Program, rec.Tunnel.PID)
-	_, err = k.launchRecorded(lock, &rec, k.Argv, k.log)
-	return err
+	dead := rec
+	if _, err = k.launchRecorded(lock, &rec, k.Argv, k.log); err != nil {
+		return errors.Join(err, lock.Write(dead)) // an update may be replacing the program: the next try finds it as this one did
+	}
+	return nil
 }

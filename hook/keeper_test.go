@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -565,5 +566,76 @@ func TestARunLeavesItsTunnelToAnotherClient(t *testing.T) {
 	w.never(time.Second, "the other session is cut", func() bool { return !w.served() })
 	client.kill()
 	w.within(1500*time.Millisecond, "the tunnel ends with its last client", w.gone)
+	w.nothingLeft()
+}
+
+// swapProgram puts a program of the tests' in the place of pomerium-cli, at once; none for one that cannot be executed.
+func (w *account) swapProgram(program string) {
+	w.t.Helper()
+	fresh := filepath.Join(w.dir, "fresh")
+	err := os.Symlink(program, fresh)
+	if program == "" {
+		err = os.WriteFile(fresh, []byte("no program\n"), 0o700)
+	}
+	if err == nil {
+		err = os.Rename(fresh, filepath.Join(w.dir, "pomerium-cli"))
+	}
+	if err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// logged tells whether the log of the world's only tunnel holds a text.
+func (w *account) logged(text string) bool {
+	logs, _ := filepath.Glob(filepath.Join(w.LogDir, "*.log"))
+	return slices.ContainsFunc(logs, func(path string) bool {
+		data, err := os.ReadFile(path)
+		return err == nil && strings.Contains(string(data), text)
+	})
+}
+
+func TestAProgramThatCannotBeExecutedForAWhileIsStartedAgain(t *testing.T) {
+	w := newRelayWorld(t)
+	holder := w.holder()
+	req := w.keptAlive(holder)
+	req.Route = desk
+	w.mustStart(req)
+	rec := w.mustRecord()
+	w.awaitKeeper()
+	w.swapProgram("")
+	kill(rec.Tunnel)
+	tunneltest.Eventually(t, "it is tried to start it", func() bool { return w.logged("cannot be executed") })
+	if now := w.mustRecord(); now.Token != rec.Token || now.Keeper != rec.Keeper || !now.Keeper.Alive() {
+		t.Errorf("the record was %+v and is %+v", rec, now)
+	}
+	w.swapProgram(w.Self)
+	w.within(6*time.Second, "the program is there again", w.served)
+	w.mustStop(hook.StopRequest{Route: desk})
+	holder.kill()
+	w.nothingLeft()
+}
+
+func TestAProgramThatCannotBeExecutedAfterTheSignInLeavesNothing(t *testing.T) {
+	w := newRelayWorld(t)
+	done := w.starting(w.context(), w.request(desk, tunnel.ReadyRDP))
+	page := w.nextSignIn()
+	w.swapProgram("")
+	if err := w.gateway.SignIn(w.context(), page); err != nil {
+		t.Fatal(err)
+	}
+	var failed *tunnel.ProgramError
+	if o := <-done; !errors.As(o.err, &failed) {
+		t.Errorf("start returned %v", o.err)
+	}
+	w.nothingLeft()
+}
+
+func TestAStartOfAProgramThatCannotBeExecutedLeavesNothing(t *testing.T) {
+	w := newRelayWorld(t)
+	w.swapProgram("")
+	var failed *tunnel.ProgramError
+	if _, err := w.Start(w.context(), w.request(desk, tunnel.ReadyListen)); !errors.As(err, &failed) {
+		t.Errorf("start returned %v", err)
+	}
 	w.nothingLeft()
 }

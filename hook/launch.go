@@ -59,8 +59,10 @@ func (s *start) launch(lock *pidfile.Lock) (pidfile.Record, Started, error) {
 		return rec, Started{}, err
 	}
 	defer log.Close()
-	s.launched, err = s.launchRecorded(lock, &rec, argv, log)
-	if err == nil && rec.Watched() {
+	if s.launched, err = s.launchRecorded(lock, &rec, argv, log); err != nil {
+		return rec, Started{}, errors.Join(err, lock.Remove()) // there never was such a tunnel
+	}
+	if rec.Watched() {
 		err = s.keepNew(lock, &rec)
 	}
 	return rec, Started{}, err
@@ -118,7 +120,7 @@ func (s *start) openLog(rec *pidfile.Record) (*os.File, error) {
 
 // launchRecorded writes the record first, with the token that the program gets in its environment, so that a process that is
 // killed between the two leaves nothing that cannot be found. A program that has ended already leaves the record without an
-// identity.
+// identity; so does one that could not be launched: what becomes of the record then is the caller's to say.
 func (h *Hook) launchRecorded(lock *pidfile.Lock, rec *pidfile.Record, argv []string, log *os.File) (*tunnel.Launched, error) {
 	environ, err := h.tunnelEnviron(rec.Token)
 	if err != nil {
@@ -130,7 +132,7 @@ func (h *Hook) launchRecorded(lock *pidfile.Lock, rec *pidfile.Record, argv []st
 	}
 	launched, err := h.launchProgram(argv, environ, log)
 	if err != nil {
-		return nil, errors.Join(err, lock.Remove())
+		return nil, err
 	}
 	rec.Tunnel, err = pidfile.Identify(launched.PID)
 	if errors.Is(err, pidfile.ErrGone) {
@@ -140,7 +142,7 @@ func (h *Hook) launchRecorded(lock *pidfile.Lock, rec *pidfile.Record, argv []st
 		err = lock.Write(*rec)
 	}
 	if err != nil {
-		return nil, errors.Join(err, endProcesses(*rec, endGrace), lock.Remove())
+		return nil, errors.Join(err, endProcesses(*rec, endGrace))
 	}
 	return launched, nil
 }

@@ -3,6 +3,7 @@ package hook
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"os"
 	"syscall"
 	"time"
@@ -28,14 +29,27 @@ func (h *Hook) endIf(ctx context.Context, dir pidfile.Dir, rec pidfile.Record, g
 		return err
 	}
 	now, err := lock.Read()
-	if err != nil || now.Token != rec.Token || !should(now) {
+	if errors.Is(err, fs.ErrNotExist) || err == nil && (now.Token != rec.Token || !should(now)) {
 		return lock.Unlock()
 	}
-	now.Ending = true
-	if err := errors.Join(lock.Write(now), lock.Unlock()); err != nil {
+	if err == nil {
+		err = markEnding(lock, &now, grace)
+	}
+	if err = errors.Join(err, lock.Unlock()); err != nil {
 		return err
 	}
 	return h.finishEnding(ctx, dir, now, grace)
+}
+
+// markEnding writes that an end has begun which gives the tunnel program that time. A full disk keeps nobody from ending a tunnel: at
+// worst a start takes it for a running one until it is gone.
+func markEnding(lock *pidfile.Lock, rec *pidfile.Record, grace time.Duration) error {
+	rec.Ending, rec.EndGrace = true, grace
+	err := lock.Write(*rec)
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		return nil
+	}
+	return err
 }
 
 // finishEnding ends the tunnel of a record that is marked as ending, whoever marked it, and removes the record. Several may do

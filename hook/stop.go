@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"slices"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/tunhook/tunhook/pidfile"
@@ -84,13 +83,13 @@ func (h *Hook) stopKeyed(ctx context.Context, dir pidfile.Dir, key pidfile.Key, 
 	if err != nil || !found {
 		return Stopped{}, errors.Join(err, lock.Unlock())
 	}
-	clients, err := h.letEnd(lock, &rec, req.Now)
+	clients, err := h.letEnd(lock, &rec, req.Now, graceOf(req.Grace))
 	if err = errors.Join(err, lock.Unlock()); err != nil {
 		return Stopped{Record: rec}, err
 	}
 	if len(clients) == 0 {
 		defer h.waiting(fmt.Sprintf("for %s to end", rec.Program))()
-		return Stopped{Record: rec}, h.finishEnding(ctx, dir, rec, graceOf(req))
+		return Stopped{Record: rec}, h.finishEnding(ctx, dir, rec, graceOf(req.Grace))
 	}
 	if req.Wait {
 		return Stopped{Record: rec}, h.waitGone(ctx, dir, rec)
@@ -98,15 +97,15 @@ func (h *Hook) stopKeyed(ctx context.Context, dir pidfile.Dir, key pidfile.Key, 
 	return Stopped{Record: rec, InUse: clients}, nil
 }
 
-func graceOf(req StopRequest) time.Duration {
-	if req.Grace <= 0 {
+func graceOf(asked time.Duration) time.Duration {
+	if asked <= 0 {
 		return DefaultGrace
 	}
-	return req.Grace
+	return asked
 }
 
 // letEnd marks the tunnel as ending: now if nobody is connected, otherwise when the last client, of those it gives, has left.
-func (h *Hook) letEnd(lock *pidfile.Lock, rec *pidfile.Record, now bool) ([]tunnel.Peer, error) {
+func (h *Hook) letEnd(lock *pidfile.Lock, rec *pidfile.Record, now bool, grace time.Duration) ([]tunnel.Peer, error) {
 	if !now && !rec.Ending {
 		clients, err := tunnel.Clients(rec.Address)
 		if err != nil {
@@ -117,11 +116,7 @@ func (h *Hook) letEnd(lock *pidfile.Lock, rec *pidfile.Record, now bool) ([]tunn
 			return clients, errors.Join(h.ensureKeeper(rec, nil), lock.Write(*rec))
 		}
 	}
-	rec.Ending = true
-	if err := lock.Write(*rec); err != nil && !errors.Is(err, syscall.ENOSPC) && !errors.Is(err, syscall.EDQUOT) {
-		return nil, err
-	}
-	return nil, nil // a full disk keeps nobody from ending a tunnel: at worst a start takes it for a running one until it is gone
+	return nil, markEnding(lock, rec, grace)
 }
 
 func (h *Hook) readToStop(lock *pidfile.Lock) (rec pidfile.Record, found bool, err error) {
@@ -242,7 +237,7 @@ func (h *Hook) endUnused(ctx context.Context, dir pidfile.Dir, rec pidfile.Recor
 	if !should(&now) {
 		return errors.Join(lock.Write(now), lock.Unlock())
 	}
-	clients, err := h.letEnd(lock, &now, false)
+	clients, err := h.letEnd(lock, &now, false, DefaultGrace)
 	if err = errors.Join(err, lock.Unlock()); err != nil || len(clients) > 0 {
 		return err
 	}

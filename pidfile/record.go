@@ -46,6 +46,7 @@ type Record struct {
 	Revive      bool           `json:"keep_alive"`       // its program is started again when it dies under a client
 	EndIdle     bool           `json:"end_idle"`         // a stop came while clients were connected: it ends when the last has left
 	Ending      bool           `json:"ending"`           // a stop has begun; whoever finds this finishes the job
+	EndGrace    time.Duration  `json:"end_grace"`        // how long that stop gives the program to end by itself; nanoseconds, 0 for the usual time
 	Keeper      Identity       `json:"keeper,omitzero"`  // the process that watches over the promises above, zero for none
 	KeeperKnows bool           `json:"keeper_knows"`     // how to start the tunnel program again
 	Starter     Identity       `json:"starter,omitzero"` // the start that has the program sign in at a private address; zero once it serves Address

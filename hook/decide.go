@@ -13,19 +13,20 @@ const (
 	goOn   verdict = iota // nothing now
 	endIt                 // end the tunnel, and clear its record away
 	revive                // start the tunnel program again
-	leave                 // nothing is promised any more, or somebody else ends it
+	leave                 // nothing is promised any more
 )
 
 // view is what a keeper sees of its tunnel.
 type view struct {
-	now       time.Time
-	alive     bool      // the tunnel program, or a child of it, runs
-	connected bool      // somebody is connected
-	deadFrom  time.Time // since when not; zero if alive
-	canRevive bool      // it is known how to start it again
-	holders   bool      // one of the processes that it is there for lives
-	clients   bool      // a process that has been connected lives
-	lastUse   time.Time // when somebody was connected last
+	now        time.Time
+	alive      bool      // the tunnel program, or a child of it, runs
+	connected  bool      // somebody is connected
+	deadFrom   time.Time // since when not; zero if alive
+	endingFrom time.Time // since when somebody ends it; zero if nobody does
+	canRevive  bool      // it is known how to start it again
+	holders    bool      // one of the processes that it is there for lives
+	clients    bool      // a process that has been connected lives
+	lastUse    time.Time // when somebody was connected last
 }
 
 // reconnects is for how long a client is expected to come back by itself: Remmina tries 20 times in about 100 s, without
@@ -35,10 +36,18 @@ const reconnects = 2 * time.Minute
 // deathPause is for how long a dead tunnel is left as it is, so that a start that waits for it tells why it died.
 const deathPause = 2 * time.Second
 
-// decide is all that a keeper knows about what to do. A session is never cut: nothing ends while somebody is connected.
+// killTime is for how long a stop goes on after its grace is over: the kernel may take its time to end a process.
+const killTime = 2 * time.Second
+
+// decide is all that a keeper knows about what to do. A session is never cut: nothing ends while somebody is connected, unless a
+// stop has begun to end it. That is left to the stop, which may have been killed at it, though: then it is finished.
 func decide(rec pidfile.Record, v view) verdict {
 	switch {
-	case rec.Ending, !v.promised(rec):
+	case rec.Ending && v.now.Sub(v.endingFrom) >= graceOf(rec.EndGrace)+killTime:
+		return endIt
+	case rec.Ending:
+		return goOn
+	case !v.promised(rec):
 		return leave
 	case !v.alive && rec.Revive && !rec.EndIdle && v.canRevive && v.missed():
 		return revive

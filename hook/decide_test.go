@@ -50,6 +50,7 @@ func TestKeeperDecides(t *testing.T) {
 	held := with(up, func(v *view) { v.holders = true })
 	busy := with(up, func(v *view) { v.connected, v.clients = true, true })
 	died := view{deadFrom: now, lastUse: now, canRevive: true}
+	ending := func(v view, d time.Duration) view { v.endingFrom = ago(d); return v }
 	for name, test := range map[string]struct {
 		rec  pidfile.Record
 		view view
@@ -58,8 +59,16 @@ func TestKeeperDecides(t *testing.T) {
 		"nothing is promised":                           {pidfile.Record{}, up, leave},
 		"nothing is promised of a tunnel in use":        {pidfile.Record{}, busy, leave},
 		"nothing is promised of a dead tunnel":          {pidfile.Record{}, died, leave},
-		"somebody else ends it":                         {pidfile.Record{Ending: true, EndIdle: true, Holders: holders}, up, leave},
-		"somebody else ends what could be revived":      {pidfile.Record{Ending: true, Revive: true}, with(died, func(v *view) { v.holders = true }), leave},
+		"somebody else ends it":                         {pidfile.Record{Ending: true, EndIdle: true, Holders: holders}, ending(up, 0), goOn},
+		"somebody else ends what could be revived":      {pidfile.Record{Ending: true, Revive: true}, ending(with(died, func(v *view) { v.holders = true }), 0), goOn},
+		"somebody else ends what nobody wants any more": {pidfile.Record{Ending: true, Kept: true}, ending(up, 0), goOn},
+		"somebody else ends what is dead":               {pidfile.Record{Ending: true, Holders: holders}, ending(with(died, func(v *view) { v.deadFrom = ago(deathPause) }), deathPause), goOn},
+		"a stop may still be at it":                     {pidfile.Record{Ending: true}, ending(up, DefaultGrace+killTime-1), goOn},
+		"a stop should be done":                         {pidfile.Record{Ending: true}, ending(held, DefaultGrace+killTime), endIt},
+		"a stop should be done, and the session is cut": {pidfile.Record{Ending: true}, ending(busy, DefaultGrace+killTime), endIt},
+		"a patient stop may still be at it":             {pidfile.Record{Ending: true, EndGrace: time.Hour}, ending(up, time.Hour+killTime-1), goOn},
+		"a patient stop should be done":                 {pidfile.Record{Ending: true, EndGrace: time.Hour}, ending(up, time.Hour+killTime), endIt},
+		"a stop should be done with what is dead":       {pidfile.Record{Ending: true, Revive: true}, ending(with(died, func(v *view) { v.holders = true }), DefaultGrace+killTime), endIt},
 		"a stop came, and it is in use":                 {pidfile.Record{EndIdle: true}, busy, goOn},
 		"a stop came, and nobody is connected":          {pidfile.Record{EndIdle: true}, up, endIt},
 		"a stop came to what is kept":                   {pidfile.Record{EndIdle: true, Kept: true}, up, endIt},

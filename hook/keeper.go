@@ -75,7 +75,7 @@ func (s *start) keepNew(lock *pidfile.Lock, rec *pidfile.Record) error {
 const (
 	minSleep  = 100 * time.Millisecond
 	deadSleep = 500 * time.Millisecond // at most, while the tunnel program is dead
-	endSleep  = time.Second            // likewise, while only the last client is waited for
+	endSleep  = time.Second            // likewise, while only the last client is waited for, or a stop
 	maxSleep  = 3 * time.Second
 )
 
@@ -115,9 +115,10 @@ type keeper struct {
 	clients []pidfile.Identity // processes that have been connected
 	quiet   time.Duration      // the last sleep, if nothing has changed since
 
-	deadFrom time.Time // when the tunnel program was found dead; zero while it lives
-	failures int       // launches in a row after which the tunnel program did not live long
-	nextTry  time.Time // when to launch it again
+	deadFrom   time.Time // when the tunnel program was found dead; zero while it lives
+	endingFrom time.Time // when it was found that somebody ends the tunnel; zero while nobody does
+	failures   int       // launches in a row after which the tunnel program did not live long
+	nextTry    time.Time // when to launch it again
 }
 
 func (k *keeper) key() pidfile.Key { return pidfile.Key{Route: k.Route, Listen: k.Listen} }
@@ -143,7 +144,7 @@ func (k *keeper) watch(ctx context.Context) error {
 		case leave:
 			return k.resign(ctx)
 		case endIt:
-			err := k.endIf(ctx, k.dir, k.rec, DefaultGrace, k.still(endIt))
+			err := k.endIf(ctx, k.dir, k.rec, graceOf(k.rec.EndGrace), k.still(endIt))
 			if err == nil {
 				continue // it is gone, or no longer to be ended
 			}
@@ -190,7 +191,12 @@ func (k *keeper) look(now time.Time) view {
 	} else if k.deadFrom.IsZero() {
 		k.deadFrom = now
 	}
-	v.deadFrom = k.deadFrom
+	if !k.rec.Ending {
+		k.endingFrom = time.Time{}
+	} else if k.endingFrom.IsZero() {
+		k.endingFrom = now
+	}
+	v.deadFrom, v.endingFrom = k.deadFrom, k.endingFrom
 	ends, err := tunnel.Connections(k.rec.Address)
 	v.connected = err != nil || len(ends) > 0 // what cannot be known must not cut anybody off
 	if v.connected {
@@ -243,7 +249,7 @@ func (k *keeper) longest() time.Duration {
 	switch {
 	case !k.deadFrom.IsZero():
 		return deadSleep
-	case k.rec.EndIdle: // what leaves need not be a process that ends
+	case k.rec.EndIdle, k.rec.Ending: // what leaves need not be a process that ends; nor does a stop that is killed
 		return endSleep
 	case k.rec.Idle > 0:
 		return min(max(k.rec.Idle/4, minSleep), maxSleep)
@@ -258,13 +264,13 @@ func (k *keeper) resign(ctx context.Context) error {
 		return err
 	}
 	rec, err := lock.Read()
-	if err != nil || rec.Keeper != k.self || rec.Ending {
+	if err != nil || rec.Keeper != k.self {
 		return lock.Unlock()
 	}
 	if rec.Kept {
 		rec.Holders = alive(rec.Holders)
 	}
-	if rec.Watched() {
+	if rec.Watched() || rec.Ending {
 		return errors.Join(lock.Unlock(), k.watch(ctx))
 	}
 	rec.Keeper = pidfile.Identity{}

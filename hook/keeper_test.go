@@ -639,3 +639,59 @@ func TestAStartOfAProgramThatCannotBeExecutedLeavesNothing(t *testing.T) {
 	}
 	w.nothingLeft()
 }
+
+// stopping is a stop beside the test that has marked its tunnel as ending.
+func (w *account) stopping(req hook.StopRequest) *process {
+	w.t.Helper()
+	req.Listen = w.address
+	stop := w.process("stop", req)
+	tunneltest.Eventually(w.t, "the stop has begun", func() bool { return w.mustRecord().Ending })
+	return stop
+}
+
+// stubborn starts a tunnel whose program ignores SIGTERM.
+func stubborn(t *testing.T) (w *account, holder *process) {
+	t.Helper()
+	t.Parallel()
+	w = newAccount(t, tunneltest.ResponderOptions{}, "TUNNELTEST_IGNORE_TERM=1")
+	holder = w.holder()
+	req := w.held(holder)
+	req.Route = desk
+	w.mustStart(req)
+	w.awaitKeeper()
+	return w, holder
+}
+
+func TestAKeeperFinishesWhatAKilledStopHasBegun(t *testing.T) {
+	for name, held := range map[string]bool{"its holder lives": true, "its holder is gone": false} {
+		t.Run(name, func(t *testing.T) {
+			w, holder := stubborn(t)
+			w.stopping(hook.StopRequest{Route: desk, Grace: 500 * time.Millisecond}).kill()
+			if !held {
+				holder.kill()
+			}
+			if !w.served() {
+				t.Fatal("the stop was killed too late")
+			}
+			w.within(6*time.Second, "the tunnel ends", w.gone)
+			holder.kill()
+			w.nothingLeft()
+		})
+	}
+}
+
+func TestAKeeperStaysWhileSomebodyElseEndsItsTunnel(t *testing.T) {
+	w, holder := stubborn(t)
+	keeper := w.keeper()
+	stop := w.stopping(hook.StopRequest{Route: desk, Grace: time.Minute})
+	holder.kill()
+	w.never(2*time.Second, "the keeper leaves, or ends the tunnel", func() bool { return !keeper.Alive() || !w.served() })
+	kill(w.mustRecord().Tunnel)
+	if err := stop.cmd.Wait(); err != nil {
+		t.Error(err)
+	}
+	if left := w.left(); len(left) > 0 || !w.gone() {
+		t.Errorf("the stop has left %v behind", left)
+	}
+	w.nothingLeft()
+}

@@ -22,7 +22,8 @@ import (
 //
 //	keeper                        a keeper, as tunhook is
 //	relay --listen ADDRESS TARGET the tunnel program of relay:// routes, as tunhook is
-//	start REQUEST, run REQUEST    a process that starts a tunnel, or runs a client over one; REQUEST is JSON
+//	start REQUEST, stop REQUEST   a process that starts or stops a tunnel; REQUEST is JSON
+//	run REQUEST                   a process that runs a client over one
 //	client ADDRESS                see client
 func TestMain(m *testing.M) {
 	name := filepath.Base(os.Args[0])
@@ -59,6 +60,14 @@ var roles = map[string]func(args []string) error{
 			return err
 		}
 		_, err := hookOf(os.Environ()).Start(context.Background(), req)
+		return err
+	},
+	"stop": func(args []string) error {
+		var req hook.StopRequest
+		if err := json.Unmarshal([]byte(args[0]), &req); err != nil {
+			return err
+		}
+		_, err := hookOf(os.Environ()).Stop(context.Background(), req)
 		return err
 	},
 	"run": func(args []string) error {

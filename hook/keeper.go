@@ -109,7 +109,9 @@ type keeper struct {
 	self pidfile.Identity
 	log  *os.File
 
-	rec     pidfile.Record
+	rec     pidfile.Record     // as it was read last
+	lost    bool               // it is not there any more, or is another tunnel's
+	failed  error              // what kept the keeper from doing its work at the last step, if anything did
 	lastUse time.Time          // when somebody was connected last, or could not be yet
 	ends    string             // the connections, to notice that they have changed
 	clients []pidfile.Identity // processes that have been connected
@@ -129,44 +131,81 @@ func (k *keeper) recorded(ctx context.Context) (bool, error) {
 	if err != nil || lock == nil {
 		return false, err
 	}
-	rec, err := lock.Read()
-	return err == nil && rec.Keeper == k.self, lock.Unlock()
+	k.rec, err = lock.Read()
+	return err == nil && k.rec.Token == k.Token && k.rec.Keeper == k.self, lock.Unlock()
 }
 
+// watch returns when there is nothing left to watch. What fails is tried again: the promises stand.
 func (k *keeper) watch(ctx context.Context) error {
 	for ctx.Err() == nil {
-		if !k.read() {
-			return nil
+		did, err := k.step(ctx)
+		if did == leave {
+			return err
 		}
-		now := time.Now()
-		v := k.look(now)
-		switch decide(k.rec, v) {
-		case leave:
-			return k.resign(ctx)
-		case endIt:
-			err := k.endIf(ctx, k.dir, k.rec, graceOf(k.rec.EndGrace), k.still(endIt))
-			if err == nil {
-				continue // it is gone, or no longer to be ended
-			}
-			fmt.Fprintf(k.log, "keeper: %v\n", err)
-		case revive:
-			if now.After(k.nextTry) {
-				k.revive(ctx)
-			}
+		k.complain(err)
+		if did == endIt && err == nil {
+			continue // it is gone, or no longer to be ended
 		}
 		k.sleep()
 	}
 	return nil
 }
 
-// read reads the record, and tells whether it is still this keeper's.
-func (k *keeper) read() bool {
-	rec, err := k.dir.Read(k.key())
+// step does what is to be done now, and tells what that was.
+func (k *keeper) step(ctx context.Context) (verdict, error) {
+	mine, err := k.read()
 	if err != nil {
-		return false
+		return goOn, err
 	}
-	k.rec = rec
-	return rec.Token == k.Token && rec.Keeper == k.self
+	if !mine {
+		return leave, nil
+	}
+	now := time.Now()
+	v := decide(k.rec, k.look(now))
+	switch v {
+	case leave:
+		return k.resign(ctx)
+	case endIt:
+		return v, k.end(ctx)
+	case revive:
+		if now.After(k.nextTry) {
+			k.revive(ctx)
+		}
+	}
+	return v, nil
+}
+
+// complain logs an error, once for as long as it stays the same.
+func (k *keeper) complain(err error) {
+	if err != nil && (k.failed == nil || err.Error() != k.failed.Error()) {
+		fmt.Fprintf(k.log, "keeper: %v\n", err)
+	}
+	k.failed = err
+}
+
+// read reads the record, and tells whether the tunnel is still this keeper's. So it is also where the record is gone and the tunnel
+// is not: the system has removed the directory of the records perhaps, as it does after a user's last logout, and there is nobody
+// else who knows of the tunnel.
+func (k *keeper) read() (mine bool, err error) {
+	rec, err := k.dir.Read(k.key())
+	if err == nil && rec.Token == k.Token {
+		k.rec, k.lost = rec, false
+		return rec.Keeper == k.self, nil
+	}
+	if err == nil || errors.Is(err, fs.ErrNotExist) {
+		k.lost = true
+		return running(k.rec), nil
+	}
+	return false, err
+}
+
+// end ends the tunnel. Where its record is gone there is none to lock, and none to keep right.
+func (k *keeper) end(ctx context.Context) error {
+	grace := graceOf(k.rec.EndGrace)
+	if k.lost {
+		return endProcesses(k.rec, grace)
+	}
+	return k.endIf(ctx, k.dir, k.rec, grace, k.still(endIt))
 }
 
 // still tells, of the record as it is under the lock, whether the verdict on it is the same.
@@ -258,23 +297,30 @@ func (k *keeper) longest() time.Duration {
 }
 
 // resign takes the keeper out of the record, unless a new promise was made meanwhile.
-func (k *keeper) resign(ctx context.Context) error {
+func (k *keeper) resign(ctx context.Context) (verdict, error) {
 	lock, err := k.lockRecord(ctx, k.dir.LockIfUsed, k.key())
-	if err != nil || lock == nil {
-		return err
+	if err != nil {
+		return goOn, err
+	}
+	if lock == nil {
+		return leave, nil
 	}
 	rec, err := lock.Read()
-	if err != nil || rec.Keeper != k.self {
-		return lock.Unlock()
+	if errors.Is(err, fs.ErrNotExist) || err == nil && rec.Keeper != k.self {
+		return leave, lock.Unlock()
+	}
+	if err != nil {
+		return goOn, errors.Join(err, lock.Unlock())
 	}
 	if rec.Kept {
 		rec.Holders = alive(rec.Holders)
 	}
 	if rec.Watched() || rec.Ending {
-		return errors.Join(lock.Unlock(), k.watch(ctx))
+		k.rec, k.quiet = rec, 0
+		return goOn, lock.Unlock()
 	}
 	rec.Keeper = pidfile.Identity{}
-	return errors.Join(lock.Write(rec), lock.Unlock())
+	return leave, errors.Join(lock.Write(rec), lock.Unlock())
 }
 
 // Backoff between two launches of a tunnel program that dies again and again, and the life after which it counts as well.

@@ -695,3 +695,96 @@ func TestAKeeperStaysWhileSomebodyElseEndsItsTunnel(t *testing.T) {
 	}
 	w.nothingLeft()
 }
+
+func TestATunnelWhoseRecordIsGoneStillEndsAsWasPromised(t *testing.T) {
+	for name, promise := range map[string]struct {
+		make func(*account) hook.StartRequest
+		keep func(w *account) (over func())
+	}{
+		"with its holder": {
+			func(w *account) hook.StartRequest { return w.held(w.holder()) },
+			func(w *account) func() {
+				id := w.mustRecord().Holders[0]
+				return func() { kill(id) }
+			},
+		},
+		"when idle": {
+			func(w *account) hook.StartRequest {
+				req := w.held()
+				req.IdleStop = 500 * time.Millisecond
+				return req
+			},
+			func(w *account) func() {
+				client := w.client()
+				w.keeperWatches(client.id)
+				return client.kill
+			},
+		},
+		"after a stop": {
+			func(w *account) hook.StartRequest { return w.held() },
+			func(w *account) func() {
+				client := w.client()
+				w.mustStop(hook.StopRequest{Route: w.relay()})
+				return client.kill
+			},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newRelayWorld(t)
+			w.mustStart(promise.make(w))
+			over := promise.keep(w)
+			keeper := w.keeper()
+			w.awaitKeeper()
+			check(t, os.RemoveAll(w.RunDir))
+			w.never(3500*time.Millisecond, "the tunnel ends, or its keeper leaves it", func() bool { return !w.served() || !keeper.Alive() })
+			over()
+			w.within(4*time.Second, "the tunnel ends", func() bool { return !w.served() })
+			tunneltest.Eventually(t, "its keeper ends", func() bool { return !keeper.Alive() })
+		})
+	}
+}
+
+// Another login, another directory: what was started in the first is not what was started in the second.
+func TestATunnelWhoseRecordIsAnothersNowStillEndsAsWasPromised(t *testing.T) {
+	w := newRelayWorld(t)
+	w.address = "" // each has its own
+	first, second := w.holder(), w.holder()
+	before := w.mustStart(w.held(first)).Record
+	w.awaitKeeper()
+	check(t, os.RemoveAll(w.RunDir))
+	after := w.mustStart(w.held(second)).Record
+	if before.Key() != after.Key() || before.Tunnel == after.Tunnel {
+		t.Fatalf("started %+v and %+v", before, after)
+	}
+	first.kill()
+	w.within(4*time.Second, "the first tunnel and its keeper end", func() bool { return !before.Tunnel.Alive() && !before.Keeper.Alive() })
+	if !after.Tunnel.Alive() || w.keeper() != after.Keeper {
+		t.Errorf("the second tunnel has not stayed as it was: %+v, now %+v", after, w.mustRecord())
+	}
+	second.kill()
+	w.within(2*time.Second, "the second tunnel ends", func() bool { return !after.Tunnel.Alive() && !after.Keeper.Alive() })
+}
+
+// A look that fails, for want of descriptors perhaps, says nothing on the tunnel.
+func TestAKeeperThatCannotReadItsRecordTriesAgain(t *testing.T) {
+	w := newRelayWorld(t)
+	first, second := w.holder(), w.holder()
+	w.mustStart(w.held(first, second))
+	keeper := w.keeper()
+	w.awaitKeeper()
+	records, err := filepath.Glob(filepath.Join(w.RunDir, "*.json"))
+	if err != nil || len(records) != 1 {
+		t.Fatal(records, err)
+	}
+	record, kept, link := records[0], filepath.Join(w.dir, "kept"), filepath.Join(w.dir, "link")
+	check(t, os.Link(record, kept))
+	check(t, os.Symlink(kept, link))
+	check(t, os.Rename(link, record)) // which is not followed
+	first.kill()                      // wakes the keeper
+	tunneltest.Eventually(t, "the keeper has looked", func() bool { return !keeper.Alive() || w.logged("symbolic link") })
+	w.never(200*time.Millisecond, "the keeper leaves", func() bool { return !keeper.Alive() })
+	check(t, os.Rename(kept, record))
+	second.kill()
+	w.within(4*time.Second, "the tunnel ends", w.gone)
+	w.nothingLeft()
+}

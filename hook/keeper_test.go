@@ -666,14 +666,14 @@ func TestAKeeperFinishesWhatAKilledStopHasBegun(t *testing.T) {
 	for name, held := range map[string]bool{"its holder lives": true, "its holder is gone": false} {
 		t.Run(name, func(t *testing.T) {
 			w, holder := stubborn(t)
-			w.stopping(hook.StopRequest{Route: desk, Grace: 500 * time.Millisecond}).kill()
+			w.stopping(hook.StopRequest{Route: desk, Grace: time.Second}).kill()
 			if !held {
 				holder.kill()
 			}
 			if !w.served() {
 				t.Fatal("the stop was killed too late")
 			}
-			w.within(6*time.Second, "the tunnel ends", w.gone)
+			w.within(8*time.Second, "the tunnel ends", w.gone)
 			holder.kill()
 			w.nothingLeft()
 		})

@@ -45,7 +45,11 @@ func (h *Hook) endIf(ctx context.Context, dir pidfile.Dir, rec pidfile.Record, g
 // worst a start takes it for a running one until it is gone.
 func markEnding(lock *pidfile.Lock, rec *pidfile.Record, grace time.Duration) error {
 	rec.Ending, rec.EndGrace = true, grace
-	err := lock.Write(*rec)
+	return unlessFull(lock.Write(*rec))
+}
+
+// unlessFull leaves out the error of a full disk.
+func unlessFull(err error) error {
 	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
 		return nil
 	}

@@ -27,6 +27,19 @@ type order struct {
 // keeperCommand is the argument that makes tunhook a keeper.
 const keeperCommand = "keeper"
 
+// writeWatched writes a record, with the keeper that it needs.
+func (h *Hook) writeWatched(lock *pidfile.Lock, rec *pidfile.Record, argv []string) error {
+	was := rec.Keeper
+	if err := h.ensureKeeper(rec, argv); err != nil {
+		return err
+	}
+	err := lock.Write(*rec)
+	if err != nil && rec.Keeper != was {
+		endKeeper(*rec) // it would not find itself in the record
+	}
+	return err
+}
+
 // ensureKeeper starts a keeper for the record if it needs one that is not there. The caller holds the lock, which the keeper
 // waits for, and writes the record: a keeper that does not find itself in it goes away.
 func (h *Hook) ensureKeeper(rec *pidfile.Record, argv []string) error {
@@ -59,10 +72,7 @@ func (h *Hook) ensureKeeper(rec *pidfile.Record, argv []string) error {
 func (s *start) keepNew(lock *pidfile.Lock, rec *pidfile.Record) error {
 	argv, err := s.argv(rec.Address)
 	if err == nil {
-		err = s.ensureKeeper(rec, argv)
-	}
-	if err == nil {
-		err = lock.Write(*rec)
+		err = s.writeWatched(lock, rec, argv)
 	}
 	if err != nil {
 		return errors.Join(err, endProcesses(*rec, endGrace), lock.Remove())

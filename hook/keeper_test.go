@@ -170,13 +170,13 @@ func TestAnIdleTunnelEnds(t *testing.T) {
 func TestAnIdleTunnelWaitsForAClientThatMayConnectAgain(t *testing.T) {
 	w := newRelayWorld(t)
 	req := w.held()
-	req.IdleStop = 500 * time.Millisecond
+	req.IdleStop = 2 * time.Second // the client must have come by then
 	w.mustStart(req)
 	client := w.client()
 	w.keeperWatches(client.id)
 	client.say("leave")
 	client.expect("left")
-	w.never(2*time.Second, "the tunnel ends although its client lives", func() bool { return !w.served() })
+	w.never(4*time.Second, "the tunnel ends although its client lives", func() bool { return !w.served() })
 	client.kill()
 	w.within(2*time.Second, "the tunnel ends when the client is gone", w.gone)
 	w.nothingLeft()

@@ -44,10 +44,13 @@ func (s *start) launch(lock *pidfile.Lock) (pidfile.Record, Started, error) {
 	if err != nil {
 		return rec, Started{}, err
 	}
-	if s.private.IsValid() {
-		if rec.Starter, err = pidfile.Self(); err != nil {
+	if s.ready != tunnel.ReadyListen {
+		if rec.Prober, err = pidfile.Self(); err != nil {
 			return rec, Started{}, err
 		}
+	}
+	if s.private.IsValid() {
+		rec.Starter = rec.Prober
 	}
 	argv, err := s.argv(at)
 	if err != nil {

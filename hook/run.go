@@ -47,7 +47,9 @@ func (e *ClientError) Unwrap() error { return e.Err }
 // LetGoError says why the tunnel could not be ended with its client, which has run.
 type LetGoError struct{ Err error }
 
-func (e *LetGoError) Error() string { return "the client has ended, but not its tunnel: " + e.Err.Error() }
+func (e *LetGoError) Error() string {
+	return "the client has ended, but not its tunnel: " + e.Err.Error()
+}
 
 func (e *LetGoError) Unwrap() error { return e.Err }
 

@@ -181,10 +181,7 @@ func (s *start) joinLocked(lock *pidfile.Lock, rec pidfile.Record) (pidfile.Reco
 	if rec.Revive && !rec.KeeperKnows && argv != nil {
 		endKeeper(rec) // one that a stop has started, which did not know
 	}
-	if err := s.ensureKeeper(&rec, argv); err != nil {
-		return rec, Started{}, err
-	}
-	return rec, Started{}, lock.Write(rec)
+	return rec, Started{}, s.writeWatched(lock, &rec, argv)
 }
 
 // joinAgain is for what can be wanted only of a tunnel that is ready.

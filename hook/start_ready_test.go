@@ -444,3 +444,23 @@ func TestTheAddressTakenDuringTheSignInIsNamed(t *testing.T) {
 	_ = squatter.Close()
 	w.nothingLeft()
 }
+
+// TestStopDoesNotTakeTheStartThatWaitsForAnAnswerForAClient: it ends the tunnel as at any other time.
+func TestStopDoesNotTakeTheStartThatWaitsForAnAnswerForAClient(t *testing.T) {
+	t.Parallel()
+	w := newAccount(t, tunneltest.ResponderOptions{Delay: time.Hour})
+	done := w.starting(w.context(), w.request(w.relay(), tunnel.ReadyRDP))
+	w.within(5*time.Second, "start has connected to the server", func() bool { return w.server.Connections() > 0 })
+	began := time.Now()
+	if stopped := w.mustStop(hook.StopRequest{Route: w.relay()}); len(stopped.InUse) > 0 {
+		t.Errorf("it is in use by %v", stopped.InUse)
+	}
+	var stopped *hook.StoppedError
+	if o := <-done; !errors.As(o.err, &stopped) {
+		t.Errorf("start returned %v, want a *StoppedError", o.err)
+	}
+	if took := time.Since(began); took > time.Second {
+		t.Errorf("both took %v", took)
+	}
+	w.nothingLeft()
+}

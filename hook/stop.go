@@ -111,9 +111,10 @@ func (h *Hook) letEnd(lock *pidfile.Lock, rec *pidfile.Record, now bool, grace t
 		if err != nil {
 			return nil, err
 		}
+		clients = slices.DeleteFunc(clients, func(c tunnel.Peer) bool { return c.PID == rec.Prober.PID && rec.Prober.Alive() })
 		if len(clients) > 0 {
 			rec.EndIdle = true
-			return clients, errors.Join(h.ensureKeeper(rec, nil), lock.Write(*rec))
+			return clients, h.writeWatched(lock, rec, nil)
 		}
 	}
 	return nil, markEnding(lock, rec, grace)
@@ -145,7 +146,7 @@ func adopt(lock *pidfile.Lock, rec pidfile.Record) (pidfile.Record, error) {
 		return rec, err
 	}
 	rec.Tunnel = id
-	return rec, lock.Write(rec)
+	return rec, unlessFull(lock.Write(rec)) // the next one finds it in the same way
 }
 
 // waitGone waits until the tunnel is gone, or wanted again.

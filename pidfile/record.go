@@ -50,6 +50,7 @@ type Record struct {
 	Keeper      Identity       `json:"keeper,omitzero"`  // the process that watches over the promises above, zero for none
 	KeeperKnows bool           `json:"keeper_knows"`     // how to start the tunnel program again
 	Starter     Identity       `json:"starter,omitzero"` // the start that has the program sign in at a private address; zero once it serves Address
+	Prober      Identity       `json:"prober,omitzero"`  // the start that waits, or has waited, for a server's answer: its connection is no client's
 	Shared      bool           `json:"shared"`           // given to another start than the one that launched it
 }
 

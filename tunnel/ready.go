@@ -42,7 +42,7 @@ func (e *ElsewhereError) Error() string {
 // Pauses between two looks at the sockets: short while a program is expected to listen within milliseconds, except for the first:
 // no program listens as soon as it was executed, and while it is being loaded a look would only slow it down.
 const (
-	firstPause = time.Millisecond
+	firstPause = 2 * time.Millisecond
 	minPause   = 250 * time.Microsecond
 	maxPause   = 25 * time.Millisecond
 	expecting  = 20 * time.Millisecond
@@ -59,9 +59,11 @@ func nextPause(pause time.Duration, began time.Time) time.Duration {
 // WaitListening waits until one of the tunnel's processes listens on addr. Nobody connects to find out: a connection may open
 // a browser tab or count as a session. The error is ErrEnded, an *ElsewhereError, or that of ctx.
 func WaitListening(ctx context.Context, addr netip.AddrPort, program Process, members func() []int) error {
+	look, done := lookAtListening(addr.Port())
+	defer done()
 	began := time.Now()
 	for pause := firstPause; ; pause = nextPause(pause, began) {
-		switch where := listensOn(addr, program, members); {
+		switch where := listensOn(look, program, members); {
 		case slices.ContainsFunc(where, func(a netip.AddrPort) bool { return same(a, addr) }):
 			return nil
 		case slices.ContainsFunc(where, func(a netip.AddrPort) bool { return a.Addr().IsUnspecified() }):
@@ -90,9 +92,9 @@ func Listening(addr netip.AddrPort, pid int, members func() []int) bool {
 	return slices.ContainsFunc(ownedBy([]int{pid}, found), here) || slices.ContainsFunc(ownedBy(members(), found), here)
 }
 
-// listensOn gives the addresses with addr's port on which the tunnel listens.
-func listensOn(addr netip.AddrPort, program Process, members func() []int) []netip.AddrPort {
-	found, err := listening(addr.Port())
+// listensOn gives those addresses, of the ones that look finds, on which the tunnel listens.
+func listensOn(look func() ([]socket, error), program Process, members func() []int) []netip.AddrPort {
+	found, err := look()
 	if err != nil || len(found) == 0 {
 		return nil
 	}

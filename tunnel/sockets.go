@@ -27,20 +27,42 @@ var errNoDiag = errors.New("socket diagnostics are not available")
 
 // listening gives the listening TCP sockets with that local port, or all with port 0.
 func listening(port uint16) ([]socket, error) {
-	found, err := diagListening(port)
-	if err != nil {
+	look, done := lookAtListening(port)
+	defer done()
+	return look()
+}
+
+// lookAtListening is listening for whoever looks again and again: making a connection takes about as long as a question does.
+func lookAtListening(port uint16) (look func() ([]socket, error), done func()) {
+	d, err := dialDiag()
+	look = func() ([]socket, error) {
+		if err == nil {
+			var found []socket
+			if found, err = d.listening(port); err == nil {
+				return found, nil
+			}
+			d.Close()
+		}
 		return walkListening(port)
 	}
-	return found, nil
+	return look, func() {
+		if err == nil {
+			d.Close()
+		}
+	}
 }
 
 // established gives the ends of established connections with that local and that remote port, 0 for any.
 func established(local, remote uint16) ([]socket, error) {
-	found, err := diagEstablished(local, remote)
-	if err != nil {
-		return walkEstablished(local, remote)
+	d, err := dialDiag()
+	if err == nil {
+		defer d.Close()
+		var found []socket
+		if found, err = d.established(local, remote); err == nil {
+			return found, nil
+		}
 	}
-	return found, nil
+	return walkEstablished(local, remote)
 }
 
 // ownedBy keeps the sockets that one of the processes has open.

@@ -29,20 +29,27 @@ const (
 	tcpListen      = 1 << 10
 )
 
-func diagListening(port uint16) ([]socket, error) { return diagnose(tcpListen, port, 0) }
+// diag is a connection to the kernel on which sockets are asked for.
+type diag struct{ *netlink.Conn }
 
-func diagEstablished(local, remote uint16) ([]socket, error) {
-	return diagnose(tcpEstablished, local, remote)
-}
-
-// diagnose asks the kernel for the TCP sockets in those states with that local and remote port, 0 for any.
-func diagnose(states uint32, local, remote uint16) ([]socket, error) {
+func dialDiag() (diag, error) {
 	conn, err := netlink.Dial(unix.NETLINK_SOCK_DIAG, nil)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", errNoDiag, err)
+		return diag{}, fmt.Errorf("%w: %w", errNoDiag, err)
 	}
-	defer conn.Close()
-	replies, err := conn.Execute(netlink.Message{
+	return diag{conn}, nil
+}
+
+func (d diag) listening(port uint16) ([]socket, error) { return d.ask(tcpListen, port, 0) }
+
+func (d diag) established(local, remote uint16) ([]socket, error) {
+	return d.ask(tcpEstablished, local, remote)
+}
+
+// ask asks for the TCP sockets in those states with that local and remote port, 0 for any. After an error the connection is to be
+// closed: what is left of the answer would come with the next one.
+func (d diag) ask(states uint32, local, remote uint16) ([]socket, error) {
+	replies, err := d.Execute(netlink.Message{
 		Header: netlink.Header{Type: diagRequestType, Flags: netlink.Request | netlink.Dump},
 		Data:   diagRequest(states, local, remote),
 	})

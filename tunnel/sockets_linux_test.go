@@ -29,6 +29,24 @@ var ways = map[string]struct {
 	"the walk":  {walkListening, walkEstablished},
 }
 
+func diagListening(port uint16) ([]socket, error) {
+	d, err := dialDiag()
+	if err != nil {
+		return nil, err
+	}
+	defer d.Close()
+	return d.listening(port)
+}
+
+func diagEstablished(local, remote uint16) ([]socket, error) {
+	d, err := dialDiag()
+	if err != nil {
+		return nil, err
+	}
+	defer d.Close()
+	return d.established(local, remote)
+}
+
 func TestListeningSocketsAreFoundByEveryWay(t *testing.T) {
 	t.Parallel()
 	for _, addr := range []string{"127.0.0.1:0", "127.9.8.7:0", "[::1]:0", "tcp4=0.0.0.0:0", "[::]:0"} {

@@ -21,7 +21,7 @@ func run(args, environ []string, stdin, stdout, stderr *os.File) int {
 	if opener := filepath.Base(args[0]); tunnel.IsBrowserOpener(opener) { // before any signal is caught: it ends with its tunnel
 		return (&command{environ: environ, stdin: stdin, ui: newUI(stdout, stderr)}).openPage(opener, args[1:])
 	}
-	ctx, stop := notifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT)
+	ctx, stop := notifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
 	c := &command{
 		environ: environ,

@@ -30,6 +30,9 @@ type bench struct {
 	rounds  int
 	table   *table
 
+	undelayed *sandbox.Home // home, with a stand-in that listens as soon as it can
+	delay     time.Duration // before it listens in home
+
 	addr   string   // the listen address of every row
 	stderr *os.File // what the command that runs now says
 }
@@ -108,39 +111,38 @@ func copyProgram(from, to string) error {
 // tunhook would look slower than it is to its users.
 const realProgram = 5 * time.Millisecond
 
-// slowDown has the stand-in wait before it listens, for as long as it lacks to the real program. The later looks correct what
-// the wait itself costs, and what the first ones got wrong. They are taken in turns with a start and a stop, as the row takes them:
-// how quick a program is depends on what the machine has done just before.
+// step is by how much the stand-in's delay changes at once.
+const step = 50 * time.Microsecond
+
+// slowDown has the stand-in wait before it listens, for as long as it lacks to the real program.
 func (b *bench) slowDown() error {
-	var delay time.Duration
-	for range 3 {
-		median, err := b.medianAlone()
-		if err != nil {
+	b.undelayed = b.home
+	b.setDelay(realProgram / 2)
+	start, alone := b.startIn(), b.aloneSide()
+	for range 150 {
+		if _, err := start.measure(); err != nil { // as in the row: what the machine has just done makes a difference
 			return err
 		}
-		delay = max(0, delay+realProgram-median)
-		b.home = b.home.With("TUNNELTEST_DELAY=" + delay.String())
+		if _, err := alone.measure(); err != nil {
+			return err
+		}
 	}
 	return nil
 }
 
-// medianAlone is how long the tunnel program takes until it listens.
-func (b *bench) medianAlone() (time.Duration, error) {
-	var times []float64
-	for range 50 {
-		if _, err := b.startIn(b.home).measure(); err != nil {
-			return 0, err
-		}
-		took, cmd, err := b.alone()
-		if err != nil {
-			return 0, err
-		}
-		if err := end(cmd); err != nil {
-			return 0, err
-		}
-		times = append(times, float64(took))
+// keepPace changes the delay by a step after each time that the stand-in took, so that its median comes to be that of the real
+// program and stays there: how quick a machine is may change within seconds.
+func (b *bench) keepPace(took time.Duration) {
+	if took > realProgram {
+		b.setDelay(b.delay - step)
+	} else {
+		b.setDelay(b.delay + step)
 	}
-	return time.Duration(quartilesOf(times).median), nil
+}
+
+func (b *bench) setDelay(delay time.Duration) {
+	b.delay = max(0, delay)
+	b.home = b.undelayed.With("TUNNELTEST_DELAY=" + b.delay.String())
 }
 
 func (b *bench) writeHooks() error {

@@ -40,9 +40,10 @@ func (b *bench) stopped(home *sandbox.Home) (time.Duration, error) {
 	return took, err
 }
 
-// startIn is start from nothing.
-func (b *bench) startIn(home *sandbox.Home) side {
+// startIn is start from nothing, in a home with these variables more.
+func (b *bench) startIn(variables ...string) side {
 	return side{b.table.show(b.tunhook, "start", route, b.addr), func() (time.Duration, error) {
+		home := b.home.With(variables...)
 		took, err := b.started(home)
 		if err == nil {
 			_, err = b.stopped(home)
@@ -51,9 +52,10 @@ func (b *bench) startIn(home *sandbox.Home) side {
 	}}
 }
 
-// stopIn is stop of an idle tunnel.
-func (b *bench) stopIn(home *sandbox.Home) side {
+// stopIn is stop of an idle tunnel, likewise.
+func (b *bench) stopIn(variables ...string) side {
 	return side{b.table.show(b.tunhook, "stop", route, b.addr), func() (time.Duration, error) {
+		home := b.home.With(variables...)
 		if _, err := b.started(home); err != nil {
 			return 0, err
 		}
@@ -66,15 +68,20 @@ func (b *bench) command(argv ...string) side {
 	return side{b.table.show(argv...), func() (time.Duration, error) { return b.run(b.home, argv...) }}
 }
 
-func (b *bench) startRow() error {
-	alone := side{b.table.show("pomerium-cli", "tcp", route, "--listen", b.addr), func() (time.Duration, error) {
+// aloneSide is the tunnel program alone, which keeps its pace.
+func (b *bench) aloneSide() side {
+	return side{b.table.show("pomerium-cli", "tcp", route, "--listen", b.addr), func() (time.Duration, error) {
 		took, cmd, err := b.alone()
 		if err != nil {
 			return 0, err
 		}
+		b.keepPace(took)
 		return took, end(cmd)
 	}}
-	return b.compare(row{name: "start ÷ exec until it listens", ours: b.startIn(b.home), other: alone, bound: maxStart})
+}
+
+func (b *bench) startRow() error {
+	return b.compare(row{name: "start ÷ exec until it listens", ours: b.startIn(), other: b.aloneSide(), bound: maxStart})
 }
 
 // nothingToDoRows are the commands that find everything as they want it.
@@ -113,7 +120,7 @@ func (b *bench) crowdRows() error {
 		}
 		err = b.compare(row{
 			name: fmt.Sprintf("stop ÷ kill, %d processes", r.processes),
-			ours: b.stopIn(b.home), other: kill, bound: r.bound, part: r.part,
+			ours: b.stopIn(), other: kill, bound: r.bound, part: r.part,
 		})
 		if err := errors.Join(err, crowd.close()); err != nil {
 			return err
@@ -139,7 +146,7 @@ func (b *bench) scriptKill() (time.Duration, error) {
 // recordRows compare a runtime directory full of other tunnels' records with one that has none.
 func (b *bench) recordRows() error {
 	dir := filepath.Join(b.home.Runtime, "full") // on the same kind of file system
-	full := b.home.With("XDG_RUNTIME_DIR=" + dir)
+	full := "XDG_RUNTIME_DIR=" + dir
 	records, err := newRecords(b.ctx, dir, manyRecords)
 	if err != nil {
 		return err
@@ -147,11 +154,11 @@ func (b *bench) recordRows() error {
 	err = errors.Join(
 		b.compare(row{
 			name: fmt.Sprintf("start, %d records ÷ none", manyRecords),
-			ours: b.startIn(full), other: b.startIn(b.home), bound: maxRecords,
+			ours: b.startIn(full), other: b.startIn(), bound: maxRecords,
 		}),
 		b.compare(row{
 			name: fmt.Sprintf("stop, %d records ÷ none", manyRecords),
-			ours: b.stopIn(full), other: b.stopIn(b.home), bound: maxRecords,
+			ours: b.stopIn(full), other: b.stopIn(), bound: maxRecords,
 		}),
 	)
 	return errors.Join(err, records.close())

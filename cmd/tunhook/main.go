@@ -21,8 +21,7 @@ func run(args, environ []string, stdin, stdout, stderr *os.File) int {
 	if opener := filepath.Base(args[0]); tunnel.IsBrowserOpener(opener) { // before any signal is caught: it ends with its tunnel
 		return (&command{environ: environ, stdin: stdin, ui: newUI(stdout, stderr)}).openPage(opener, args[1:])
 	}
-	ctx, stop := notifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
-	defer stop()
+	ctx := notifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	c := &command{
 		environ: environ,
 		stdin:   stdin,
@@ -37,8 +36,8 @@ type signalError struct{ signal syscall.Signal }
 func (e signalError) Error() string { return "interrupted by " + unix.SignalName(e.signal) }
 
 // notifyContext is signal.NotifyContext, except that the context's cause says which signal came: the exit status tells it. A
-// second signal has its usual effect.
-func notifyContext(parent context.Context, signals ...os.Signal) (context.Context, func()) {
+// second signal has its usual effect. It is for the whole life of the program: giving the signals back one by one takes time.
+func notifyContext(parent context.Context, signals ...os.Signal) context.Context {
 	ctx, cancel := context.WithCancelCause(parent)
 	caught := make(chan os.Signal, 1)
 	for _, s := range signals {
@@ -47,15 +46,9 @@ func notifyContext(parent context.Context, signals ...os.Signal) (context.Contex
 		}
 	}
 	go func() {
-		select {
-		case s := <-caught:
-			cancel(signalError{s.(syscall.Signal)})
-			signal.Stop(caught)
-		case <-ctx.Done():
-		}
-	}()
-	return ctx, func() {
+		s := <-caught
+		cancel(signalError{s.(syscall.Signal)})
 		signal.Stop(caught)
-		cancel(nil)
-	}
+	}()
+	return ctx
 }

@@ -183,3 +183,56 @@ func TestSSHRouteThatTheServerRefusesSaysWhy(t *testing.T) {
 		t.Errorf("left behind:\n%s", left)
 	}
 }
+
+// TestSSHRouteHasAConnectionOfItsOwn though the user's ssh shares connections: what a shared one forwards does not end with the tunnel,
+// and what shares the tunnel's would.
+func TestSSHRouteHasAConnectionOfItsOwn(t *testing.T) {
+	server, home := startServer(t), newHome(t)
+	shared := home.Path("shared")
+	config, err := home.Write("ssh_config", "ControlMaster auto\nControlPath "+shared+"\n", 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	options := server.Options()
+	options[1] = config // behind -F
+	host, port, err := net.SplitHostPort(server.Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	route := "ssh://" + server.Addr() + "/127.0.0.1:9"
+	startAndStop := func() {
+		t.Helper()
+		address := tunhook(t, home, append([]string{"start", route, "--"}, options...)...)
+		tunhook(t, home, "stop", route)
+		ln, err := net.Listen("tcp", address)
+		if err != nil {
+			t.Fatalf("after stop: %v", err)
+		}
+		_ = ln.Close()
+	}
+
+	startAndStop()
+	if _, err := os.Stat(shared); err == nil {
+		t.Error("the tunnel's connection can be shared")
+	}
+	master := exec.Command("ssh", append(options, "-M", "-N", "-p", port, host)...)
+	if err := master.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = master.Process.Kill()
+		_ = master.Wait() // it was killed
+	})
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		if _, err := os.Stat(shared); err == nil {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("ssh shares no connection")
+		}
+	}
+	startAndStop()
+	if out, err := exec.Command("ssh", append(options, "-O", "check", "-p", port, host)...).CombinedOutput(); err != nil {
+		t.Errorf("the user's own connection: %v: %s", err, out)
+	}
+}

@@ -232,7 +232,7 @@ func (k *keeper) still(v verdict) func(pidfile.Record) bool {
 // look takes in the state of the tunnel.
 func (k *keeper) look(now time.Time) view {
 	v := view{
-		now: now, alive: k.rec.Tunnel.Alive() || len(memberPIDs(k.rec)()) > 0,
+		now: now, alive: lives(k.rec),
 		holders: len(alive(k.rec.Holders)) > 0, canRevive: len(k.Argv) > 0,
 	}
 	if v.alive {

@@ -102,7 +102,7 @@ func (h *Hook) Run(ctx context.Context, req RunRequest) (status int, err error) 
 // which that cannot be told any more. A signal that is caught has its default action in the client, which is what undoes
 // tunnel.IgnoredByLaunch.
 func caughtForClient() []os.Signal {
-	return append(slices.DeleteFunc(slices.Clone(passedOn), signal.Ignored), tunnel.IgnoredByLaunch)
+	return append(slices.DeleteFunc(PassedOn(), signal.Ignored), tunnel.IgnoredByLaunch)
 }
 
 // findClient finds the client as a shell would.
@@ -165,9 +165,11 @@ func fillIn(args []string, values map[string]string) []string {
 	return filled
 }
 
-// passedOn are the signals that a run hands to its client.
-var passedOn = []os.Signal{
-	syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGWINCH, syscall.SIGCONT,
+// PassedOn are the signals that a run hands to its client.
+func PassedOn() []os.Signal {
+	return []os.Signal{
+		syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGWINCH, syscall.SIGCONT,
+	}
 }
 
 func (h *Hook) runClient(path string, req RunRequest, values map[string]string, signals <-chan os.Signal) (int, error) {

@@ -117,8 +117,9 @@ func (p *Process) Close() { p.handle.close() }
 const TokenVariable = "TUNHOOK_TOKEN"
 
 // Members opens every live process of the record's tunnel except the calling one: the session that the tunnel program leads, and
-// those descendants in sessions of their own that have the record's token. Where the program itself has ended, its session number alone proves nothing; a process with the record's token in its
-// environment does, wherever it is. The caller closes them. An error says that they cannot be told.
+// those descendants in sessions of their own that have the record's token. Where the program itself has ended, its session number
+// alone proves nothing; a process with the record's token in its environment does, wherever it is. The caller closes them. An error
+// says that they cannot be told.
 func (r Record) Members() ([]*Process, error) {
 	program, err := Open(r.Tunnel)
 	if err != nil && !errors.Is(err, ErrGone) {

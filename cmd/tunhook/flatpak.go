@@ -8,8 +8,8 @@ import (
 	"os/signal"
 	"path/filepath"
 	"strings"
-	"syscall"
 
+	"github.com/tunhook/tunhook/hook"
 	"github.com/tunhook/tunhook/hook/flatpak"
 	"github.com/tunhook/tunhook/hook/notify"
 	"github.com/tunhook/tunhook/pidfile"
@@ -19,11 +19,6 @@ import (
 // instanceVariable tells tunhook on the host from which sandbox it was called: there "--end-with parent" means the sandbox.
 const instanceVariable = "TUNHOOK_FLATPAK_INSTANCE"
 
-// passedOn are the signals that the program on the host is sent too: those that run hands to its client.
-var passedOn = []os.Signal{
-	syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGWINCH, syscall.SIGCONT,
-}
-
 // onHost runs the command line again on the host, where the tunnel programs are, if this is the inside of a Flatpak sandbox.
 func (c *command) onHost(ctx context.Context, args []string) (status int, left bool) {
 	sandbox, inside := flatpak.Inside(os.DirFS("/"))
@@ -31,7 +26,7 @@ func (c *command) onHost(ctx context.Context, args []string) (status int, left b
 		return 0, false
 	}
 	signals := make(chan os.Signal, 16)
-	signal.Notify(signals, passedOn...)
+	signal.Notify(signals, hook.PassedOn()...)
 	defer signal.Stop(signals)
 	status, err := sandbox.Run(context.WithoutCancel(ctx), c.environ, flatpak.Command{
 		Argv:    append([]string{hostProgram()}, args[1:]...),

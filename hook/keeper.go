@@ -125,6 +125,7 @@ type keeper struct {
 	lastUse time.Time          // when somebody was connected last, or could not be yet
 	ends    string             // the connections, to notice that they have changed
 	clients []pidfile.Identity // processes that have been connected
+	watched []pidfile.Identity // processes whose end would have ended the last sleep
 	quiet   time.Duration      // the last sleep, if nothing has changed since
 
 	deadFrom   time.Time // when the tunnel program was found dead; zero while it lives
@@ -276,14 +277,24 @@ func (k *keeper) remember(ends string) {
 	}
 }
 
-// sleep waits for the next thing to look at: the end of a process that matters, or a change that only looking shows.
+// sleep waits for the next thing to look at: the end of a process that matters, or a change that only looking shows. A process
+// that has ended since the last sleep may have done so after the look that came between: then there is no sleep.
 func (k *keeper) sleep() {
 	var open []*pidfile.Process
+	var watched []pidfile.Identity
+	ended := false
 	for _, id := range slices.Concat([]pidfile.Identity{k.rec.Tunnel}, k.rec.Holders, k.clients) {
-		if p, err := pidfile.Open(id); err == nil {
+		p, err := pidfile.Open(id)
+		if err == nil {
 			defer p.Close()
-			open = append(open, p)
+			open, watched = append(open, p), append(watched, id)
 		}
+		ended = ended || errors.Is(err, pidfile.ErrGone) && slices.Contains(k.watched, id)
+	}
+	k.watched = watched
+	if ended {
+		k.quiet = 0
+		return
 	}
 	k.quiet = min(max(2*k.quiet, minSleep), k.longest())
 	began := time.Now()

@@ -228,12 +228,18 @@ func (w *account) record() (rec pidfile.Record, ok bool) {
 	return entries[0].Record, true
 }
 
+// mustRecord is the record of a tunnel whose program has been launched. Its identity is recorded after that: by then it may be doing
+// what the test waited for.
 func (w *account) mustRecord() pidfile.Record {
 	w.t.Helper()
-	rec, ok := w.record()
-	if !ok {
-		w.t.Fatal("there is no record")
-	}
+	var rec pidfile.Record
+	tunneltest.Eventually(w.t, "the program is recorded", func() bool {
+		var ok bool
+		if rec, ok = w.record(); !ok {
+			w.t.Fatal("there is no record")
+		}
+		return rec.Tunnel.PID != 0
+	})
 	return rec
 }
 
@@ -290,7 +296,7 @@ func (w *account) left() []pidfile.Identity {
 func (w *account) nothingLeft() {
 	w.t.Helper()
 	var what string
-	for deadline := time.Now().Add(3 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(5 * time.Millisecond) {
 		files, err := filepath.Glob(filepath.Join(w.RunDir, "*"))
 		what = fmt.Sprint(w.left(), files, err)
 		if what == fmt.Sprint([]pidfile.Identity{}, []string(nil), nil) && !w.served() {

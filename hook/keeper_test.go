@@ -204,7 +204,7 @@ func TestAProgramThatDiesUnderItsClientIsStartedAgain(t *testing.T) {
 	w := newRelayWorld(t)
 	w.mustStart(w.keptAlive())
 	client := w.client()
-	for _, limit := range []time.Duration{time.Second, 3 * time.Second, 3 * time.Second} { // with a pause from the second time on
+	for _, limit := range []time.Duration{2 * time.Second, 3 * time.Second, 3 * time.Second} { // with a pause from the second time on
 		rec := w.mustRecord()
 		w.awaitKeeper()
 		w.keeperWatches(client.id)
@@ -333,7 +333,7 @@ func TestStopOfATunnelInUseSaysByWhomAndEndsItAfterThem(t *testing.T) {
 		t.Errorf("its state is %q", got)
 	}
 	second.kill()
-	w.within(1500*time.Millisecond, "the tunnel ends with its last client", w.gone)
+	w.within(2*time.Second, "the tunnel ends with its last client", w.gone)
 	w.nothingLeft()
 }
 
@@ -403,7 +403,7 @@ func TestAStartTakesAStopBack(t *testing.T) {
 	}
 	client.kill()
 	w.never(1500*time.Millisecond, "the tunnel that is wanted ends", func() bool { return !w.served() })
-	w.within(time.Second, "the keeper goes: nothing is promised any more", func() bool { return !keeper.Alive() })
+	w.within(2*time.Second, "the keeper goes: nothing is promised any more", func() bool { return !keeper.Alive() })
 	w.mustStop(hook.StopRequest{Route: w.relay()})
 	w.nothingLeft()
 }
@@ -426,7 +426,7 @@ func TestWithoutItsKeeperATunnelLivesAndTheNextStartGivesItAnother(t *testing.T)
 	w.awaitKeeper()
 	rec := w.mustRecord()
 	kill(rec.Tunnel)
-	w.within(time.Second, "the other keeper keeps the promise", func() bool {
+	w.within(2*time.Second, "the other keeper keeps the promise", func() bool {
 		now, ok := w.record()
 		return ok && now.Tunnel != rec.Tunnel && w.served()
 	})
@@ -565,7 +565,7 @@ func TestARunLeavesItsTunnelToAnotherClient(t *testing.T) {
 	}
 	w.never(time.Second, "the other session is cut", func() bool { return !w.served() })
 	client.kill()
-	w.within(1500*time.Millisecond, "the tunnel ends with its last client", w.gone)
+	w.within(2*time.Second, "the tunnel ends with its last client", w.gone)
 	w.nothingLeft()
 }
 

@@ -359,7 +359,7 @@ func TestATunnelWithoutAnAnswerIsGoneWhenStartReturns(t *testing.T) {
 // Another start was given the tunnel while the one that launched it was still waiting for an answer.
 func TestAStartThatFailsLeavesTheTunnelToAnother(t *testing.T) {
 	t.Parallel()
-	w := newAccount(t, tunneltest.ResponderOptions{Protocol: tunneltest.VNC, Delay: 500 * time.Millisecond})
+	w := newAccount(t, tunneltest.ResponderOptions{Protocol: tunneltest.VNC, Delay: time.Second})
 	done := w.starting(w.context(), w.request(w.relay(), tunnel.ReadyRDP))
 	tunneltest.Eventually(t, "the relay serves its address", w.served)
 	w.mustStart(w.request(w.relay(), tunnel.ReadyListen))

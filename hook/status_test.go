@@ -21,7 +21,7 @@ import (
 // TestStatesOfATunnel follows one from its launch to its end, and one to its death.
 func TestStatesOfATunnel(t *testing.T) {
 	t.Parallel()
-	w, port := newWorld(t, "TUNNELTEST_DELAY=200ms", "TUNNELTEST_IGNORE_TERM=1"), freePort(t)
+	w, port := newWorld(t, "TUNNELTEST_DELAY=1s", "TUNNELTEST_IGNORE_TERM=1"), freePort(t)
 	started := make(chan error, 1)
 	go func() {
 		_, err := w.Start(t.Context(), hook.StartRequest{Route: pomeriumRoute, Listen: port})
@@ -33,10 +33,11 @@ func TestStatesOfATunnel(t *testing.T) {
 
 	stopped := make(chan error, 1)
 	go func() {
-		_, err := w.Stop(t.Context(), hook.StopRequest{Route: pomeriumRoute, Listen: port, Grace: 500 * time.Millisecond})
+		_, err := w.Stop(t.Context(), hook.StopRequest{Route: pomeriumRoute, Listen: port, Grace: 10 * time.Second})
 		stopped <- err
 	}()
 	w.eventualState(pomeriumRoute, port, hook.Ending)
+	check(t, syscall.Kill(rec.Tunnel.PID, syscall.SIGKILL))
 	check(t, <-stopped)
 	w.nothingLeft(rec)
 
@@ -54,7 +55,7 @@ func TestStartDuringAStopWaitsForTheEndAndStartsAnew(t *testing.T) {
 	first := w.start(pomeriumRoute, port).Record
 	stopped := make(chan error, 1)
 	go func() {
-		_, err := w.Stop(t.Context(), hook.StopRequest{Route: pomeriumRoute, Listen: port, Grace: 300 * time.Millisecond})
+		_, err := w.Stop(t.Context(), hook.StopRequest{Route: pomeriumRoute, Listen: port, Grace: time.Second})
 		stopped <- err
 	}()
 	w.eventualState(pomeriumRoute, port, hook.Ending)

@@ -14,9 +14,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Bounds of a tunnel's log, in bytes: what a start keeps of earlier runs, and what one run can write.
+// Bounds of a tunnel's log, in bytes: what a start leaves as it is, how much it keeps of more than that (less, so that not every
+// start has to cut again), and what one run can write.
 const (
-	keptLog = 256 << 10
+	fullLog = 256 << 10
+	keptLog = fullLog / 2
 	maxLog  = 64 << 20
 )
 
@@ -44,7 +46,7 @@ func OpenLog(path, title string, now time.Time) (log *os.File, from int64, err e
 // trim keeps the last keptLog bytes, from the beginning of a line on.
 func trim(log *os.File) error {
 	size, err := log.Seek(0, io.SeekEnd)
-	if err != nil || size <= keptLog {
+	if err != nil || size <= fullLog {
 		return err
 	}
 	kept := make([]byte, keptLog)

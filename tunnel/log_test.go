@@ -45,7 +45,7 @@ func TestLogIsPrivateAndAppendedTo(t *testing.T) {
 }
 
 func TestLogIsTrimmedToItsLastLines(t *testing.T) {
-	for _, size := range []int{keptLog - 100, keptLog, keptLog + 1, 3 * keptLog} {
+	for _, size := range []int{fullLog - 100, fullLog, fullLog + 1, 3 * fullLog} {
 		path := filepath.Join(t.TempDir(), "log")
 		var text strings.Builder
 		for i := 0; text.Len() < size; i++ {
@@ -68,9 +68,9 @@ func TestLogIsTrimmedToItsLastLines(t *testing.T) {
 		switch {
 		case !ok || !strings.HasSuffix(before, kept):
 			t.Errorf("size %d: the log does not end as it did", size)
-		case size <= keptLog && kept != before:
+		case size <= fullLog && kept != before:
 			t.Errorf("size %d: %d bytes lost", size, size-len(kept))
-		case size > keptLog && (len(kept) > keptLog || len(kept) < keptLog-100 || !strings.HasPrefix(kept, "line ")):
+		case size > fullLog && (len(kept) > keptLog || len(kept) < keptLog-100 || !strings.HasPrefix(kept, "line ")):
 			t.Errorf("size %d: kept %d bytes from %.20q on", size, len(kept), kept)
 		}
 	}

@@ -24,7 +24,7 @@ type Lock struct {
 	dir   Dir
 	key   Key
 	flock *os.File
-	owner lockfile.Lockfile
+	owner string // the lock file's path; "" where there is none
 }
 
 // BusyError says that another process held the lock for as long as the caller was willing to wait.
@@ -126,7 +126,7 @@ func (l *Lock) sign() {
 	}
 	os.Remove(path) // whatever is there is stale
 	if owner.TryLock() == nil {
-		l.owner = owner
+		l.owner = path
 	}
 }
 
@@ -137,7 +137,7 @@ func (l *Lock) Key() Key { return l.key }
 func (l *Lock) Unlock() error {
 	var err error
 	if l.owner != "" {
-		err = l.owner.Unlock()
+		err = os.Remove(l.owner) // ours: whoever else would replace it would have to hold the flock
 	}
 	if _, statErr := os.Lstat(l.dir.recordPath(l.key)); errors.Is(statErr, fs.ErrNotExist) {
 		os.Remove(l.dir.recordPath(l.key) + tempSuffix) // of one who was killed at writing

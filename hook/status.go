@@ -74,22 +74,24 @@ func (h *Hook) selected(dir pidfile.Dir, route, listen string) (records []pidfil
 }
 
 func look(rec pidfile.Record) (Tunnel, error) {
-	t := Tunnel{Record: rec, State: state(rec)}
-	if t.State == Dead {
-		return t, nil
+	sight, err := tunnel.Look(rec.Address)
+	if err != nil {
+		return Tunnel{}, err
 	}
-	var err error
-	t.Clients, err = tunnel.Clients(rec.Address)
+	t := Tunnel{Record: rec, State: state(rec, sight)}
+	if t.State != Dead {
+		t.Clients, err = sight.Clients()
+	}
 	return t, err
 }
 
-func state(rec pidfile.Record) State {
+func state(rec pidfile.Record, sight tunnel.Sight) State {
 	pids, program := memberPIDs(rec), 0
 	if rec.Tunnel.Alive() {
 		program = rec.Tunnel.PID
 	}
 	switch {
-	case tunnel.Listening(rec.Address, program, pids):
+	case sight.Listening(program, pids):
 		if rec.Ending {
 			return Ending
 		}

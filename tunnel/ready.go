@@ -85,7 +85,11 @@ func WaitListening(ctx context.Context, addr netip.AddrPort, program Process, me
 // first; it must not be given when the program has ended, since it may be another's by then: 0 stands for that.
 func Listening(addr netip.AddrPort, pid int, members func() []int) bool {
 	found, err := listening(addr.Port())
-	if err != nil || len(found) == 0 {
+	return err == nil && oneListens(found, addr, pid, members)
+}
+
+func oneListens(found []socket, addr netip.AddrPort, pid int, members func() []int) bool {
+	if len(found) == 0 {
 		return false
 	}
 	here := func(s socket) bool { return same(s.local, addr) }

@@ -65,6 +65,30 @@ func established(local, remote uint16) ([]socket, error) {
 	return walkEstablished(local, remote)
 }
 
+// both gives the listening sockets with that local port and the ends of connections to them, in one question.
+func both(port uint16) (listens, connected []socket, err error) {
+	d, err := dialDiag()
+	if err == nil {
+		defer d.Close()
+		var found []socket
+		if found, err = d.both(port); err == nil {
+			for _, s := range found {
+				if s.remote.Port() == 0 {
+					listens = append(listens, s)
+				} else {
+					connected = append(connected, s)
+				}
+			}
+			return listens, connected, nil
+		}
+	}
+	if listens, err = walkListening(port); err != nil {
+		return nil, nil, err
+	}
+	connected, err = walkEstablished(port, 0)
+	return listens, connected, err
+}
+
 // ownedBy keeps the sockets that one of the processes has open.
 func ownedBy(pids []int, sockets []socket) []socket {
 	var owned []socket
@@ -162,24 +186,33 @@ func covers(bound, addr netip.Addr) bool {
 // Connections gives where the connections to addr come from. It is quick; Clients tells whose they are.
 func Connections(addr netip.AddrPort) ([]netip.AddrPort, error) {
 	ends, err := established(addr.Port(), 0)
-	if err != nil {
-		return nil, err
-	}
+	return sources(ends, addr), err
+}
+
+// sources gives where those connections come from that were made to addr.
+func sources(ends []socket, addr netip.AddrPort) []netip.AddrPort {
 	var from []netip.AddrPort
 	for _, s := range ends {
 		if s.local.Addr() == addr.Addr() || addr.Addr().IsUnspecified() {
 			from = append(from, s.remote)
 		}
 	}
-	return from, nil
+	return from
 }
 
 // Clients lists the processes connected to addr, each once, in the order of their pids; then, likewise without a pid, those that
 // belong to somebody else, and the machines that others connect from.
 func Clients(addr netip.AddrPort) ([]Peer, error) {
 	from, err := Connections(addr)
-	if err != nil || len(from) == 0 {
+	if err != nil {
 		return nil, err
+	}
+	return clients(addr, from)
+}
+
+func clients(addr netip.AddrPort, from []netip.AddrPort) ([]Peer, error) {
+	if len(from) == 0 {
+		return nil, nil
 	}
 	ends, err := established(0, addr.Port())
 	if err != nil {
@@ -189,7 +222,7 @@ func Clients(addr netip.AddrPort) ([]Peer, error) {
 	if err != nil {
 		return nil, err
 	}
-	var clients []Peer
+	var peers []Peer
 	for _, source := range from {
 		end := slices.DeleteFunc(slices.Clone(ends), func(s socket) bool { return s.local != source })
 		client := Peer{}
@@ -198,13 +231,33 @@ func Clients(addr netip.AddrPort) ([]Peer, error) {
 		} else if !source.Addr().IsLoopback() && !local[source.Addr()] {
 			client.Host = source.Addr().String()
 		}
-		if !slices.Contains(clients, client) {
-			clients = append(clients, client)
+		if !slices.Contains(peers, client) {
+			peers = append(peers, client)
 		}
 	}
-	slices.SortStableFunc(clients, func(a, b Peer) int { return cmp.Compare(uint(a.PID-1), uint(b.PID-1)) })
-	return clients, nil
+	slices.SortStableFunc(peers, func(a, b Peer) int { return cmp.Compare(uint(a.PID-1), uint(b.PID-1)) })
+	return peers, nil
 }
+
+// Sight is what one look at the sockets of an address shows.
+type Sight struct {
+	addr               netip.AddrPort
+	listens, connected []socket
+}
+
+// Look looks at who listens on addr and who is connected to it.
+func Look(addr netip.AddrPort) (Sight, error) {
+	listens, connected, err := both(addr.Port())
+	return Sight{addr, listens, connected}, err
+}
+
+// Listening is what Listening would tell.
+func (s Sight) Listening(pid int, members func() []int) bool {
+	return oneListens(s.listens, s.addr, pid, members)
+}
+
+// Clients is what Clients would give.
+func (s Sight) Clients() ([]Peer, error) { return clients(s.addr, sources(s.connected, s.addr)) }
 
 // localAddresses are the addresses of this machine.
 func localAddresses() (map[netip.Addr]bool, error) {

@@ -46,6 +46,8 @@ func (d diag) established(local, remote uint16) ([]socket, error) {
 	return d.ask(tcpEstablished, local, remote)
 }
 
+func (d diag) both(port uint16) ([]socket, error) { return d.ask(tcpListen|tcpEstablished, port, 0) }
+
 // ask asks for the TCP sockets in those states with that local and remote port, 0 for any. After an error the connection is to be
 // closed: what is left of the answer would come with the next one.
 func (d diag) ask(states uint32, local, remote uint16) ([]socket, error) {

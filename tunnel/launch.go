@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -132,13 +133,8 @@ const IgnoredByLaunch = syscall.SIGXFSZ
 // that run starts later.
 func withholdDescriptors() (restore func()) {
 	var marked []int
-	names, err := os.ReadDir("/dev/fd")
-	if err != nil {
-		return func() {}
-	}
-	for _, name := range names {
-		var fd int
-		if _, err := fmt.Sscan(name.Name(), &fd); err != nil || fd < 3 {
+	for _, fd := range openDescriptors() {
+		if fd < 3 {
 			continue
 		}
 		if flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err == nil && flags&unix.FD_CLOEXEC == 0 {
@@ -151,4 +147,20 @@ func withholdDescriptors() (restore func()) {
 			_, _ = unix.FcntlInt(uintptr(fd), unix.F_SETFD, 0)
 		}
 	}
+}
+
+func openDescriptors() []int {
+	dir, err := os.Open("/dev/fd")
+	if err != nil {
+		return nil
+	}
+	defer dir.Close()
+	names, _ := dir.Readdirnames(-1)
+	var open []int
+	for _, name := range names {
+		if fd, err := strconv.Atoi(name); err == nil {
+			open = append(open, fd)
+		}
+	}
+	return open
 }

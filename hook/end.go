@@ -64,9 +64,14 @@ func (h *Hook) finishEnding(ctx context.Context, dir pidfile.Dir, rec pidfile.Re
 	if lockErr != nil {
 		return errors.Join(err, lockErr)
 	}
-	if now, readErr := lock.Read(); err == nil && readErr == nil && now.Token == rec.Token {
+	now, readErr := lock.Read()
+	switch {
+	case err != nil:
+	case readErr == nil && now.Token == rec.Token:
 		endKeeper(now)
 		err = lock.Remove()
+	case errors.Is(readErr, fs.ErrNotExist): // the keeper perhaps, which ended the tunnel at the same time
+		endKeeper(rec)
 	}
 	return errors.Join(err, lock.Unlock())
 }

@@ -35,6 +35,36 @@ func TestStartTellsWhetherItFoundTheTunnel(t *testing.T) {
 	}
 }
 
+// TestNothingIsLaunchedBeforeSignalsAreCaught: until then a signal would end the start and not its tunnel.
+func TestNothingIsLaunchedBeforeSignalsAreCaught(t *testing.T) {
+	t.Parallel()
+	w, port := newWorld(t), freePort(t)
+	asked, caught := make(chan struct{}, 1), make(chan struct{})
+	w.Guard = func() {
+		asked <- struct{}{}
+		<-caught
+	}
+	started := make(chan error, 1)
+	go func() {
+		_, err := w.Start(t.Context(), hook.StartRequest{Route: pomeriumRoute, Listen: port})
+		started <- err
+	}()
+	<-asked
+	dir, err := pidfile.PrivateDir(w.RunDir, false, false)
+	check(t, err)
+	records, err := dir.ListRoute(pomeriumRoute)
+	if err != nil || len(records) != 1 {
+		t.Fatalf("%d records, %v", len(records), err)
+	}
+	if members, err := records[0].Members(); err != nil || len(members) > 0 {
+		t.Errorf("there are %d processes of the tunnel, %v", len(members), err)
+	}
+	close(caught)
+	check(t, <-started)
+	w.stop(pomeriumRoute, port)
+	w.nothingLeft()
+}
+
 func TestSimultaneousStartsInOneProcessMakeOneTunnel(t *testing.T) {
 	t.Parallel()
 	w, port := newWorld(t), freePort(t)

@@ -20,6 +20,7 @@ type command struct {
 	environ []string
 	stdin   *os.File
 	ui      *ui
+	signals signals
 
 	args        []string // as tunhook was called
 	afterDashes []string // what stands behind "--", which is for another program
@@ -31,6 +32,9 @@ type command struct {
 func (c *command) main(ctx context.Context, args []string) int {
 	if status, left := c.onHost(ctx, args); left {
 		return status
+	}
+	if !isStart(args) { // which waits when it launches something, and has enough to do until then
+		c.signals.await()
 	}
 	c.args = args
 	args, c.afterDashes, c.dashes = cutDashes(args)
@@ -54,6 +58,8 @@ func (c *command) main(ctx context.Context, args []string) int {
 }
 
 func isRun(args []string) bool { return len(args) > 1 && args[1] == "run" }
+
+func isStart(args []string) bool { return len(args) > 1 && args[1] == "start" }
 
 func (c *command) app() *cli.App {
 	app := &cli.App{

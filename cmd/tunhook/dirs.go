@@ -98,5 +98,6 @@ func (c *command) hook() (*hook.Hook, error) {
 		Notice:    c.ui.notice,
 		Waiting:   c.ui.waiting,
 		SignIn:    c.ui.signIn,
+		Guard:     c.signals.await,
 	}, nil
 }

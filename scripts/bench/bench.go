@@ -30,8 +30,7 @@ type bench struct {
 	rounds  int
 	table   *table
 
-	undelayed *sandbox.Home // home, with a stand-in that listens as soon as it can
-	delay     time.Duration // before it listens in home
+	pace pace
 
 	addr   string   // the listen address of every row
 	stderr *os.File // what the command that runs now says
@@ -79,24 +78,30 @@ func (b *bench) prepare() (err error) {
 	if b.stderr, err = os.OpenFile(b.home.Path("stderr"), os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o600); err != nil {
 		return err
 	}
-	return b.slowDown()
+	return b.findPace()
 }
 
-// installPrograms builds the tunnel program, and copies it and tunhook, as installing does: what a linker has just written starts
-// slower, because the kernel keeps it in smaller pieces.
+// installPrograms builds the programs to compare with, and copies them and tunhook, as installing does: what a linker has just
+// written starts slower, because the kernel keeps it in smaller pieces.
 func (b *bench) installPrograms() error {
+	installed := b.home.Path("bin", "tunhook")
+	err := errors.Join(
+		b.install("./tunnel/tunneltest/pomerium-cli", "pomerium-cli"),
+		b.install("./scripts/bench/bare", "bare"),
+		copyProgram(b.tunhook, installed),
+	)
+	b.tunhook = installed
+	return err
+}
+
+func (b *bench) install(source, name string) error {
 	built := b.home.Path("built")
-	build := exec.CommandContext(b.ctx, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", built, "./tunnel/tunneltest/pomerium-cli")
+	build := exec.CommandContext(b.ctx, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", built, source)
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
-		return fmt.Errorf("building the tunnel program: %w: %s", err, out)
+		return fmt.Errorf("building %s: %w: %s", name, err, out)
 	}
-	installed := b.home.Path("bin", "tunhook")
-	if err := errors.Join(copyProgram(built, b.home.Path("bin", "pomerium-cli")), copyProgram(b.tunhook, installed)); err != nil {
-		return err
-	}
-	b.tunhook = installed
-	return nil
+	return copyProgram(built, b.home.Path("bin", name))
 }
 
 func copyProgram(from, to string) error {
@@ -105,44 +110,6 @@ func copyProgram(from, to string) error {
 		return err
 	}
 	return os.WriteFile(to, content, 0o700)
-}
-
-// The stand-in is quicker than the real pomerium-cli, which listens about 5 ms after its exec. Against a quicker program
-// tunhook would look slower than it is to its users.
-const realProgram = 5 * time.Millisecond
-
-// step is by how much the stand-in's delay changes at once.
-const step = 50 * time.Microsecond
-
-// slowDown has the stand-in wait before it listens, for as long as it lacks to the real program.
-func (b *bench) slowDown() error {
-	b.undelayed = b.home
-	b.setDelay(realProgram / 2)
-	start, alone := b.startIn(), b.aloneSide()
-	for range 150 {
-		if _, err := start.measure(); err != nil { // as in the row: what the machine has just done makes a difference
-			return err
-		}
-		if _, err := alone.measure(); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// keepPace changes the delay by a step after each time that the stand-in took, so that its median comes to be that of the real
-// program and stays there: how quick a machine is may change within seconds.
-func (b *bench) keepPace(took time.Duration) {
-	if took > realProgram {
-		b.setDelay(b.delay - step)
-	} else {
-		b.setDelay(b.delay + step)
-	}
-}
-
-func (b *bench) setDelay(delay time.Duration) {
-	b.delay = max(0, delay)
-	b.home = b.undelayed.With("TUNNELTEST_DELAY=" + b.delay.String())
 }
 
 func (b *bench) writeHooks() error {

@@ -75,8 +75,10 @@ func (b *bench) aloneSide() side {
 		if err != nil {
 			return 0, err
 		}
-		b.keepPace(took)
-		return took, end(cmd)
+		if err := end(cmd); err != nil {
+			return 0, err
+		}
+		return took, b.keepPace(took)
 	}}
 }
 

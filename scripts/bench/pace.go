@@ -1,0 +1,75 @@
+package main
+
+import (
+	"time"
+
+	"github.com/tunhook/tunhook/scripts/internal/sandbox"
+)
+
+// The stand-in for pomerium-cli is quicker than the real one, against which tunhook would look slower than it is to its users: so
+// it waits before it listens, as long as makes it 5 ms from exec to listening. The real program, measured at 6 ms where a bare one
+// with the same libraries takes 2.5 ms, works for that time, and needs longer on a machine that is slow, as a shared one may become
+// within seconds. A pause would not: so where the bare program takes longer than 2.5 ms, the stand-in does so by as much.
+const (
+	listensAfter = 5 * time.Millisecond
+	bareTakes    = 2500 * time.Microsecond
+)
+
+// pace is how the stand-in is kept at the pace of the real program.
+type pace struct {
+	undelayed *sandbox.Home // the home, with a stand-in that listens as soon as it can
+	delay     time.Duration // before it listens in the home that is measured
+	bare      time.Duration // what the bare program takes
+}
+
+// Steps by which the delay, and what the bare program is taken to need, change at once.
+const (
+	delayStep = 50 * time.Microsecond
+	bareStep  = 20 * time.Microsecond
+)
+
+// target is when the stand-in shall listen, after its exec.
+func (p *pace) target() time.Duration {
+	return listensAfter * max(bareTakes, p.bare) / bareTakes
+}
+
+// findPace measures until the stand-in has its pace.
+func (b *bench) findPace() error {
+	b.pace = pace{undelayed: b.home, bare: bareTakes}
+	b.setDelay(listensAfter / 2)
+	start, alone := b.startIn(), b.aloneSide()
+	for range 150 {
+		if _, err := start.measure(); err != nil { // as in the row: what the machine has just done makes a difference
+			return err
+		}
+		if _, err := alone.measure(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// keepPace changes the delay by a step after each time that the stand-in took, so that its median comes to be the target and stays
+// there, and likewise what the bare program takes.
+func (b *bench) keepPace(took time.Duration) error {
+	bare, err := b.run(b.home, b.home.Path("bin", "bare"))
+	if err != nil {
+		return err
+	}
+	b.pace.bare += stepTo(bare, b.pace.bare, bareStep)
+	b.setDelay(b.pace.delay + stepTo(b.pace.target(), took, delayStep))
+	return nil
+}
+
+// stepTo is the step from one value in the direction of another.
+func stepTo(want, have, step time.Duration) time.Duration {
+	if want < have {
+		return -step
+	}
+	return step
+}
+
+func (b *bench) setDelay(delay time.Duration) {
+	b.pace.delay = max(0, delay)
+	b.home = b.pace.undelayed.With("TUNNELTEST_DELAY=" + b.pace.delay.String())
+}

@@ -100,6 +100,9 @@ func (c *command) finish(path string, commands []*cli.Command) {
 	for _, sub := range commands {
 		sub.HideHelpCommand = true
 		sub.OnUsageError = usageFailed
+		if hasFlag(sub, "notify") {
+			sub.OnUsageError = c.usageFailedUnseen
+		}
 		if c.helps { // making all the texts would be a good part of the time that a start takes
 			sub.CustomHelpTemplate = commandHelp(path+" "+sub.Name, sub)
 		}

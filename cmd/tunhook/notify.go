@@ -1,6 +1,8 @@
 package main
 
 import (
+	"strings"
+
 	"github.com/tunhook/tunhook/hook/notify"
 	"github.com/urfave/cli/v2"
 	"golang.org/x/term"
@@ -14,9 +16,27 @@ func notifyFlag() cli.Flag {
 	}
 }
 
+// usageFailedUnseen is usageFailed for the commands that clients call: a mistyped flag in one of a client's fields is told to the
+// desktop. The flags have not been understood then, so --notify is looked for among the arguments.
+func (c *command) usageFailedUnseen(ctx *cli.Context, err error, isSubcommand bool) error {
+	when := "auto"
+	args, _, _ := cutDashes(c.args)
+	for i, arg := range args {
+		switch name, value, ok := strings.Cut(strings.TrimLeft(arg, "-"), "="); {
+		case name != "notify" || name == arg:
+		case ok:
+			when = value
+		case i+1 < len(args):
+			when = args[i+1]
+		}
+	}
+	_ = c.openNotifier(when) // what is wrong with that as well is not what was found first
+	return usageFailed(ctx, err, isSubcommand)
+}
+
 // openNotifier makes the ui tell the desktop, if --notify says so.
-func (c *command) openNotifier(ctx *cli.Context) error {
-	switch when := ctx.String("notify"); when {
+func (c *command) openNotifier(when string) error {
+	switch when {
 	case "auto":
 		if term.IsTerminal(int(c.ui.stderr.Fd())) {
 			return nil

@@ -78,6 +78,17 @@ func TestAFailureIsToldToTheDesktopOnce(t *testing.T) {
 	default:
 		t.Error("the desktop shows nothing")
 	}
+	a.refused(exitUsage, "--redy", "start", "--redy", "rdp", "desk.example.com:3389", a.address)
+	select {
+	case text := <-shown:
+		if !strings.Contains(text, "unknown flag --redy") {
+			t.Errorf("the desktop shows %q", text)
+		}
+	default:
+		t.Error("the desktop shows nothing of a flag that was mistyped")
+	}
+	a.refused(exitUsage, "--redy", "start", "--redy", "rdp", "desk.example.com:3389", a.address, "--notify", "never")
+	a.refused(exitUsage, "--redy", "start", "--redy", "rdp", "--notify=never", "desk.example.com:3389", a.address)
 	a.refused(exitFailed, "luck", "start", "desk.example.com:3389", a.address, "--notify", "never")
 	if len(shown) > 0 {
 		t.Errorf("the desktop shows %q", <-shown)

@@ -37,7 +37,7 @@ func startFlags() []cli.Flag {
 }
 
 func (c *command) startRequest(ctx *cli.Context) (hook.StartRequest, error) {
-	if err := c.openNotifier(ctx); err != nil {
+	if err := c.openNotifier(ctx.String("notify")); err != nil {
 		return hook.StartRequest{}, err
 	}
 	route, listen, err := positionals(ctx, true)

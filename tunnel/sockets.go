@@ -70,23 +70,11 @@ func both(port uint16) (listens, connected []socket, err error) {
 	d, err := dialDiag()
 	if err == nil {
 		defer d.Close()
-		var found []socket
-		if found, err = d.both(port); err == nil {
-			for _, s := range found {
-				if s.remote.Port() == 0 {
-					listens = append(listens, s)
-				} else {
-					connected = append(connected, s)
-				}
-			}
+		if listens, connected, err = d.both(port); err == nil {
 			return listens, connected, nil
 		}
 	}
-	if listens, err = walkListening(port); err != nil {
-		return nil, nil, err
-	}
-	connected, err = walkEstablished(port, 0)
-	return listens, connected, err
+	return walkBoth(port)
 }
 
 // ownedBy keeps the sockets that one of the processes has open.

@@ -16,6 +16,14 @@ func walkEstablished(local, remote uint16) ([]socket, error) {
 	return walk("ESTABLISHED", func(s socket) bool { return s.hasPorts(local, remote) })
 }
 
+func walkBoth(port uint16) (listens, connected []socket, err error) {
+	if listens, err = walkListening(port); err != nil {
+		return nil, nil, err
+	}
+	connected, err = walkEstablished(port, 0)
+	return listens, connected, err
+}
+
 func walk(state string, want func(socket) bool) ([]socket, error) {
 	all, err := gopsutil.Connections("tcp")
 	if err != nil {

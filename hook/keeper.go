@@ -125,7 +125,7 @@ type keeper struct {
 	lastUse time.Time          // when somebody was connected last, or could not be yet
 	ends    string             // the connections, to notice that they have changed
 	clients []pidfile.Identity // processes that have been connected
-	watched []pidfile.Identity // processes whose end would have ended the last sleep
+	watched []pidfile.Identity // processes that lived when the last sleep began, and whose end would have ended it
 	quiet   time.Duration      // the last sleep, if nothing has changed since
 
 	deadFrom   time.Time // when the tunnel program was found dead; zero while it lives
@@ -200,6 +200,9 @@ func (k *keeper) complain(err error) {
 func (k *keeper) read() (mine bool, err error) {
 	rec, err := k.dir.Read(k.key())
 	if err == nil && rec.Token == k.Token {
+		if rec.Tunnel != k.rec.Tunnel || !slices.Equal(rec.Holders, k.rec.Holders) {
+			k.quiet = 0 // there is a process that no sleep has watched yet
+		}
 		k.rec, k.lost = rec, false
 		return rec.Keeper == k.self, nil
 	}
@@ -285,11 +288,15 @@ func (k *keeper) sleep() {
 	ended := false
 	for _, id := range slices.Concat([]pidfile.Identity{k.rec.Tunnel}, k.rec.Holders, k.clients) {
 		p, err := pidfile.Open(id)
+		if errors.Is(err, pidfile.ErrGone) {
+			ended = ended || slices.Contains(k.watched, id)
+			continue
+		}
+		watched = append(watched, id)
 		if err == nil {
 			defer p.Close()
-			open, watched = append(open, p), append(watched, id)
+			open = append(open, p)
 		}
-		ended = ended || errors.Is(err, pidfile.ErrGone) && slices.Contains(k.watched, id)
 	}
 	k.watched = watched
 	if ended {

@@ -130,11 +130,12 @@ func (s *start) moveLocked(lock *pidfile.Lock, rec pidfile.Record) (pidfile.Reco
 	if err != nil {
 		return now, err
 	}
-	log, _, err := tunnel.OpenLog(now.Log, "signed in: "+now.Program+" again, on "+now.Address.String(), s.Now())
+	log, from, err := tunnel.OpenLog(now.Log, "signed in: "+now.Program+" again, on "+now.Address.String(), s.Now())
 	if err != nil {
 		return now, err
 	}
 	defer log.Close()
+	now.LogFrom = min(now.LogFrom, from) // the log was cut perhaps
 	now.Starter = pidfile.Identity{}
 	s.launched, err = s.launchRecorded(lock, &now, argv, log)
 	return now, err

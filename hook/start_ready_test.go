@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -77,6 +78,39 @@ func TestSignedInAlreadyOpensNoTab(t *testing.T) {
 		t.Error(err)
 	}
 	w.expectTabs(1)
+}
+
+// TestALogThatIsCutAfterTheSignInStillTellsWhatWentWrong.
+func TestALogThatIsCutAfterTheSignInStillTellsWhatWentWrong(t *testing.T) {
+	t.Parallel()
+	w := newAccount(t, tunneltest.ResponderOptions{})
+	path := filepath.Join(w.LogDir, pidfile.Key{Route: desk, Listen: w.address}.Name()+".log")
+	grow := func() {
+		log, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
+		check(t, err)
+		_, err = log.WriteString(strings.Repeat("a long sign-in\n", 12_000)) // twice, this is more than a start leaves as it is
+		check(t, errors.Join(err, log.Close()))
+	}
+	check(t, os.Mkdir(w.LogDir, 0o700))
+	grow()
+	done := w.starting(w.context(), w.request(desk, tunnel.ReadyRDP))
+	page := w.nextSignIn()
+	grow()
+	w.breakProgram("echo no luck; exit 1")
+	check(t, w.gateway.SignIn(w.context(), page))
+	o := <-done
+	if failed := failedWith(t, o.err, tunnel.ErrEnded); !slices.Contains(failed.Lines, "no luck") {
+		t.Errorf("the last lines are %q", failed.Lines)
+	}
+	w.nothingLeft()
+}
+
+// breakProgram puts a shell script in the place of pomerium-cli, at once.
+func (w *account) breakProgram(script string) {
+	w.t.Helper()
+	fresh := filepath.Join(w.dir, "fresh")
+	check(w.t, os.WriteFile(fresh, []byte("#!/bin/sh\n"+script+"\n"), 0o700))
+	check(w.t, os.Rename(fresh, filepath.Join(w.dir, "pomerium-cli")))
 }
 
 // TestSignInGoesOnWhenTheProgramHasLeftItToAChild, as launchers do.

@@ -138,6 +138,9 @@ func (l *Lock) Unlock() error {
 	var err error
 	if l.owner != "" {
 		err = os.Remove(l.owner) // ours: whoever else would replace it would have to hold the flock
+		if errors.Is(err, fs.ErrNotExist) {
+			err = nil // it is for people, and one of them has removed it
+		}
 	}
 	if _, statErr := os.Lstat(l.dir.recordPath(l.key)); errors.Is(statErr, fs.ErrNotExist) {
 		os.Remove(l.dir.recordPath(l.key) + tempSuffix) // of one who was killed at writing

@@ -37,16 +37,17 @@ func identify(pid int) (Identity, error) {
 func gone(err error) bool { return errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ESRCH) }
 
 // startTicks reads field 22 of /proc/PID/stat. Field 2, the command's name in parentheses, may itself hold spaces and
-// parentheses, so fields are counted from the last one. The error is ErrGone for a zombie.
+// parentheses, so fields are counted from the last one. The error is ErrGone for a zombie, unless other threads of it go on, or have
+// yet to give back what they hold.
 func startTicks(stat []byte) (uint64, error) {
 	end := bytes.LastIndexByte(stat, ')')
 	fields := strings.Fields(string(stat[end+1:]))
-	const state, start = 0, 19 // fields 3 and 22: the first one behind the name is number 3
+	const state, threads, start = 0, 17, 19 // fields 3, 20 and 22: the first one behind the name is number 3
 	if end < 0 || len(fields) <= start {
 		return 0, fmt.Errorf("unexpected form of /proc/PID/stat: %.80q", stat)
 	}
-	switch fields[state] {
-	case "Z", "X", "x":
+	switch {
+	case fields[state] == "X", fields[state] == "x", fields[state] == "Z" && len(fields[threads]) == 1 && fields[threads] <= "1":
 		return 0, ErrGone
 	}
 	return strconv.ParseUint(fields[start], 10, 64)

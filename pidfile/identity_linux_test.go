@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -15,9 +16,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// statLine is a line of /proc/PID/stat with those fields 2, 3 and 22.
-func statLine(name, state, ticks string) string {
-	return "77 (" + name + ") " + state + " 1 77 77 0 -1 4194304 1 2 3 4 5 6 7 8 20 0 1 0 " + ticks + " 1000 50 18446744073709551615\n"
+// statLine is a line of /proc/PID/stat with those fields 2, 3 and 22, for a process of one thread.
+func statLine(name, state, ticks string) string { return statLineOf(name, state, "1", ticks) }
+
+func statLineOf(name, state, threads, ticks string) string {
+	return "77 (" + name + ") " + state + " 1 77 77 0 -1 4194304 1 2 3 4 5 6 7 8 20 0 " + threads + " 0 " + ticks + " 1000 50 18446744073709551615\n"
 }
 
 func TestStartTicksAreFoundBehindAnyName(t *testing.T) {
@@ -28,6 +31,11 @@ func TestStartTicksAreFoundBehindAnyName(t *testing.T) {
 		for _, state := range []string{"Z", "X", "x"} {
 			if _, err := startTicks([]byte(statLine(name, state, "123456789"))); !errors.Is(err, ErrGone) {
 				t.Errorf("%q in state %s: error %v, want ErrGone", name, state, err)
+			}
+		}
+		for _, threads := range []string{"2", "10"} {
+			if _, err := startTicks([]byte(statLineOf(name, "Z", threads, "1"))); err != nil {
+				t.Errorf("%q in state Z with %s threads: %v", name, threads, err)
 			}
 		}
 		for _, state := range []string{"R", "S", "D", "T", "t", "I"} {
@@ -98,6 +106,57 @@ func TestSelfIsOneself(t *testing.T) {
 	again, err := Identify(os.Getpid())
 	if err != nil || again != id {
 		t.Errorf("%+v at first, %+v (%v) later", id, again, err)
+	}
+}
+
+// TestProcessWhoseFirstThreadHasEndedLives: it looks like a zombie, and so does for a moment every process of several threads that is
+// killed, while the others hold its sockets.
+func TestProcessWhoseFirstThreadHasEndedLives(t *testing.T) {
+	h := startHelper(t, helperCommand(t, "leaderless"))
+	h.line(t)
+	eventually(t, "its first thread has ended", func() bool {
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", h.pid()))
+		return err == nil && strings.Contains(string(stat), ") Z ")
+	})
+	id, err := Identify(h.pid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := Open(id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	if !id.Alive() || p.Wait(0) {
+		t.Error("it counts as gone")
+	}
+	if err := p.Signal(syscall.SIGKILL); err != nil || !p.Wait(deadline) {
+		t.Fatalf("it cannot be ended: %v", err)
+	}
+	if id.Alive() {
+		t.Error("it counts as alive after its end")
+	}
+}
+
+// endFirstThread goes on in other threads until it is killed. Goroutines that keep their threads take up all there are until one
+// has the first.
+func endFirstThread([]string) error {
+	fmt.Println("going on")
+	for range 50 {
+		go func() {
+			endIfFirst()
+			select {}
+		}()
+	}
+	endIfFirst()
+	select {}
+}
+
+// endIfFirst ends the thread that it runs in if that is the process's first; where it returns the goroutine keeps its thread.
+func endIfFirst() {
+	runtime.LockOSThread()
+	if unix.Gettid() == unix.Getpid() {
+		_, _, _ = syscall.Syscall(syscall.SYS_EXIT, 0, 0, 0)
 	}
 }
 

@@ -5,4 +5,6 @@ var systemRoles = map[string]func(args []string) error{
 	"tree":  growTree,
 	"reuse": reusePid,
 	"blind": lookBlindly,
+
+	"leaderless": endFirstThread,
 }

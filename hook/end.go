@@ -16,6 +16,9 @@ import (
 const lockPatience = 10 * time.Second
 
 func (h *Hook) lockRecord(ctx context.Context, lock func(context.Context, pidfile.Key) (*pidfile.Lock, error), key pidfile.Key) (*pidfile.Lock, error) {
+	if h.Guard != nil {
+		h.Guard()
+	}
 	ctx, cancel := context.WithTimeout(ctx, lockPatience)
 	defer cancel()
 	return lock(ctx, key)

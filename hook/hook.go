@@ -36,7 +36,7 @@ type Hook struct {
 	// SignIn is told that the tunnel program waits for somebody to sign in at url; the function it returns, that the wait is
 	// over.
 	SignIn func(route, url string) (done func())
-	// Guard returns when a signal no longer ends this process, but the contexts that the use cases are given. Nothing is launched
+	// Guard returns when a signal no longer ends this process, but the contexts that the use cases are given. No record is locked
 	// before: what has begun is finished or undone. May be nil, where it is so from the beginning.
 	Guard func()
 
@@ -45,9 +45,6 @@ type Hook struct {
 
 // launchProgram is tunnel.Launch, one at a time.
 func (h *Hook) launchProgram(argv, environ []string, log *os.File) (*tunnel.Launched, error) {
-	if h.Guard != nil {
-		h.Guard()
-	}
 	h.launching.Lock()
 	defer h.launching.Unlock()
 	return tunnel.Launch(argv, environ, log)

@@ -33,7 +33,7 @@ func (c *command) main(ctx context.Context, args []string) int {
 	if status, left := c.onHost(ctx, args); left {
 		return status
 	}
-	if !isStart(args) { // which waits when it launches something, and has enough to do until then
+	if !isStart(args) { // which waits before it changes anything, and has enough to do until then
 		c.signals.await()
 	}
 	c.args = args

@@ -1,10 +1,4 @@
 // Command tunhook starts a tunnel when a remote-desktop client is about to connect, and ends it when the client is done.
-//
-// It does next to nothing in parallel, so that a container's limit of CPUs is nothing to it, and looking that up takes time at every
-// start.
-//
-//go:debug containermaxprocs=0
-//go:debug updatemaxprocs=0
 package main
 
 import (

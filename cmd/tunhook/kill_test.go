@@ -3,13 +3,16 @@ package main
 import (
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/tunhook/tunhook/pidfile"
+	"github.com/tunhook/tunhook/tunnel/tunneltest"
 )
 
 // TestKilledStartLeavesNothingThatStopDoesNotFind kills 300 starts at random instants, and more of them right after the record
@@ -60,6 +63,57 @@ func TestKilledStartLeavesNothingThatStopDoesNotFind(t *testing.T) {
 	if between.Load() == 0 || after.Load() == 0 {
 		t.Errorf("%d were killed between launch and record, %d after it: the instants do not cover the start", between.Load(), after.Load())
 	}
+}
+
+// TestInterruptedStartLeavesNothing: not even a file, whenever the signal comes.
+func TestInterruptedStartLeavesNothing(t *testing.T) {
+	t.Parallel()
+	w, port := newWorld(t), port(t)
+	var interrupted int
+	for range 200 {
+		start := w.command("start", "relay://127.0.0.1:9", port)
+		check(t, start.Start())
+		time.Sleep(rand.N(12 * time.Millisecond))
+		check(t, start.Process.Signal(syscall.SIGTERM))
+		if err := start.Wait(); err == nil {
+			w.must("stop", "relay://127.0.0.1:9", port) // the tunnel was ready before
+		} else {
+			interrupted++
+		}
+		if left, _ := filepath.Glob(w.runDir() + "/*"); len(left) > 0 || len(w.left()) > 0 {
+			t.Fatalf("left behind: %q, %s", left, describe(w.left()))
+		}
+	}
+	if interrupted == 0 || interrupted == 200 {
+		t.Errorf("%d of 200 were interrupted: the instants do not cover the start", interrupted)
+	}
+}
+
+// TestStartThatFindsADyingTunnelStartsAnother: its program lives when it is found, and ends before it is seen to listen.
+func TestStartThatFindsADyingTunnelStartsAnother(t *testing.T) {
+	t.Parallel()
+	w, port := newWorld(t), port(t)
+	w.must("start", "relay://127.0.0.1:9", port)
+	real := w.record().Tunnel
+	check(t, syscall.Kill(real.PID, syscall.SIGKILL))
+	tunneltest.Eventually(t, "the program is gone", func() bool { return !real.Alive() })
+	dying := exec.Command("sleep", "1000")
+	check(t, dying.Start())
+	id, err := pidfile.Identify(dying.Process.Pid)
+	check(t, err)
+	w.editRecord(func(record map[string]any) { record["tunnel"] = id })
+	done := w.background(w.command("start", "relay://127.0.0.1:9", port))
+	time.Sleep(300 * time.Millisecond) // for which it waits for the program that it has found
+	check(t, dying.Process.Kill())
+	_ = dying.Wait() // it was killed
+	if r := <-done; r.status != 0 || r.stderr != "" || r.took < 300*time.Millisecond {
+		t.Errorf("%v", r)
+	}
+	if rec := w.record(); rec.Tunnel == id || !rec.Tunnel.Alive() {
+		t.Errorf("the tunnel is %+v", rec.Tunnel)
+	}
+	w.must("stop", "relay://127.0.0.1:9", port)
+	w.nothingLeft()
 }
 
 // TestKilledStartIsTakenOverByTheNext: a start finds what a killed one left as well as a stop does.

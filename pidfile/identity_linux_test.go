@@ -23,6 +23,21 @@ func statLineOf(name, state, threads, ticks string) string {
 	return "77 (" + name + ") " + state + " 1 77 77 0 -1 4194304 1 2 3 4 5 6 7 8 20 0 " + threads + " 0 " + ticks + " 1000 50 18446744073709551615\n"
 }
 
+// opened gives a helper's identity, and a handle on it that is closed when the test ends.
+func opened(t *testing.T, h *helper) (Identity, *Process) {
+	t.Helper()
+	id, err := Identify(h.pid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := Open(id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(p.Close)
+	return id, p
+}
+
 func TestStartTicksAreFoundBehindAnyName(t *testing.T) {
 	for _, name := range []string{"sleep", "", "a b", "a) b (c", ")", "(", ") S 1 2 3", "a) Z 1 1 1", "tmux: server", "x\ny", strings.Repeat(")", 15)} {
 		if ticks, err := startTicks([]byte(statLine(name, "S", "123456789"))); err != nil || ticks != 123456789 {
@@ -118,15 +133,7 @@ func TestProcessWhoseFirstThreadHasEndedLives(t *testing.T) {
 		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", h.pid()))
 		return err == nil && strings.Contains(string(stat), ") Z ")
 	})
-	id, err := Identify(h.pid())
-	if err != nil {
-		t.Fatal(err)
-	}
-	p, err := Open(id)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer p.Close()
+	id, p := opened(t, h)
 	if !id.Alive() || p.Wait(0) {
 		t.Error("it counts as gone")
 	}
@@ -163,15 +170,7 @@ func endIfFirst() {
 func TestZombieIsGone(t *testing.T) {
 	h := startHelper(t, helperCommand(t, "sleep"))
 	h.line(t)
-	id, err := Identify(h.pid())
-	if err != nil {
-		t.Fatal(err)
-	}
-	p, err := Open(id)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer p.Close()
+	id, p := opened(t, h)
 	h.stdin.Close()
 	if !p.Wait(deadline) {
 		t.Fatal("it does not end")
@@ -256,15 +255,7 @@ func TestRecordedPidThatIsAThreadByNowIsGone(t *testing.T) {
 func TestSignalThroughAHandleNeverOutlivesTheProcess(t *testing.T) {
 	h := startHelper(t, helperCommand(t, "sleep"))
 	h.line(t)
-	id, err := Identify(h.pid())
-	if err != nil {
-		t.Fatal(err)
-	}
-	p, err := Open(id)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer p.Close()
+	id, p := opened(t, h)
 	if p.PID() != h.pid() || p.Identity() != id {
 		t.Errorf("a handle on %+v, want %+v", p.Identity(), id)
 	}
@@ -291,15 +282,7 @@ func TestSignalThroughAHandleNeverOutlivesTheProcess(t *testing.T) {
 func TestWaitReturnsWithTheEndOrInTime(t *testing.T) {
 	h := startHelper(t, helperCommand(t, "sleep"))
 	h.line(t)
-	id, err := Identify(h.pid())
-	if err != nil {
-		t.Fatal(err)
-	}
-	p, err := Open(id)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer p.Close()
+	_, p := opened(t, h)
 	for _, d := range []time.Duration{-time.Second, 0, 30 * time.Millisecond} {
 		began := time.Now()
 		if p.Wait(d) {

@@ -46,8 +46,8 @@ func startTicks(stat []byte) (uint64, error) {
 	if end < 0 || len(fields) <= start {
 		return 0, fmt.Errorf("unexpected form of /proc/PID/stat: %.80q", stat)
 	}
-	switch {
-	case fields[state] == "X", fields[state] == "x", fields[state] == "Z" && len(fields[threads]) == 1 && fields[threads] <= "1":
+	alone := fields[threads] == "1" || fields[threads] == "0"
+	if s := fields[state]; s == "X" || s == "x" || s == "Z" && alone {
 		return 0, ErrGone
 	}
 	return strconv.ParseUint(fields[start], 10, 64)

@@ -69,11 +69,13 @@ func TestKilledStartLeavesNothingThatStopDoesNotFind(t *testing.T) {
 func TestInterruptedStartLeavesNothing(t *testing.T) {
 	t.Parallel()
 	w, port := newWorld(t), port(t)
+	whole := w.do("start", "relay://127.0.0.1:9", port).took
+	w.must("stop", "relay://127.0.0.1:9", port)
 	var interrupted int
 	for range 200 {
 		start := w.command("start", "relay://127.0.0.1:9", port)
 		check(t, start.Start())
-		time.Sleep(rand.N(12 * time.Millisecond))
+		time.Sleep(rand.N(3 * whole / 2))
 		check(t, start.Process.Signal(syscall.SIGTERM))
 		if err := start.Wait(); err == nil {
 			w.must("stop", "relay://127.0.0.1:9", port) // the tunnel was ready before
@@ -84,8 +86,8 @@ func TestInterruptedStartLeavesNothing(t *testing.T) {
 			t.Fatalf("left behind: %q, %s", left, describe(w.left()))
 		}
 	}
-	if interrupted == 0 || interrupted == 200 {
-		t.Errorf("%d of 200 were interrupted: the instants do not cover the start", interrupted)
+	if interrupted == 0 {
+		t.Error("none was interrupted")
 	}
 }
 

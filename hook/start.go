@@ -86,9 +86,8 @@ func newStart(h *Hook, t target, dir pidfile.Dir, req StartRequest) *start {
 	return s
 }
 
-// maxTries is how often a tunnel is launched or found: another program may take a free port before the tunnel program does, and a
-// tunnel that was found may have been about to end.
-const maxTries = 3
+// autoTries is how often a free port is looked for: another program may take it before the tunnel program does.
+const autoTries = 3
 
 func (s *start) do(ctx context.Context) (Started, error) {
 	for try := 1; ; try++ {
@@ -96,12 +95,9 @@ func (s *start) do(ctx context.Context) (Started, error) {
 		if err != nil || started.Reused != nil {
 			return started, err
 		}
-		found := s.launched == nil
 		started, err = s.await(ctx, rec)
 		var taken *TakenError
-		snatched := s.listen.Auto() && errors.As(err, &taken)
-		dying := found && s.ready == tunnel.ReadyListen && errors.Is(err, tunnel.ErrEnded)
-		if try < maxTries && (snatched || dying) {
+		if s.listen.Auto() && try < autoTries && errors.As(err, &taken) {
 			continue
 		}
 		return started, err

@@ -3,7 +3,6 @@ package main
 import (
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -12,7 +11,6 @@ import (
 	"time"
 
 	"github.com/tunhook/tunhook/pidfile"
-	"github.com/tunhook/tunhook/tunnel/tunneltest"
 )
 
 // TestKilledStartLeavesNothingThatStopDoesNotFind kills 300 starts at random instants, and more of them right after the record
@@ -69,8 +67,13 @@ func TestKilledStartLeavesNothingThatStopDoesNotFind(t *testing.T) {
 func TestInterruptedStartLeavesNothing(t *testing.T) {
 	t.Parallel()
 	w, port := newWorld(t), port(t)
-	whole := w.do("start", "relay://127.0.0.1:9", port).took
-	w.must("stop", "relay://127.0.0.1:9", port)
+	whole := time.Second
+	for range 3 {
+		began := time.Now()
+		w.must("start", "relay://127.0.0.1:9", port)
+		whole = min(whole, time.Since(began))
+		w.must("stop", "relay://127.0.0.1:9", port)
+	}
 	var interrupted int
 	for range 200 {
 		start := w.command("start", "relay://127.0.0.1:9", port)
@@ -89,33 +92,6 @@ func TestInterruptedStartLeavesNothing(t *testing.T) {
 	if interrupted == 0 {
 		t.Error("none was interrupted")
 	}
-}
-
-// TestStartThatFindsADyingTunnelStartsAnother: its program lives when it is found, and ends before it is seen to listen.
-func TestStartThatFindsADyingTunnelStartsAnother(t *testing.T) {
-	t.Parallel()
-	w, port := newWorld(t), port(t)
-	w.must("start", "relay://127.0.0.1:9", port)
-	real := w.record().Tunnel
-	check(t, syscall.Kill(real.PID, syscall.SIGKILL))
-	tunneltest.Eventually(t, "the program is gone", func() bool { return !real.Alive() })
-	dying := exec.Command("sleep", "1000")
-	check(t, dying.Start())
-	id, err := pidfile.Identify(dying.Process.Pid)
-	check(t, err)
-	w.editRecord(func(record map[string]any) { record["tunnel"] = id })
-	done := w.background(w.command("start", "relay://127.0.0.1:9", port))
-	time.Sleep(300 * time.Millisecond) // for which it waits for the program that it has found
-	check(t, dying.Process.Kill())
-	_ = dying.Wait() // it was killed
-	if r := <-done; r.status != 0 || r.stderr != "" || r.took < 300*time.Millisecond {
-		t.Errorf("%v", r)
-	}
-	if rec := w.record(); rec.Tunnel == id || !rec.Tunnel.Alive() {
-		t.Errorf("the tunnel is %+v", rec.Tunnel)
-	}
-	w.must("stop", "relay://127.0.0.1:9", port)
-	w.nothingLeft()
 }
 
 // TestKilledStartIsTakenOverByTheNext: a start finds what a killed one left as well as a stop does.

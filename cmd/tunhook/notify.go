@@ -23,7 +23,7 @@ func (c *command) usageFailedUnseen(ctx *cli.Context, err error, isSubcommand bo
 	args, _, _ := cutDashes(c.args)
 	for i, arg := range args {
 		switch name, value, ok := strings.Cut(strings.TrimLeft(arg, "-"), "="); {
-		case name != "notify" || name == arg:
+		case name != "notify" || arg[0] != '-':
 		case ok:
 			when = value
 		case i+1 < len(args):
@@ -45,6 +45,7 @@ func (c *command) openNotifier(when string) error {
 	case "never":
 		return nil
 	default:
+		_ = c.openNotifier("auto")
 		return usagef("--notify is %q: give auto, always or never", when)
 	}
 	c.ui.notifier = notify.Open(c.environ)

@@ -69,24 +69,25 @@ func TestAFailureIsToldToTheDesktopOnce(t *testing.T) {
 	a := newAccount(t)
 	a.install("pomerium-cli", filepath.Join(programDir(a.t), "pomerium-cli"))
 	a.environ = append(append(a.environ, bus.Environ()...), "TUNNELTEST_EXIT=1 no \x1b[31mluck")
+	expect := func(words ...string) {
+		t.Helper()
+		select {
+		case text := <-shown:
+			for _, word := range words {
+				if !strings.Contains(text, word) || strings.Contains(text, "\x1b") {
+					t.Errorf("the desktop shows %q, want %q", text, word)
+				}
+			}
+		default:
+			t.Errorf("the desktop shows nothing, want %q", words)
+		}
+	}
 	a.refused(exitFailed, "luck", "start", "desk.example.com:3389", a.address)
-	select {
-	case text := <-shown:
-		if !strings.Contains(text, "desk.example.com:3389") || !strings.Contains(text, "luck") || strings.Contains(text, "\x1b") {
-			t.Errorf("the desktop shows %q", text)
-		}
-	default:
-		t.Error("the desktop shows nothing")
-	}
+	expect("desk.example.com:3389", "luck")
 	a.refused(exitUsage, "--redy", "start", "--redy", "rdp", "desk.example.com:3389", a.address)
-	select {
-	case text := <-shown:
-		if !strings.Contains(text, "unknown flag --redy") {
-			t.Errorf("the desktop shows %q", text)
-		}
-	default:
-		t.Error("the desktop shows nothing of a flag that was mistyped")
-	}
+	expect("unknown flag --redy")
+	a.refused(exitUsage, "sometimes", "start", "desk.example.com:3389", a.address, "--notify", "sometimes")
+	expect("--notify", "sometimes")
 	a.refused(exitUsage, "--redy", "start", "--redy", "rdp", "desk.example.com:3389", a.address, "--notify", "never")
 	a.refused(exitUsage, "--redy", "start", "--redy", "rdp", "--notify=never", "desk.example.com:3389", a.address)
 	a.refused(exitFailed, "luck", "start", "desk.example.com:3389", a.address, "--notify", "never")

@@ -12,8 +12,9 @@ import (
 	"github.com/tunhook/tunhook/tunnel"
 )
 
-// lockPatience bounds the wait for another tunhook that changes the same record, which takes it milliseconds.
-const lockPatience = 10 * time.Second
+// lockPatience bounds the wait for others that change the same record. It takes each milliseconds; a hundred of them, on a machine that is
+// busy besides, have taken more than 10 s.
+const lockPatience = 20 * time.Second
 
 func (h *Hook) lockRecord(ctx context.Context, lock func(context.Context, pidfile.Key) (*pidfile.Lock, error), key pidfile.Key) (*pidfile.Lock, error) {
 	if h.Guard != nil {

@@ -200,10 +200,8 @@ func (k *keeper) complain(err error) {
 func (k *keeper) read() (mine bool, err error) {
 	rec, err := k.dir.Read(k.key())
 	if err == nil && rec.Token == k.Token {
-		if rec.Tunnel != k.rec.Tunnel || !slices.Equal(rec.Holders, k.rec.Holders) {
-			k.quiet = 0 // there is a process that no sleep has watched yet
-		}
-		k.rec, k.lost = rec, false
+		k.take(rec)
+		k.lost = false
 		return rec.Keeper == k.self, nil
 	}
 	if err == nil || errors.Is(err, fs.ErrNotExist) {
@@ -211,6 +209,14 @@ func (k *keeper) read() (mine bool, err error) {
 		return running(k.rec), nil
 	}
 	return false, err
+}
+
+// take takes a record for the one to go by.
+func (k *keeper) take(rec pidfile.Record) {
+	if rec.Tunnel != k.rec.Tunnel || !slices.Equal(rec.Holders, k.rec.Holders) {
+		k.quiet = 0 // there may be a process that no sleep has watched yet
+	}
+	k.rec = rec
 }
 
 // end ends the tunnel. Where its record is gone there is none to lock, and none to keep right.
@@ -228,7 +234,7 @@ func (k *keeper) still(v verdict) func(pidfile.Record) bool {
 		if rec.Token != k.Token || rec.Keeper != k.self {
 			return false
 		}
-		k.rec = rec
+		k.take(rec)
 		return decide(rec, k.look(time.Now())) == v
 	}
 }

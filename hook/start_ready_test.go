@@ -80,7 +80,7 @@ func TestSignedInAlreadyOpensNoTab(t *testing.T) {
 	w.expectTabs(1)
 }
 
-// TestALogThatIsCutAfterTheSignInStillTellsWhatWentWrong.
+// TestALogThatIsCutAfterTheSignInStillTellsWhatWentWrong: the place of the record's lines in it is another one then.
 func TestALogThatIsCutAfterTheSignInStillTellsWhatWentWrong(t *testing.T) {
 	t.Parallel()
 	w := newAccount(t, tunneltest.ResponderOptions{})

@@ -58,7 +58,7 @@ until it does so no more, whenever the commands return. hooks/ is in scripts/ben
 OPTIONS are keys and known hosts.
 
 The stand-in for pomerium-cli listens 5 ms after its exec, and later in proportion
-on a machine where a bare Go program takes more than 2.75 ms: here it took ` + number(milliseconds(t.bench.pace.bare)) + `.
+on a machine where a bare Go program takes more than 2.75 ms: here it took ` + number(milliseconds(t.bench.pace.bare)) + ` ms.
 `)
 }
 

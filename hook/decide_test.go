@@ -7,13 +7,19 @@ import (
 	"github.com/tunhook/tunhook/pidfile"
 )
 
-func TestAProgramIsLaunchedAgainByALivingStartOrKeeper(t *testing.T) {
-	t.Parallel()
+// selfAndGone are a process that lives and one that has had its pid before.
+func selfAndGone(t *testing.T) (self, gone pidfile.Identity) {
+	t.Helper()
 	self, err := pidfile.Self()
 	if err != nil {
 		t.Fatal(err)
 	}
-	gone := pidfile.Identity{PID: self.PID, StartTicks: self.StartTicks + 1, BootID: self.BootID}
+	return self, pidfile.Identity{PID: self.PID, StartTicks: self.StartTicks + 1, BootID: self.BootID}
+}
+
+func TestAProgramIsLaunchedAgainByALivingStartOrKeeper(t *testing.T) {
+	t.Parallel()
+	self, gone := selfAndGone(t)
 	was := pidfile.Record{Token: "a", Tunnel: gone}
 	for name, test := range map[string]struct {
 		change func(*pidfile.Record)

@@ -12,8 +12,8 @@ import (
 	"github.com/tunhook/tunhook/tunnel"
 )
 
-// lockPatience bounds the wait for others that change the same record. It takes each milliseconds; a hundred of them, on a machine that is
-// busy besides, have taken more than 10 s.
+// lockPatience bounds the wait for others that change the same record. It takes each milliseconds; a hundred of them, on a machine
+// that is busy besides, have taken more than 10 s.
 const lockPatience = 20 * time.Second
 
 func (h *Hook) lockRecord(ctx context.Context, lock func(context.Context, pidfile.Key) (*pidfile.Lock, error), key pidfile.Key) (*pidfile.Lock, error) {
@@ -100,27 +100,24 @@ func endKeeper(rec pidfile.Record) {
 func endProcesses(rec pidfile.Record, grace time.Duration) error {
 	look := rec.Members
 	members := func() ([]tunnel.Process, error) {
-		found, err := look()
+		found, err := processes(look())
 		if rec.Tunnel.PID != 0 {
 			look = rec.Orphans
 		}
-		return processes(found), err
+		return found, err
 	}
 	if err := tunnel.End(members, signalOf(rec), grace); err != nil || tunnel.Free(rec.Address) {
 		return err
 	}
-	return tunnel.End(func() ([]tunnel.Process, error) {
-		found, err := rec.Members()
-		return processes(found), err
-	}, signalOf(rec), grace)
+	return tunnel.End(func() ([]tunnel.Process, error) { return processes(rec.Members()) }, signalOf(rec), grace)
 }
 
-func processes(found []*pidfile.Process) []tunnel.Process {
+func processes(found []*pidfile.Process, err error) ([]tunnel.Process, error) {
 	all := make([]tunnel.Process, len(found))
 	for i, p := range found {
 		all[i] = p
 	}
-	return all
+	return all, err
 }
 
 func signalOf(rec pidfile.Record) syscall.Signal {

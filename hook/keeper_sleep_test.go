@@ -10,11 +10,7 @@ import (
 // TestAKeeperThatMissedAnEndDoesNotSleepOverIt: the program ended between the look, which still found it, and the sleep.
 func TestAKeeperThatMissedAnEndDoesNotSleepOverIt(t *testing.T) {
 	t.Parallel()
-	self, err := pidfile.Self()
-	if err != nil {
-		t.Fatal(err)
-	}
-	gone := pidfile.Identity{PID: self.PID, StartTicks: self.StartTicks + 1, BootID: self.BootID}
+	_, gone := selfAndGone(t)
 	k := &keeper{rec: pidfile.Record{Tunnel: gone}, watched: []pidfile.Identity{gone}, quiet: maxSleep}
 	began := time.Now()
 	k.sleep()

@@ -572,17 +572,20 @@ func TestARunLeavesItsTunnelToAnotherClient(t *testing.T) {
 // swapProgram puts a program of the tests' in the place of pomerium-cli, at once; none for one that cannot be executed.
 func (w *account) swapProgram(program string) {
 	w.t.Helper()
+	w.replaceProgram(func(path string) error {
+		if program == "" {
+			return os.WriteFile(path, []byte("no program\n"), 0o700)
+		}
+		return os.Symlink(program, path)
+	})
+}
+
+// replaceProgram puts what write writes in the place of pomerium-cli, at once.
+func (w *account) replaceProgram(write func(path string) error) {
+	w.t.Helper()
 	fresh := filepath.Join(w.dir, "fresh")
-	err := os.Symlink(program, fresh)
-	if program == "" {
-		err = os.WriteFile(fresh, []byte("no program\n"), 0o700)
-	}
-	if err == nil {
-		err = os.Rename(fresh, filepath.Join(w.dir, "pomerium-cli"))
-	}
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	check(w.t, write(fresh))
+	check(w.t, os.Rename(fresh, filepath.Join(w.dir, "pomerium-cli")))
 }
 
 // logged tells whether the log of the world's only tunnel holds a text.

@@ -96,21 +96,13 @@ func TestALogThatIsCutAfterTheSignInStillTellsWhatWentWrong(t *testing.T) {
 	done := w.starting(w.context(), w.request(desk, tunnel.ReadyRDP))
 	page := w.nextSignIn()
 	grow()
-	w.breakProgram("echo no luck; exit 1")
+	w.replaceProgram(func(path string) error { return os.WriteFile(path, []byte("#!/bin/sh\necho no luck; exit 1\n"), 0o700) })
 	check(t, w.gateway.SignIn(w.context(), page))
 	o := <-done
 	if failed := failedWith(t, o.err, tunnel.ErrEnded); !slices.Contains(failed.Lines, "no luck") {
 		t.Errorf("the last lines are %q", failed.Lines)
 	}
 	w.nothingLeft()
-}
-
-// breakProgram puts a shell script in the place of pomerium-cli, at once.
-func (w *account) breakProgram(script string) {
-	w.t.Helper()
-	fresh := filepath.Join(w.dir, "fresh")
-	check(w.t, os.WriteFile(fresh, []byte("#!/bin/sh\n"+script+"\n"), 0o700))
-	check(w.t, os.Rename(fresh, filepath.Join(w.dir, "pomerium-cli")))
 }
 
 // TestSignInGoesOnWhenTheProgramHasLeftItToAChild, as launchers do.

@@ -33,7 +33,7 @@ func (c *command) main(ctx context.Context, args []string) int {
 	if status, left := c.onHost(ctx, args); left {
 		return status
 	}
-	if !isStart(args) { // which waits before it changes anything, and has enough to do until then
+	if !calls(args, "start") { // which waits before it changes anything, and has enough to do until then
 		c.signals.await()
 	}
 	c.args = args
@@ -54,12 +54,11 @@ func (c *command) main(ctx context.Context, args []string) int {
 		return int(status)
 	}
 	c.ui.failure(err)
-	return exitStatus(err, isRun(args))
+	return exitStatus(err, calls(args, "run"))
 }
 
-func isRun(args []string) bool { return len(args) > 1 && args[1] == "run" }
-
-func isStart(args []string) bool { return len(args) > 1 && args[1] == "start" }
+// calls tells whether a command line calls that command.
+func calls(args []string, command string) bool { return len(args) > 1 && args[1] == command }
 
 func (c *command) app() *cli.App {
 	app := &cli.App{
@@ -100,7 +99,7 @@ func (c *command) finish(path string, commands []*cli.Command) {
 	for _, sub := range commands {
 		sub.HideHelpCommand = true
 		sub.OnUsageError = usageFailed
-		if hasFlag(sub, "notify") {
+		if flagNamed(sub.Flags, "notify") != nil {
 			sub.OnUsageError = c.usageFailedUnseen
 		}
 		if c.helps { // making all the texts would be a good part of the time that a start takes

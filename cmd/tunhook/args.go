@@ -72,8 +72,13 @@ func named(commands []*cli.Command, name string) *cli.Command {
 	return nil
 }
 
-func hasFlag(command *cli.Command, name string) bool {
-	return slices.ContainsFunc(command.Flags, func(f cli.Flag) bool { return slices.Contains(f.Names(), name) })
+func flagNamed(flags []cli.Flag, name string) cli.Flag {
+	for _, f := range flags {
+		if slices.Contains(f.Names(), name) {
+			return f
+		}
+	}
+	return nil
 }
 
 // takesValue tells whether the next argument belongs to the flag.
@@ -82,13 +87,6 @@ func takesValue(flags []cli.Flag, arg string) bool {
 	if strings.Contains(name, "=") {
 		return false
 	}
-	for _, f := range flags {
-		for _, n := range f.Names() {
-			if n == name {
-				doc, ok := f.(cli.DocGenerationFlag)
-				return ok && doc.TakesValue()
-			}
-		}
-	}
-	return false
+	doc, ok := flagNamed(flags, name).(cli.DocGenerationFlag)
+	return ok && doc.TakesValue()
 }

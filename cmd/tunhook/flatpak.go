@@ -40,7 +40,7 @@ func (c *command) onHost(ctx context.Context, args []string) (status int, left b
 	if err == nil {
 		return status, true
 	}
-	isStop := len(args) > 1 && args[1] == "stop" // which the client calls as well: once is enough
+	isStop := calls(args, "stop") // which the client calls as well: once is enough
 	if !isStop && !term.IsTerminal(int(c.ui.stderr.Fd())) {
 		c.ui.notifier = notify.Open(c.environ)
 		defer c.ui.notifier.Close()

@@ -59,11 +59,11 @@ func nextPause(pause time.Duration, began time.Time) time.Duration {
 // WaitListening waits until one of the tunnel's processes listens on addr. Nobody connects to find out: a connection may open
 // a browser tab or count as a session. The error is ErrEnded, an *ElsewhereError, or that of ctx.
 func WaitListening(ctx context.Context, addr netip.AddrPort, program Process, members func() []int) error {
-	look, done := lookAtListening(addr.Port())
-	defer done()
+	sockets := newAsker()
+	defer sockets.close()
 	began := time.Now()
 	for pause := firstPause; ; pause = nextPause(pause, began) {
-		switch where := listensOn(look, program, members); {
+		switch where := listensOn(sockets, addr.Port(), program, members); {
 		case slices.ContainsFunc(where, func(a netip.AddrPort) bool { return same(a, addr) }):
 			return nil
 		case slices.ContainsFunc(where, func(a netip.AddrPort) bool { return a.Addr().IsUnspecified() }):
@@ -96,9 +96,9 @@ func oneListens(found []socket, addr netip.AddrPort, pid int, members func() []i
 	return slices.ContainsFunc(ownedBy([]int{pid}, found), here) || slices.ContainsFunc(ownedBy(members(), found), here)
 }
 
-// listensOn gives those addresses, of the ones that look finds, on which the tunnel listens.
-func listensOn(look func() ([]socket, error), program Process, members func() []int) []netip.AddrPort {
-	found, err := look()
+// listensOn gives the addresses with that port on which the tunnel listens.
+func listensOn(sockets *asker, port uint16, program Process, members func() []int) []netip.AddrPort {
+	found, err := sockets.listening(port)
 	if err != nil || len(found) == 0 {
 		return nil
 	}

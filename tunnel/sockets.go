@@ -25,56 +25,69 @@ func (s socket) hasPorts(local, remote uint16) bool {
 // errNoDiag says that sockets cannot be asked for the fast way here, so that gopsutil has to walk the tables.
 var errNoDiag = errors.New("socket diagnostics are not available")
 
-// listening gives the listening TCP sockets with that local port, or all with port 0.
-func listening(port uint16) ([]socket, error) {
-	look, done := lookAtListening(port)
-	defer done()
-	return look()
+// asker asks for sockets, the fast way for as long as that works. Whoever looks again and again keeps one: making a connection takes
+// about as long as a question does.
+type asker struct {
+	diag diag
+	err  error // why not the fast way
 }
 
-// lookAtListening is listening for whoever looks again and again: making a connection takes about as long as a question does.
-func lookAtListening(port uint16) (look func() ([]socket, error), done func()) {
+func newAsker() *asker {
 	d, err := dialDiag()
-	look = func() ([]socket, error) {
-		if err == nil {
-			var found []socket
-			if found, err = d.listening(port); err == nil {
-				return found, nil
-			}
-			d.Close()
-		}
-		return walkListening(port)
+	return &asker{d, err}
+}
+
+func (a *asker) close() {
+	if a.err == nil {
+		a.diag.Close()
 	}
-	return look, func() {
-		if err == nil {
-			d.Close()
+}
+
+func (a *asker) ask(fast, slow func() ([]socket, error)) ([]socket, error) {
+	if a.err == nil {
+		var found []socket
+		if found, a.err = fast(); a.err == nil {
+			return found, nil
 		}
+		a.diag.Close()
 	}
+	return slow()
+}
+
+// listening gives the listening TCP sockets with that local port, or all with port 0.
+func (a *asker) listening(port uint16) ([]socket, error) {
+	return a.ask(
+		func() ([]socket, error) { return a.diag.listening(port) },
+		func() ([]socket, error) { return walkListening(port) },
+	)
 }
 
 // established gives the ends of established connections with that local and that remote port, 0 for any.
-func established(local, remote uint16) ([]socket, error) {
-	d, err := dialDiag()
-	if err == nil {
-		defer d.Close()
-		var found []socket
-		if found, err = d.established(local, remote); err == nil {
-			return found, nil
-		}
-	}
-	return walkEstablished(local, remote)
+func (a *asker) established(local, remote uint16) ([]socket, error) {
+	return a.ask(
+		func() ([]socket, error) { return a.diag.established(local, remote) },
+		func() ([]socket, error) { return walkEstablished(local, remote) },
+	)
 }
 
-// both gives the listening sockets with that local port and the ends of connections to them, in one question.
-func both(port uint16) (listens, connected []socket, err error) {
-	d, err := dialDiag()
-	if err == nil {
-		defer d.Close()
-		if listens, connected, err = d.both(port); err == nil {
-			return listens, connected, nil
-		}
-	}
-	return walkBoth(port)
+// both gives what listening and established would for that local port, in one question.
+func (a *asker) both(port uint16) ([]socket, error) {
+	return a.ask(
+		func() ([]socket, error) { return a.diag.both(port) },
+		func() ([]socket, error) { return walkBoth(port) },
+	)
+}
+
+func listening(port uint16) ([]socket, error) {
+	a := newAsker()
+	defer a.close()
+	return a.listening(port)
+}
+
+func established(local, remote uint16) ([]socket, error) {
+	a := newAsker()
+	defer a.close()
+	return a.established(local, remote)
 }
 
 // ownedBy keeps the sockets that one of the processes has open.
@@ -235,8 +248,23 @@ type Sight struct {
 
 // Look looks at who listens on addr and who is connected to it.
 func Look(addr netip.AddrPort) (Sight, error) {
-	listens, connected, err := both(addr.Port())
+	a := newAsker()
+	defer a.close()
+	found, err := a.both(addr.Port())
+	listens, connected := split(found)
 	return Sight{addr, listens, connected}, err
+}
+
+// split tells the listening sockets, which have no remote end, from the others.
+func split(sockets []socket) (listens, connected []socket) {
+	for _, s := range sockets {
+		if s.remote.Port() == 0 {
+			listens = append(listens, s)
+		} else {
+			connected = append(connected, s)
+		}
+	}
+	return listens, connected
 }
 
 // Listening is what Listening would tell.

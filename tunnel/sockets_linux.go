@@ -46,17 +46,7 @@ func (d diag) established(local, remote uint16) ([]socket, error) {
 	return d.ask(tcpEstablished, local, remote)
 }
 
-func (d diag) both(port uint16) (listens, connected []socket, err error) {
-	found, err := d.ask(tcpListen|tcpEstablished, port, 0)
-	for _, s := range found {
-		if s.remote.Port() == 0 {
-			listens = append(listens, s)
-		} else {
-			connected = append(connected, s)
-		}
-	}
-	return listens, connected, err
-}
+func (d diag) both(port uint16) ([]socket, error) { return d.ask(tcpListen|tcpEstablished, port, 0) }
 
 // ask asks for the TCP sockets in those states with that local and remote port, 0 for any. After an error the connection is to be
 // closed: what is left of the answer would come with the next one.

@@ -24,7 +24,7 @@ func parsed(t *testing.T, h *helper) netip.AddrPort {
 var ways = map[string]struct {
 	listening   func(uint16) ([]socket, error)
 	established func(local, remote uint16) ([]socket, error)
-	both        func(uint16) (listens, connected []socket, err error)
+	both        func(uint16) ([]socket, error)
 }{
 	"sock_diag": {diagListening, diagEstablished, diagBoth},
 	"the walk":  {walkListening, walkEstablished, walkBoth},
@@ -48,10 +48,10 @@ func diagEstablished(local, remote uint16) ([]socket, error) {
 	return d.established(local, remote)
 }
 
-func diagBoth(port uint16) (listens, connected []socket, err error) {
+func diagBoth(port uint16) ([]socket, error) {
 	d, err := dialDiag()
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	defer d.Close()
 	return d.both(port)
@@ -103,7 +103,8 @@ func TestConnectionsAreFoundByEveryWay(t *testing.T) {
 			if owned := ownedBy([]int{server.pid(), client.pid()}, found); len(owned) != 1 || owned[0].pid != client.pid() {
 				t.Errorf("%s to %s: owned %+v, want the client's", name, addr, owned)
 			}
-			listens, connected, err := way.both(addr.Port())
+			found, err = way.both(addr.Port())
+			listens, connected := split(found)
 			if err != nil || len(ownedBy([]int{server.pid()}, listens)) != 1 || len(connected) != 1 || connected[0].local != addr || connected[0].remote != want {
 				t.Errorf("%s to %s: %+v listen and %+v are connected, %v", name, addr, listens, connected, err)
 			}

@@ -8,7 +8,7 @@ func dialDiag() (diag, error) { return diag{}, errNoDiag }
 
 func (diag) listening(uint16) ([]socket, error)        { return nil, errNoDiag }
 func (diag) established(_, _ uint16) ([]socket, error) { return nil, errNoDiag }
-func (diag) both(uint16) (_, _ []socket, err error)    { return nil, nil, errNoDiag }
+func (diag) both(uint16) ([]socket, error)             { return nil, errNoDiag }
 func (diag) Close() error                              { return nil }
 
 // openSockets has nothing to add here: sockets come with their pids.

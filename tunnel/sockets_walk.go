@@ -16,12 +16,13 @@ func walkEstablished(local, remote uint16) ([]socket, error) {
 	return walk("ESTABLISHED", func(s socket) bool { return s.hasPorts(local, remote) })
 }
 
-func walkBoth(port uint16) (listens, connected []socket, err error) {
-	if listens, err = walkListening(port); err != nil {
-		return nil, nil, err
+func walkBoth(port uint16) ([]socket, error) {
+	listens, err := walkListening(port)
+	if err != nil {
+		return nil, err
 	}
-	connected, err = walkEstablished(port, 0)
-	return listens, connected, err
+	connected, err := walkEstablished(port, 0)
+	return append(listens, connected...), err
 }
 
 func walk(state string, want func(socket) bool) ([]socket, error) {

@@ -453,6 +453,7 @@ func TestAStartReplacesAKeeperThatCannotKeepItsPromise(t *testing.T) {
 	holder := w.holder()
 	w.mustStart(w.keptAlive(holder))
 	first := w.keeper()
+	w.awaitKeeper() // killed while it takes the lock it would leave a file of the lockfile package's
 	kill(first)
 	tunneltest.Eventually(t, "the keeper is gone", func() bool { return !first.Alive() })
 	client := w.client()

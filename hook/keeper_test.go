@@ -491,6 +491,7 @@ func TestManyStartsAtOnceGiveOneKeeper(t *testing.T) {
 		if got := w.mustRecord(); len(got.Holders) != len(holders) || got.Kept {
 			t.Errorf("the record is %+v", got)
 		}
+		w.awaitKeeper()
 		kill(keeper)
 		tunneltest.Eventually(t, "it is gone", func() bool { return !keeper.Alive() })
 	}

@@ -56,18 +56,29 @@ func Probe(ctx context.Context, addr netip.AddrPort, ready string) error {
 	defer stop()
 	err = orContext(ctx, exchange(conn, ready))
 	if ctx.Err() == nil {
-		hangUp(conn.(*net.TCPConn))
+		HangUp(conn.(*net.TCPConn))
 	}
 	return err
 }
 
-// hangUp ends the connection in good order, whatever the answer was: closing it with something unread would reset it, upon which
+// HangUp ends a connection through a tunnel in good order, whatever the answer was: closing it with something unread would reset it, upon which
 // pomerium-cli forgets that somebody has signed in.
-func hangUp(conn *net.TCPConn) {
+func HangUp(conn *net.TCPConn) {
 	const patience = 300 * time.Millisecond
 	_ = conn.CloseWrite()
 	_ = conn.SetDeadline(time.Now().Add(patience))
 	_, _ = io.Copy(io.Discard, conn)
+	_ = conn.Close()
+}
+
+// Abandon ends a connection whose answer nobody waits for any more, in good order as HangUp does, however late that comes: somebody may
+// sign in yet. It returns at once; the end of the tunnel is the end of it at the latest.
+func Abandon(conn *net.TCPConn) {
+	_ = conn.CloseWrite()
+	go func() {
+		_, _ = io.Copy(io.Discard, conn)
+		_ = conn.Close()
+	}()
 }
 
 func orContext(ctx context.Context, err error) error {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"sync"
 	"time"
 )
@@ -25,23 +26,29 @@ func Relay(ctx context.Context, listen, target string, log io.Writer) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	context.AfterFunc(ctx, func() { listener.Close() })
-	for {
-		client, err := listener.Accept()
-		if ctx.Err() != nil {
-			return nil
-		}
-		if err != nil {
-			if isTemporary(err) {
-				time.Sleep(50 * time.Millisecond)
-				continue
-			}
-			return err
-		}
+	return AcceptAll(listener.(*net.TCPListener), func(client *net.TCPConn) {
 		connections.Go(func() {
-			if err := relayOne(ctx, client.(*net.TCPConn), target); err != nil {
+			if err := relayOne(ctx, client, target); err != nil {
 				fmt.Fprintf(log, "relay: %v: %v\n", client.RemoteAddr(), err)
 			}
 		})
+	})
+}
+
+// AcceptAll takes connections until the listener is closed or its deadline is over.
+func AcceptAll(listener *net.TCPListener, took func(*net.TCPConn)) error {
+	for {
+		conn, err := listener.AcceptTCP()
+		switch {
+		case err == nil:
+			took(conn)
+		case errors.Is(err, net.ErrClosed), errors.Is(err, os.ErrDeadlineExceeded):
+			return nil
+		case isTemporary(err):
+			time.Sleep(50 * time.Millisecond)
+		default:
+			return err
+		}
 	}
 }
 

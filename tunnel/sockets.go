@@ -13,8 +13,10 @@ import (
 // socket is one TCP socket of this machine. Its owner is told by inode or, where the system has no such thing, by pid.
 type socket struct {
 	local, remote netip.AddrPort
-	inode         uint32
+	inode         uint32 // 0 where no process has it open any more
+	uid           int    // of the process that made it; 0 too where no process has it open any more
 	pid           int
+	unsent        bool // nothing was ever sent on it; known only to connection
 }
 
 // hasPorts tells whether the socket has that local and that remote port, 0 for any.
@@ -75,6 +77,14 @@ func (a *asker) both(port uint16) ([]socket, error) {
 	return a.ask(
 		func() ([]socket, error) { return a.diag.both(port) },
 		func() ([]socket, error) { return walkBoth(port) },
+	)
+}
+
+// exact gives the one socket between those two addresses, as the end of local sees it, in whatever state; none where there is none.
+func (a *asker) exact(local, remote netip.AddrPort) ([]socket, error) {
+	return a.ask(
+		func() ([]socket, error) { return a.diag.exact(local, remote) },
+		func() ([]socket, error) { return walkExact(local, remote) },
 	)
 }
 

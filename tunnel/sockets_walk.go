@@ -25,6 +25,12 @@ func walkBoth(port uint16) ([]socket, error) {
 	return append(listens, connected...), err
 }
 
+// walkExact knows whose a socket is only where its process can be seen.
+func walkExact(local, remote netip.AddrPort) ([]socket, error) {
+	return walk("", func(s socket) bool { return s.local == local && s.remote == remote && s.pid != 0 })
+}
+
+// walk gives the wanted sockets in that state, "" for any.
 func walk(state string, want func(socket) bool) ([]socket, error) {
 	all, err := gopsutil.Connections("tcp")
 	if err != nil {
@@ -32,10 +38,13 @@ func walk(state string, want func(socket) bool) ([]socket, error) {
 	}
 	var found []socket
 	for _, c := range all {
-		if c.Status != state {
+		if state != "" && c.Status != state {
 			continue
 		}
 		s := socket{local: address(c.Laddr), remote: address(c.Raddr), pid: int(c.Pid)}
+		if len(c.Uids) > 0 {
+			s.uid = int(c.Uids[0])
+		}
 		if want(s) {
 			found = append(found, s)
 		}

@@ -1,0 +1,72 @@
+package tunnel
+
+import (
+	"bytes"
+	"encoding/binary"
+)
+
+// firstMessage gives the length of the message that a client begins with, -1 where it is not complete yet. VNC servers speak first,
+// RFC 6143, section 7.1.1; 0 stands for that, and for protocols that nothing is known of.
+func firstMessage(ready string, said []byte) (n int, err error) {
+	switch ready {
+	case ReadyRDP:
+		return firstRDP(said)
+	case ReadySSH:
+		return firstSSH(said)
+	}
+	return 0, nil
+}
+
+// mostRDP is the longest Connection Request: a TPKT header of 4 bytes, RFC 1006, section 6, around a length of one byte and as many
+// as that says, [MS-RDPBCGR] 2.2.1.1.
+const mostRDP = 4 + 1 + 255
+
+// firstRDP: see connectionRequest.
+func firstRDP(said []byte) (n int, err error) {
+	if !bytes.HasPrefix(connectionRequest[:2], said[:min(2, len(said))]) {
+		return 0, &FirstMessageError{ReadyRDP, said}
+	}
+	if len(said) < confirmLength {
+		return -1, nil
+	}
+	n = int(binary.BigEndian.Uint16(said[2:]))
+	const requestCode = 0xe0
+	if n < confirmLength || n > mostRDP || said[5]&0xf0 != requestCode {
+		return 0, &FirstMessageError{ReadyRDP, said}
+	}
+	if len(said) < n {
+		return -1, nil
+	}
+	return n, nil
+}
+
+// mostSSH is the longest identification string, RFC 4253, section 4.2.
+const mostSSH = 255
+
+// firstSSH: both sides of SSH begin with their identification string, whichever is quicker, RFC 4253, section 4.2.
+func firstSSH(said []byte) (n int, err error) {
+	const prefix = "SSH-"
+	if !bytes.HasPrefix([]byte(prefix), said[:min(len(prefix), len(said))]) {
+		return 0, &FirstMessageError{ReadySSH, said}
+	}
+	switch n = bytes.IndexByte(said, '\n') + 1; {
+	case n > mostSSH, n == 0 && len(said) > mostSSH:
+		return 0, &FirstMessageError{ReadySSH, said}
+	case n == 0:
+		return -1, nil
+	}
+	return n, nil
+}
+
+// ReadyForPort is the kind of readiness that a server on its usual port has; ReadyListen for any other port.
+func ReadyForPort(port uint16) string {
+	switch {
+	case port == 3389: // IANA: ms-wbt-server
+		return ReadyRDP
+	case port == 22:
+		return ReadySSH
+	case port >= 5900 && port < 6000: // RFC 6143, section 7: 5900 + display
+		return ReadyVNC
+	}
+	return ReadyListen
+}

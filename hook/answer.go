@@ -23,65 +23,24 @@ const (
 	refusalPause = 500 * time.Millisecond
 )
 
-// waitAnswer makes the one connection that shows whether a server answers through the tunnel, and watches meanwhile whether
-// somebody has to sign in, whether the route is refused, and whether the tunnel is still there.
+// waitAnswer makes the one connection that shows whether a server answers through the tunnel.
 func (s *start) waitAnswer(ctx context.Context, rec pidfile.Record, at netip.AddrPort) error {
-	log, err := s.watchLog(rec)
+	from, err := s.logEnd(rec)
 	if err != nil {
 		return err
 	}
-	defer log.Close()
-	ctx, cancel := context.WithCancel(ctx)
-	answer, over := make(chan error, 1), make(chan struct{})
-	go func() {
-		defer close(over)
-		answer <- tunnel.Probe(ctx, at, s.ready)
-	}()
-	defer func() { // the probe must not pass for a client
-		cancel()
-		<-over
-	}()
-
-	w := &answerWait{start: s, rec: rec, log: log, done: s.waiting(fmt.Sprintf("for an answer through %s", rec.Program))}
-	defer func() { w.done() }()
-	for {
-		select {
-		case err := <-answer:
-			w.look() // what explains the answer may have been logged just before it
-			return w.explain(err)
-		case <-time.After(logPause):
-			if w.look(); w.overdue() {
-				return w.explain(tunnel.ErrClosed)
-			}
-			if s.unwanted(rec) {
-				return &StoppedError{rec}
-			}
-			if !lives(rec) {
-				return w.explain(tunnel.ErrEnded)
-			}
-		}
-	}
+	return s.ask(ctx, &question{rec: rec, logFrom: from, ask: func(ctx context.Context) error { return tunnel.Probe(ctx, at, s.ready) }})
 }
 
-// watchLog reads the log from where this start's own lines can begin: those of a tunnel that was found running tell of the past.
-func (s *start) watchLog(rec pidfile.Record) (*tunnel.LogWatch, error) {
-	from := rec.LogFrom
-	if s.launched == nil {
-		info, err := os.Stat(rec.Log)
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return nil, err
-		}
-		if err == nil {
-			from = info.Size()
-		}
-	}
-	return s.route.Provider.WatchLog(rec.Log, from)
-}
-
-// answerWait is what has been seen while waiting for an answer.
-type answerWait struct {
+// question is something asked through a tunnel, and what has been seen while its answer is waited for.
+type question struct {
 	*start
-	rec       pidfile.Record
+	rec     pidfile.Record
+	logFrom int64                       // where in the log begins what concerns it
+	ask     func(context.Context) error // returns when the server has answered
+	// givenUp is asked, while nobody has to sign in, whether the tunnel is to be taken for dead. May be nil.
+	givenUp func() bool
+
 	log       *tunnel.LogWatch
 	done      func() // ends what is shown of the wait
 	url       string // where somebody has to sign in
@@ -89,45 +48,114 @@ type answerWait struct {
 	refusedAt time.Time
 }
 
-func (w *answerWait) look() {
-	url, refused := w.log.Next()
-	if url != "" && w.url == "" {
-		w.url = url
-		w.done()
-		w.done = func() {}
-		if w.SignIn != nil {
-			w.done = w.SignIn(w.rec.Route, url)
-		}
+// errDead says that a tunnel is taken for dead though its program lives.
+var errDead = errors.New("the tunnel does not answer any more")
+
+// ask asks the question, and watches meanwhile whether somebody has to sign in, whether the route is refused, and whether the tunnel
+// is still there.
+func (s *start) ask(ctx context.Context, q *question) error {
+	q.start = s
+	var err error
+	if q.log, err = s.route.Provider.WatchLog(q.rec.Log, q.logFrom); err != nil {
+		return err
 	}
-	if refused != "" && w.refused == "" {
-		w.refused, w.refusedAt = refused, time.Now()
+	defer q.log.Close()
+	ctx, cancel := context.WithCancel(ctx)
+	answer, over := make(chan error, 1), make(chan struct{})
+	go func() {
+		defer close(over)
+		answer <- q.ask(ctx)
+	}()
+	defer func() { // a probe must not pass for a client
+		cancel()
+		<-over
+	}()
+
+	q.done = s.waiting(fmt.Sprintf("for an answer through %s", q.rec.Program))
+	defer func() { q.done() }()
+	for {
+		select {
+		case err := <-answer:
+			q.look() // what explains the answer may have been logged just before it
+			return q.explain(err)
+		case <-time.After(logPause):
+			if err := q.seen(); err != nil {
+				return err
+			}
+		}
 	}
 }
 
-func (w *answerWait) overdue() bool {
-	return w.refused != "" && time.Since(w.refusedAt) > refusalPause
+// seen gives the error where the answer need not be waited for any more.
+func (q *question) seen() error {
+	q.look()
+	switch {
+	case q.overdue():
+		return q.explain(tunnel.ErrClosed)
+	case q.unwanted(q.rec):
+		return &StoppedError{q.rec}
+	case !lives(q.rec):
+		return q.explain(tunnel.ErrEnded)
+	case q.url == "" && q.givenUp != nil && q.givenUp():
+		return errDead
+	}
+	return nil
+}
+
+// logEnd is where in the log the lines of what is asked now can begin: those of a tunnel that was found running tell of the past.
+func (s *start) logEnd(rec pidfile.Record) (int64, error) {
+	if s.launched != nil {
+		return rec.LogFrom, nil
+	}
+	info, err := os.Stat(rec.Log)
+	if errors.Is(err, fs.ErrNotExist) {
+		return rec.LogFrom, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	return info.Size(), nil
+}
+
+func (q *question) look() {
+	url, refused := q.log.Next()
+	if url != "" && q.url == "" {
+		q.url = url
+		q.done() // this is what is waited for now
+		q.done = func() {}
+		if q.SignIn != nil {
+			q.done = q.SignIn(q.rec, url)
+		}
+	}
+	if refused != "" && q.refused == "" {
+		q.refused, q.refusedAt = refused, time.Now()
+	}
+}
+
+func (q *question) overdue() bool {
+	return q.refused != "" && time.Since(q.refusedAt) > refusalPause
 }
 
 // explain puts into words what the probe and the log have shown.
-func (w *answerWait) explain(err error) error {
+func (q *question) explain(err error) error {
 	var protocol *tunnel.ProtocolError
 	switch {
-	case err == nil, errors.Is(err, context.Canceled):
+	case err == nil, errors.Is(err, context.Canceled), errors.Is(err, tunnel.ErrLeft):
 		return err
-	case errors.Is(err, context.DeadlineExceeded) && w.url != "":
-		failed := w.failed(w.rec, err, fmt.Sprintf("waited %s for somebody to sign in, and nobody did", w.req.Timeout))
-		failed.SignIn = w.url
+	case errors.Is(err, context.DeadlineExceeded) && q.url != "":
+		failed := q.failed(q.rec, err, fmt.Sprintf("waited %s for somebody to sign in, and nobody did", q.req.Timeout))
+		failed.SignIn = q.url
 		return failed
 	case errors.Is(err, context.DeadlineExceeded):
-		return w.failed(w.rec, err, fmt.Sprintf("listens, but nothing answered through it within %s", w.req.Timeout))
-	case w.refused != "":
-		return w.failed(w.rec, ErrRefused, "was refused: the gateway does not let you take this route")
+		return q.failed(q.rec, err, fmt.Sprintf("listens, but nothing answered through it within %s", q.req.Timeout))
+	case q.refused != "":
+		return q.failed(q.rec, ErrRefused, "was refused: the gateway does not let you take this route")
 	case errors.As(err, &protocol):
-		return w.failed(w.rec, err, "leads to the wrong place: "+err.Error())
-	case w.unwanted(w.rec):
-		return &StoppedError{w.rec}
-	case errors.Is(err, tunnel.ErrClosed) && lives(w.rec):
-		return w.failed(w.rec, err, "took the connection and closed it: the route is down, or nothing answers at its end")
+		return q.failed(q.rec, err, "leads to the wrong place: "+err.Error())
+	case q.unwanted(q.rec):
+		return &StoppedError{q.rec}
+	case errors.Is(err, tunnel.ErrClosed) && lives(q.rec):
+		return q.failed(q.rec, err, "took the connection and closed it: the route is down, or nothing answers at its end")
 	}
-	return w.failure(w.rec, tunnel.ErrEnded)
+	return q.failure(q.rec, tunnel.ErrEnded)
 }

@@ -24,7 +24,7 @@ func (s *start) await(ctx context.Context, rec pidfile.Record) (Started, error) 
 		rec, err = s.joinAgain(ctx, rec)
 	}
 	if err == nil {
-		return Started{Address: rec.Address, Record: rec, Found: found}, nil
+		return Started{Address: rec.Public(), Record: rec, Found: found}, nil
 	}
 	if !found {
 		err = errors.Join(err, s.abandon(rec))
@@ -46,6 +46,9 @@ func (s *start) waitReady(ctx context.Context, rec pidfile.Record) (pidfile.Reco
 	}
 	if s.ready == tunnel.ReadyListen {
 		return rec, nil
+	}
+	if rec.Front.IsValid() {
+		return rec, s.waitAnswer(ctx, rec, rec.Front) // as a client of the listener's, which sees to it that one sign-in is enough
 	}
 	if err := s.waitAnswer(ctx, rec, at); err != nil {
 		return rec, err

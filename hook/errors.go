@@ -21,7 +21,7 @@ func (e *NoTunnelError) Error() string {
 		text += " on " + e.Listen
 	}
 	if len(e.Others) > 0 {
-		text += "; it has one on " + e.Others[0].Address.String()
+		text += "; it has one on " + e.Others[0].Public().String()
 	}
 	return text
 }

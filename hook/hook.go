@@ -33,9 +33,9 @@ type Hook struct {
 	Notice func(Notice)
 	// Waiting is told that a wait begins, and for what; the function it returns, that it is over.
 	Waiting func(what string) (done func())
-	// SignIn is told that the tunnel program waits for somebody to sign in at url; the function it returns, that the wait is
+	// SignIn is told that the program of a tunnel waits for somebody to sign in at url; the function it returns, that the wait is
 	// over.
-	SignIn func(route, url string) (done func())
+	SignIn func(rec pidfile.Record, url string) (done func())
 	// Guard returns when a signal no longer ends this process, but the contexts that the use cases are given. No record is locked
 	// before: what has begun is finished or undone. May be nil, where it is so from the beginning.
 	Guard func()
@@ -106,6 +106,9 @@ func targetOf(config *tunnel.Config, route, listen string) (target, error) {
 // *tunnel.ListenError where LISTEN leaves it to each start, and those of routes, listen addresses and configuration.
 func (h *Hook) ListenAddress(route, listen string) (string, error) {
 	t, err := h.target(route, listen)
+	if err == nil {
+		err = t.route.CanListen(t.listen)
+	}
 	if err != nil {
 		return "", err
 	}
@@ -138,7 +141,7 @@ func (h *Hook) find(dir pidfile.Dir, route, listen string) (pidfile.Record, erro
 		asked = h.guessListen(route, listen)
 	}
 	for _, rec := range others {
-		if listen != "" && (rec.Address == asked.Addr || rec.Listen == listen) || listen == "" && rec.Listen == tunnel.Auto {
+		if listen != "" && (rec.Public() == asked.Addr || rec.Listen == listen) || listen == "" && rec.Listen == tunnel.Auto {
 			return rec, nil
 		}
 	}

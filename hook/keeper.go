@@ -134,7 +134,7 @@ type keeper struct {
 	nextTry    time.Time // when to launch it again
 }
 
-func (k *keeper) key() pidfile.Key { return pidfile.Key{Route: k.Route, Listen: k.Listen} }
+func (k *keeper) key() pidfile.Key { return pidfile.Key{Route: k.Route, Listen: k.order.Listen} }
 
 // recorded waits until whoever started the keeper has written the record, and tells whether that names this keeper.
 func (k *keeper) recorded(ctx context.Context) (bool, error) {

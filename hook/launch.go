@@ -30,14 +30,15 @@ func (s *start) launch(lock *pidfile.Lock) (pidfile.Record, Started, error) {
 	s.join(&rec)
 	rec.Shared = false
 	var err error
-	rec.Address, err = s.listen.Reserve()
+	rec.Front = s.front
+	rec.Address, err = s.reserve()
 	if errors.Is(err, tunnel.ErrTaken) {
 		return s.taken()
 	}
 	if err != nil {
 		return rec, Started{}, err
 	}
-	if s.listen.Exposed() {
+	if s.listen.Exposed() && !s.front.IsValid() {
 		s.notice(Exposed{rec.Address})
 	}
 	at, err := s.firstAddress(rec.Address)
@@ -71,6 +72,24 @@ func (s *start) launch(lock *pidfile.Lock) (pidfile.Record, Started, error) {
 	return rec, Started{}, err
 }
 
+// address is where the tunnel shall listen: behind a listener, on any free port.
+func (s *start) address() tunnel.Listen {
+	if s.front.IsValid() {
+		return s.route.Behind()
+	}
+	return s.listen
+}
+
+// reserve finds the address for the tunnel program; it holds it no longer than to find that it is free.
+func (s *start) reserve() (netip.AddrPort, error) {
+	if !s.front.IsValid() {
+		if err := s.route.CanListen(s.listen); err != nil {
+			return netip.AddrPort{}, err
+		}
+	}
+	return s.address().Reserve()
+}
+
 // firstAddress is where the program listens at first. One that may ask somebody to sign in does so at a private address while
 // that is waited for: a client that connects too early, because its user got tired of waiting, would open another browser tab.
 func (s *start) firstAddress(own netip.AddrPort) (netip.AddrPort, error) {
@@ -78,11 +97,11 @@ func (s *start) firstAddress(own netip.AddrPort) (netip.AddrPort, error) {
 	if s.ready == tunnel.ReadyListen || !s.route.Provider.SignsIn() {
 		return own, nil
 	}
+	var err error
 	any := tunnel.Listen{Addr: netip.AddrPortFrom(own.Addr(), 0)}
 	if !own.Addr().Is4() || !own.Addr().IsLoopback() {
-		any = tunnel.Listen{Addr: netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), 0)}
+		any = s.route.Behind()
 	}
-	var err error
 	s.private, err = any.Reserve()
 	return s.private, err
 }
@@ -188,7 +207,7 @@ func (s *start) ownHolder() (pidfile.Record, bool) {
 		return pidfile.Record{}, false
 	}
 	for _, e := range entries {
-		if e.Err == nil && e.Record.Address == s.listen.Addr && running(e.Record) {
+		if e.Err == nil && e.Record.Public() == s.listen.Addr && running(e.Record) {
 			return e.Record, true
 		}
 	}

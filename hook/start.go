@@ -65,6 +65,7 @@ type start struct {
 	ready string
 	key   pidfile.Key // of the record: the target's, or that of a tunnel for the same route that has the address already
 
+	front    netip.AddrPort   // the listener's address, where one takes this tunnel's clients
 	launched *tunnel.Launched // by this call, if any
 	private  netip.AddrPort   // where what it launched listens while somebody has to sign in; zero if at its own address
 	up       bool             // the tunnel is ready: from now on its program is worth starting again
@@ -97,7 +98,7 @@ func (s *start) do(ctx context.Context) (Started, error) {
 		}
 		started, err = s.await(ctx, rec)
 		var taken *TakenError
-		if s.listen.Auto() && try < autoTries && errors.As(err, &taken) {
+		if s.address().Auto() && try < autoTries && errors.As(err, &taken) {
 			continue
 		}
 		return started, err

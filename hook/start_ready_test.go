@@ -23,8 +23,8 @@ func TestFirstConnectionWorksAfterOneSignIn(t *testing.T) {
 	t.Parallel()
 	w := newAccount(t, tunneltest.ResponderOptions{})
 	told := make(chan string, 10)
-	w.SignIn = func(route, url string) func() {
-		told <- route + " " + url
+	w.SignIn = func(rec pidfile.Record, url string) func() {
+		told <- rec.Route + " " + url
 		return func() { told <- "done" }
 	}
 	done := w.starting(w.context(), w.request(desk, tunnel.ReadyRDP))

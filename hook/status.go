@@ -81,6 +81,9 @@ func look(rec pidfile.Record) (Tunnel, error) {
 	t := Tunnel{Record: rec, State: state(rec, sight)}
 	if t.State != Dead {
 		t.Clients, err = sight.Clients()
+		if rec.Front.IsValid() {
+			t.Clients, err = tunnel.Clients(rec.Front)
+		}
 	}
 	return t, err
 }

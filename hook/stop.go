@@ -107,17 +107,26 @@ func graceOf(asked time.Duration) time.Duration {
 // letEnd marks the tunnel as ending: now if nobody is connected, otherwise when the last client, of those it gives, has left.
 func (h *Hook) letEnd(lock *pidfile.Lock, rec *pidfile.Record, now bool, grace time.Duration) ([]tunnel.Peer, error) {
 	if !now && !rec.Ending {
-		clients, err := tunnel.Clients(rec.Address)
+		clients, err := sessions(*rec)
 		if err != nil {
 			return nil, err
 		}
-		clients = slices.DeleteFunc(clients, func(c tunnel.Peer) bool { return c.PID == rec.Prober.PID && rec.Prober.Alive() })
 		if len(clients) > 0 {
 			rec.EndIdle = true
 			return clients, h.writeWatched(lock, rec, nil)
 		}
 	}
 	return nil, markEnding(lock, rec, grace)
+}
+
+// sessions gives the clients that a stop must not cut off. One that waits for its first answer, as a start's own probe does, is none:
+// a stop beats a start.
+func sessions(rec pidfile.Record) ([]tunnel.Peer, error) {
+	if rec.Front.IsValid() {
+		return tunnel.Answered(rec.Front)
+	}
+	clients, err := tunnel.Clients(rec.Address)
+	return slices.DeleteFunc(clients, func(c tunnel.Peer) bool { return c.PID == rec.Prober.PID && rec.Prober.Alive() }), err
 }
 
 func (h *Hook) readToStop(lock *pidfile.Lock) (rec pidfile.Record, found bool, err error) {
@@ -151,7 +160,7 @@ func adopt(lock *pidfile.Lock, rec pidfile.Record) (pidfile.Record, error) {
 
 // waitGone waits until the tunnel is gone, or wanted again.
 func (h *Hook) waitGone(ctx context.Context, dir pidfile.Dir, rec pidfile.Record) error {
-	defer h.waiting(fmt.Sprintf("for the last client of %s to leave", rec.Address))()
+	defer h.waiting(fmt.Sprintf("for the last client of %s to leave", rec.Public()))()
 	for {
 		now, err := dir.Read(rec.Key())
 		switch {

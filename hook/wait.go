@@ -33,7 +33,7 @@ func (h *Hook) Wait(ctx context.Context, route, listen string, timeout time.Dura
 		if err == nil && running(rec) {
 			err = h.waitListening(limited, rec, rec.Address)
 			if err == nil {
-				return rec.Address, nil
+				return rec.Public(), nil
 			}
 			if failed := h.endedUnstopped(rec, err); failed != nil {
 				return netip.AddrPort{}, failed

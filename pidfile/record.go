@@ -27,15 +27,16 @@ const (
 // Record is what a pidfile holds of one tunnel. It holds no secret: no arguments, no log lines, no environment.
 type Record struct {
 	Version     int            `json:"version"`
-	Route       string         `json:"route"`    // as the key has it
-	Listen      string         `json:"listen"`   // as the key has it: an address or "auto"
-	Target      string         `json:"target"`   // the route itself, where the key has a name for it
-	Address     netip.AddrPort `json:"address"`  // the listen address
-	Provider    string         `json:"provider"` // name of the provider
-	Program     string         `json:"program"`  // base name of the tunnel program, for messages
-	Signal      string         `json:"signal"`   // the signal that asks the tunnel program to end, "TERM" or the like
-	Token       string         `json:"token"`    // random; also in the environment of the tunnel's processes
-	Tunnel      Identity       `json:"tunnel"`   // the tunnel program; zero while it is being launched
+	Route       string         `json:"route"`          // as the key has it
+	Listen      string         `json:"listen"`         // as the key has it: an address or "auto"
+	Target      string         `json:"target"`         // the route itself, where the key has a name for it
+	Address     netip.AddrPort `json:"address"`        // the listen address
+	Front       netip.AddrPort `json:"front,omitzero"` // where a listener takes the clients of a tunnel whose Address is private
+	Provider    string         `json:"provider"`       // name of the provider
+	Program     string         `json:"program"`        // base name of the tunnel program, for messages
+	Signal      string         `json:"signal"`         // the signal that asks the tunnel program to end, "TERM" or the like
+	Token       string         `json:"token"`          // random; also in the environment of the tunnel's processes
+	Tunnel      Identity       `json:"tunnel"`         // the tunnel program; zero while it is being launched
 	Started     time.Time      `json:"started"`
 	Log         string         `json:"log"`              // path of the tunnel's log
 	LogFrom     int64          `json:"log_from"`         // where this tunnel's lines begin in the log, in bytes
@@ -56,6 +57,14 @@ type Record struct {
 
 // Forsaken tells whether the start that would have moved the tunnel to its address has ended before it did.
 func (r Record) Forsaken() bool { return r.Starter != (Identity{}) && !r.Starter.Alive() }
+
+// Public is the address that a client connects to: the listener's, where there is one before the tunnel.
+func (r Record) Public() netip.AddrPort {
+	if r.Front.IsValid() {
+		return r.Front
+	}
+	return r.Address
+}
 
 // Watched tells whether the record holds a promise that needs a keeper.
 func (r Record) Watched() bool {

@@ -49,15 +49,33 @@ func (e *ListenError) Error() string {
 // ParseListen understands 3389, :3389, IP:PORT, [IPv6]:PORT, "stable" and "" (any free port) for a tunnel on this route. Where
 // text is empty the configuration's listen address counts. Errors are *ListenError.
 func (r Route) ParseListen(text string) (Listen, error) {
-	text = or(text, r.Named.Listen)
-	l, err := r.parseListen(text)
-	if err != nil {
-		return Listen{}, err
-	}
+	return r.parseListen(or(text, r.Named.Listen))
+}
+
+// CanListen tells whether the tunnel program itself can listen there; behind a listener it need not. Errors are *ListenError.
+func (r Route) CanListen(l Listen) error {
 	if only := r.Provider.ListenHost; only != "" && l.Addr.Addr().String() != only {
-		return Listen{}, &ListenError{text, fmt.Sprintf("cannot be served: %s listens on %s only; give %s", r.Provider.name, only, net.JoinHostPort(only, "PORT"))}
+		return &ListenError{l.Addr.String(), fmt.Sprintf("cannot be served: %s listens on %s only; give %s", r.Provider.name, only, net.JoinHostPort(only, "PORT"))}
 	}
-	return l, nil
+	return nil
+}
+
+// ParseFront is ParseListen for a listener's address, which is "stable" where nothing else is said. Errors are *ListenError.
+func (r Route) ParseFront(text string) (Listen, error) {
+	l, err := r.parseListen(or(or(text, r.Named.Listen), "stable"))
+	if err == nil && l.Auto() {
+		return l, &ListenError{or(text, Auto), "is another one each time, and clients must know it: give PORT, IP:PORT or \"stable\""}
+	}
+	return l, err
+}
+
+// Behind is where a tunnel on this route listens that has a listener before it: any free port that only this machine reaches.
+func (r Route) Behind() Listen {
+	host, err := netip.ParseAddr(r.Provider.ListenHost)
+	if err != nil {
+		host = loopback
+	}
+	return Listen{netip.AddrPortFrom(host, 0)}
 }
 
 // loopback is where a tunnel listens unless another address was named.

@@ -100,6 +100,9 @@ func TestFixedListenHost(t *testing.T) {
 	} {
 		r := mustRoute(t, c, tc.route)
 		l, err := r.ParseListen(tc.listen)
+		if err == nil && !l.Auto() {
+			err = r.CanListen(l)
+		}
 		var bad *ListenError
 		switch {
 		case tc.want != "" && (err != nil || l.String() != tc.want):

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"regexp"
 	"slices"
@@ -26,6 +27,8 @@ type command struct {
 	afterDashes []string // what stands behind "--", which is for another program
 	dashes      bool     // there was a "--"
 	helps       bool     // somebody asks for help
+
+	socket *net.TCPListener // the service manager's; nil before listen has asked for it, and where there is none
 }
 
 // main runs the command line and returns the exit status.
@@ -41,6 +44,7 @@ func (c *command) main(ctx context.Context, args []string) int {
 	c.helps = slices.ContainsFunc(args, asksForHelp)
 	app := c.app()
 	args = flagsFirst(app, args)
+	activated := calls(args, "listen") && c.activated()
 	err := app.RunContext(ctx, args)
 	defer func() { c.ui.notifier.Close() }()
 	if cause := context.Cause(ctx); err != nil && errors.Is(err, context.Canceled) && cause != nil {
@@ -53,7 +57,14 @@ func (c *command) main(ctx context.Context, args []string) int {
 	if errors.As(err, &status) {
 		return int(status)
 	}
+	if activated && ctx.Err() != nil {
+		return exitDone // the service manager has ended it
+	}
 	c.ui.failure(err)
+	if activated {
+		c.activatedFailed(ctx)
+		return exitDone
+	}
 	return exitStatus(err, calls(args, "run"))
 }
 
@@ -85,7 +96,7 @@ The manual page tunhook(1) has it all.`),
 		OnUsageError:           usageFailed,
 		Action:                 noCommand,
 		Commands: []*cli.Command{
-			c.startCommand(), c.stopCommand(), c.runCommand(), c.statusCommand(), c.waitCommand(), c.logsCommand(), c.remminaCommand(), c.relayCommand(), c.keeperCommand(),
+			c.startCommand(), c.stopCommand(), c.runCommand(), c.listenCommand(), c.statusCommand(), c.waitCommand(), c.logsCommand(), c.remminaCommand(), c.relayCommand(), c.keeperCommand(),
 		},
 		DisableSliceFlagSeparator: true,
 		CustomAppHelpTemplate:     appHelp,

@@ -7,7 +7,6 @@ import (
 
 	"github.com/tunhook/tunhook/hook"
 	"github.com/tunhook/tunhook/pidfile"
-	"github.com/tunhook/tunhook/tunnel"
 	"github.com/urfave/cli/v2"
 )
 
@@ -46,8 +45,8 @@ func (c *command) startRequest(ctx *cli.Context) (hook.StartRequest, error) {
 	}
 	c.ui.route = route
 	req := hook.StartRequest{Route: route, Listen: listen, Ready: ctx.String("ready"), Reuse: ctx.Bool("reuse"), KeepAlive: ctx.Bool("keep-alive")}
-	if err := tunnel.CheckReady(req.Ready); err != nil {
-		return req, usagef("--ready is %q: give listen, rdp, vnc or ssh", req.Ready)
+	if err := checkReady(req.Ready); err != nil {
+		return req, err
 	}
 	if req.Timeout, err = positive(ctx, "timeout"); err != nil {
 		return req, err

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -183,8 +184,13 @@ func (u *ui) notice(n hook.Notice) {
 		u.say("the tunnel for %s runs with other arguments and was kept: to change them, run tunhook stop %s first", n.Record.Route, words(n.Record))
 	case hook.Exposed:
 		u.say("warning: other machines can reach %s: use 127.0.0.1:%d to keep them out", n.Address, n.Address.Port())
+	case hook.Turned:
+		u.say("turned away a connection from %s: %v (%d so far)", n.From, n.Why, n.Count)
 	}
 }
+
+// listening says where a listener takes its clients.
+func (u *ui) listening(address netip.AddrPort) error { return u.result(address.String()) }
 
 func (u *ui) started(s hook.Started) {
 	if s.Reused == nil {
@@ -206,10 +212,10 @@ func program(p tunnel.Peer) string {
 func (u *ui) stopped(route string, s hook.Stopped) {
 	switch {
 	case len(s.InUse) > 0:
-		u.say("%s is in use by %s: the tunnel ends when the last has left (--now cuts them off)", s.Record.Address, clients(s.InUse))
+		u.say("%s is in use by %s: the tunnel ends when the last has left (--now cuts them off)", s.Record.Public(), clients(s.InUse))
 	case s.Record.Route != "":
 	case len(s.Others) == 1:
-		u.say("no such tunnel for %s is running; it has one on %s: tunhook stop %s", route, s.Others[0].Address, words(s.Others[0]))
+		u.say("no such tunnel for %s is running; it has one on %s: tunhook stop %s", route, s.Others[0].Public(), words(s.Others[0]))
 	case len(s.Others) > 1:
 		u.say("no such tunnel for %s is running; it has %d others: tunhook status %s", route, len(s.Others), route)
 	default:
@@ -223,7 +229,7 @@ func (u *ui) stoppedAll(all []hook.Stopped) {
 			u.stopped(s.Record.Route, s)
 			continue
 		}
-		u.say("stopped %s on %s", s.Record.Route, s.Record.Address)
+		u.say("stopped %s on %s", s.Record.Route, s.Record.Public())
 	}
 	if len(all) == 0 {
 		u.say("no tunnel is running")
@@ -245,7 +251,7 @@ func (u *ui) statusTable(tunnels []hook.Tunnel) error {
 	table := tabwriter.NewWriter(u.stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "ROUTE\tADDRESS\tSTATE\tPID\tUP SINCE\tCLIENTS")
 	for _, t := range tunnels {
-		fmt.Fprintf(table, "%s\t%s\t%s\t%d\t%s\t%s\n", t.Record.Route, t.Record.Address, t.State, t.Record.Tunnel.PID, since(t.Record.Started), clients(t.Clients))
+		fmt.Fprintf(table, "%s\t%s\t%s\t%d\t%s\t%s\n", t.Record.Route, t.Record.Public(), t.State, t.Record.Tunnel.PID, since(t.Record.Started), clients(t.Clients))
 	}
 	return table.Flush()
 }
@@ -297,7 +303,7 @@ func (u *ui) statusJSON(tunnels []hook.Tunnel) error {
 	for _, t := range tunnels {
 		r := t.Record
 		doc.Tunnels = append(doc.Tunnels, statusTunnel{
-			r.Route, r.Listen, r.Address.String(), t.State, r.Provider, r.Program, r.Tunnel.PID, r.Started, r.Log,
+			r.Route, r.Listen, r.Public().String(), t.State, r.Provider, r.Program, r.Tunnel.PID, r.Started, r.Log,
 			append([]tunnel.Peer{}, t.Clients...),
 		})
 	}
@@ -318,9 +324,9 @@ const (
 )
 
 // signIn says where to sign in, on stderr and on the desktop.
-func (u *ui) signIn(route, url string) (done func()) {
+func (u *ui) signIn(rec pidfile.Record, url string) (done func()) {
 	u.notifier.SignIn(notify.SignIn{
-		Message: notify.Message{Summary: "Sign in to connect", Body: "The tunnel to " + route + " waits for you to sign in, on the page that your browser has opened."},
+		Message: notify.Message{Summary: "Sign in to connect", Body: "The tunnel to " + rec.Route + " (" + rec.Public().String() + ") waits for you to sign in, on the page that your browser has opened."},
 		URL:     url,
 		Button:  "Open the page",
 		Expire:  hook.DefaultSignInTimeout,

@@ -1,0 +1,304 @@
+package hook
+
+import (
+	"context"
+	"errors"
+	"net"
+	"os"
+	"time"
+
+	"github.com/tunhook/tunhook/pidfile"
+	"github.com/tunhook/tunhook/tunnel"
+)
+
+// upTunnel is the tunnel behind a listener.
+type upTunnel struct {
+	*start
+	rec     pidfile.Record
+	program *pidfile.Process // nil where it has left its tunnel to its children
+}
+
+func (u *upTunnel) alive() bool { return u.program != nil && !u.program.Wait(0) }
+
+func (u *upTunnel) close() {
+	if u.program != nil {
+		u.program.Close()
+	}
+}
+
+// closed says that the tunnel takes no connections.
+func (u *upTunnel) closed() error {
+	if lives(u.rec) {
+		return u.failed(u.rec, tunnel.ErrClosed, "does not take connections any more")
+	}
+	return u.failure(u.rec, tunnel.ErrEnded)
+}
+
+// throughConn is a connection through the tunnel that was not answered yet.
+type throughConn struct {
+	*net.TCPConn
+	first   string // the message that it begins with
+	since   time.Time
+	logFrom int64  // where in the log begins what concerns it
+	url     string // where somebody has to sign in for it, as far as that was seen
+}
+
+// failure is why the last client was not answered.
+type failure struct {
+	err         error
+	until, told time.Time
+}
+
+// answer waits until the server at the other end has answered the client, for one client at a time: each one more might ask for a
+// sign-in of its own. It gives the connection through the tunnel, on which the answer waits to be read, and how much of what the
+// client has said was passed on there. The context waiting ends with the client, ctx with the listener.
+func (l *listener) answer(ctx, waiting context.Context, client *tunnel.Incoming) (*net.TCPConn, int, error) {
+	first, err := l.firstMessage(waiting, client)
+	if err != nil {
+		l.turnAway(client.TCPConn, err)
+		return nil, 0, err
+	}
+	select {
+	case l.turn <- struct{}{}:
+		defer func() { <-l.turn }()
+	case <-waiting.Done():
+		return nil, 0, context.Cause(waiting)
+	}
+	if time.Now().Before(l.failure.until) {
+		return nil, 0, l.failure.err
+	}
+	waiting, cancel := context.WithTimeout(waiting, l.req.Timeout)
+	defer cancel()
+	through, passed, err := l.throughTunnel(ctx, waiting, client, first)
+	if err != nil {
+		l.failed(err)
+		return nil, 0, err
+	}
+	l.failure = failure{}
+	return through, passed, nil
+}
+
+// firstMessage waits for what the client begins with: one that only looks whether the port is open shall start nothing.
+func (l *listener) firstMessage(waiting context.Context, client *tunnel.Incoming) (string, error) {
+	waiting, cancel := context.WithTimeoutCause(waiting, greeting, &tunnel.FirstMessageError{Ready: l.ready})
+	defer cancel()
+	first, err := client.FirstMessage(waiting, l.ready)
+	return string(first), err
+}
+
+// failed remembers a failure for the client's next tries, and tells what is new of it.
+func (l *listener) failed(err error) {
+	if errors.Is(err, tunnel.ErrLeft) || errors.Is(err, context.Canceled) {
+		return
+	}
+	now := time.Now()
+	known := l.failure.err != nil && l.failure.err.Error() == err.Error() && now.Sub(l.failure.told) < sameFailure
+	l.failure.err, l.failure.until = err, now.Add(failureMemory)
+	var stopped *StoppedError
+	if known || errors.As(err, &stopped) {
+		return
+	}
+	l.failure.told = now
+	if l.req.Failed != nil {
+		l.req.Failed(err)
+	}
+}
+
+// throughTunnel says the first message through the tunnel. Where that was up before and proves dead, it is said once more through a
+// new one.
+func (l *listener) throughTunnel(ctx, waiting context.Context, client *tunnel.Incoming, first string) (*net.TCPConn, int, error) {
+	for again := false; ; again = true {
+		before, err := l.ensureUp(ctx)
+		if err != nil {
+			return nil, 0, err
+		}
+		if err := l.awaitParked(waiting, first); err != nil {
+			return nil, 0, err
+		}
+		through, err := l.connect(first)
+		var passed int
+		if err == nil {
+			if passed, err = l.exchange(waiting, client, through, before && !again); err == nil {
+				return through.TCPConn, passed, nil
+			}
+			if l.park(through, err) {
+				return nil, 0, err
+			}
+		}
+		if again || !before || !l.mayReplace(err, through) {
+			return nil, 0, err
+		}
+		if err := l.replace(ctx); err != nil {
+			return nil, 0, err
+		}
+	}
+}
+
+// ensureUp starts the tunnel where it is not up, and tells whether it was before.
+func (l *listener) ensureUp(ctx context.Context) (before bool, err error) {
+	if l.up != nil && l.up.alive() {
+		l.up.launched = nil // what the log has told so far is of the past
+		return true, nil
+	}
+	l.drop()
+	req := StartRequest{Args: l.req.Args, Ready: tunnel.ReadyListen, EndWith: []pidfile.Identity{l.self}}
+	if l.route.Provider.SignsIn() {
+		req.Timeout = l.req.Timeout
+	}
+	s := newStart(l.Hook, l.target, l.dir, req)
+	s.front = l.listen.Addr
+	started, err := s.do(ctx)
+	if err != nil {
+		return false, err
+	}
+	l.up = &upTunnel{start: s, rec: started.Record}
+	if l.up.program, err = pidfile.Open(started.Record.Tunnel); errors.Is(err, pidfile.ErrGone) {
+		err = nil
+	}
+	return started.Found, err
+}
+
+// drop forgets the tunnel.
+func (l *listener) drop() {
+	l.unpark()
+	if l.up != nil {
+		l.up.close()
+		l.up = nil
+	}
+}
+
+// awaitParked waits while another client's abandoned connection still waits for somebody to sign in: one more would open another
+// browser tab.
+func (l *listener) awaitParked(waiting context.Context, first string) error {
+	p := l.parked
+	if p == nil || p.first == first {
+		return nil
+	}
+	if time.Since(p.since) < l.req.Timeout && tunnel.Quiet(p.TCPConn) {
+		err := l.up.ask(waiting, &question{
+			rec: l.up.rec, logFrom: p.logFrom,
+			ask:     func(ctx context.Context) error { return tunnel.AwaitAnswer(ctx, p.TCPConn) },
+			givenUp: func() bool { return time.Since(p.since) > signInPause },
+		})
+		if errors.Is(err, tunnel.ErrLeft) {
+			return err
+		}
+	}
+	l.unpark()
+	return nil
+}
+
+// connect makes a connection through the tunnel, or takes the one that a client with the same first message has abandoned.
+func (l *listener) connect(first string) (*throughConn, error) {
+	if p := l.parked; p != nil && p.first == first && tunnel.Quiet(p.TCPConn) {
+		l.parked = nil
+		return p, nil
+	}
+	l.unpark()
+	from, err := l.up.logEnd(l.up.rec)
+	if err != nil {
+		return nil, err
+	}
+	const patience = 5 * time.Second
+	conn, err := net.DialTimeout("tcp", l.up.rec.Address.String(), patience)
+	if err != nil {
+		return nil, l.up.closed()
+	}
+	t := &throughConn{TCPConn: conn.(*net.TCPConn), first: first, since: time.Now(), logFrom: from}
+	if _, err := t.Write([]byte(first)); err != nil {
+		t.Close()
+		return nil, l.up.closed()
+	}
+	return t, nil
+}
+
+// exchange waits for the first answer.
+func (l *listener) exchange(waiting context.Context, client *tunnel.Incoming, through *throughConn, impatient bool) (passed int, err error) {
+	began := time.Now()
+	q := &question{rec: l.up.rec, logFrom: through.logFrom}
+	if impatient {
+		q.givenUp = func() bool { return time.Since(began) > silence && !l.inUse() }
+	}
+	passed = len(through.first)
+	q.ask = func(ctx context.Context) error {
+		if l.ready != tunnel.ReadyListen {
+			return tunnel.AwaitAnswer(ctx, through.TCPConn)
+		}
+		passed, err = client.PassOn(ctx, through.TCPConn)
+		return err
+	}
+	err = l.up.ask(waiting, q)
+	through.url = q.url
+	return passed, err
+}
+
+// park keeps a connection whose client has left, or was left without an answer for too long, for the next one: somebody may be signing
+// in for it. It tells whether it does; otherwise the connection is ended.
+func (l *listener) park(t *throughConn, why error) bool {
+	waits := errors.Is(why, tunnel.ErrLeft) || errors.Is(why, context.DeadlineExceeded)
+	if !waits || l.ready == tunnel.ReadyListen { // of other protocols nobody knows what the next client will say
+		tunnel.Abandon(t.TCPConn)
+		return false
+	}
+	l.unpark()
+	l.parked = t
+	return true
+}
+
+func (l *listener) unpark() {
+	if l.parked != nil {
+		tunnel.Abandon(l.parked.TCPConn)
+		l.parked = nil
+	}
+}
+
+// mayReplace tells whether what went wrong is the tunnel's death, so that a new one may do better, and nobody would miss the old one.
+func (l *listener) mayReplace(err error, through *throughConn) bool {
+	if through != nil && through.url != "" {
+		return false
+	}
+	var failed *FailedError
+	switch {
+	case errors.Is(err, errDead), errors.Is(err, tunnel.ErrEnded):
+	case errors.As(err, &failed) && errors.Is(failed.Err, tunnel.ErrClosed):
+	default:
+		return false
+	}
+	return !l.up.alive() || !l.inUse()
+}
+
+// replace ends the tunnel for another one to take its place.
+func (l *listener) replace(ctx context.Context) error {
+	up := l.up
+	l.drop()
+	return l.endIf(ctx, l.dir, up.rec, deadGrace, func(pidfile.Record) bool { return true })
+}
+
+// mayConnect refuses the processes of other users: whoever is on this machine could otherwise use the tunnel in the user's name.
+func (l *listener) mayConnect(conn *net.TCPConn) error {
+	client, server := tunnel.AddrPort(conn.RemoteAddr()), tunnel.AddrPort(conn.LocalAddr())
+	uid, open, err := l.ends.Owner(client, server)
+	switch {
+	case err != nil:
+		return err
+	case open && uid != os.Geteuid() && uid != 0:
+		return &OtherUserError{uid}
+	case !open && client.Addr().IsLoopback():
+		return tunnel.ErrLeft
+	}
+	return nil
+}
+
+// turnAway says that a connection was none of a client's. One that only looked is not worth a word.
+func (l *listener) turnAway(conn *net.TCPConn, why error) {
+	if errors.Is(why, tunnel.ErrLeft) || errors.Is(why, context.Canceled) {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.turned++
+	if l.turned&(l.turned-1) != 0 {
+		return // whoever tries a thousand times does not fill the log
+	}
+	l.notice(Turned{tunnel.AddrPort(conn.RemoteAddr()), why, l.turned})
+}

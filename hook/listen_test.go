@@ -1,0 +1,500 @@
+package hook_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/tunhook/tunhook/hook"
+	"github.com/tunhook/tunhook/pidfile"
+	"github.com/tunhook/tunhook/tunnel"
+	"github.com/tunhook/tunhook/tunnel/tunneltest"
+)
+
+// connectionRequest is what an RDP client says first, [MS-RDPBCGR] 2.2.1.1; confirm is how the answer begins.
+const (
+	connectionRequest = "\x03\x00\x00\x13\x0e\xe0\x00\x00\x00\x00\x00\x01\x00\x08\x00\x03\x00\x00\x00"
+	confirm           = "\x03\x00\x00\x13\x0e\xd0"
+)
+
+// listening is a listener at the account's address, which ends with the test.
+type listening struct {
+	*account
+	end  context.CancelFunc
+	over chan error
+
+	mu       sync.Mutex
+	failures []error
+	shown    []string // the addresses of the sign-ins that were shown
+}
+
+// quickLinger is for tests that wait for the end of a tunnel.
+const quickLinger = 300 * time.Millisecond
+
+func (w *account) listen(req hook.ListenRequest) *listening {
+	w.t.Helper()
+	l := &listening{account: w, over: make(chan error, 1)}
+	up := make(chan struct{})
+	req.Listen = w.address
+	req.Listening = func(netip.AddrPort) error { close(up); return nil }
+	req.Failed = func(err error) {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.failures = append(l.failures, err)
+	}
+	w.SignIn = func(rec pidfile.Record, _ string) func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.shown = append(l.shown, rec.Public().String())
+		return func() {}
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	l.end = cancel
+	go func() { l.over <- w.Listen(ctx, req) }()
+	w.t.Cleanup(func() {
+		cancel()
+		if err := l.returned(); err != nil && !errors.Is(err, context.Canceled) {
+			w.t.Error(err)
+		}
+	})
+	select {
+	case <-up:
+	case err := <-l.over:
+		w.t.Fatal(err)
+	}
+	return l
+}
+
+// returned waits for the end of Listen.
+func (l *listening) returned() error {
+	err := <-l.over
+	l.over <- err
+	return err
+}
+
+func (l *listening) failed() []error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.failures
+}
+
+// connect is a client that says that.
+func (w *account) connect(first string) *net.TCPConn {
+	w.t.Helper()
+	conn, err := net.Dial("tcp", w.address)
+	if err == nil {
+		_, err = conn.Write([]byte(first))
+	}
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.t.Cleanup(func() { conn.Close() })
+	_ = conn.SetDeadline(time.Now().Add(time.Minute))
+	return conn.(*net.TCPConn)
+}
+
+// answered tells whether an RDP server answers the client.
+func answered(conn net.Conn) error {
+	got := make([]byte, 19)
+	if _, err := io.ReadFull(conn, got); err != nil {
+		return err
+	}
+	if !bytes.HasPrefix(got, []byte(confirm)) {
+		return errors.New("another answer")
+	}
+	return nil
+}
+
+// session is a client that was answered.
+func (w *account) session() *net.TCPConn {
+	w.t.Helper()
+	conn := w.connect(connectionRequest)
+	if err := answered(conn); err != nil {
+		w.t.Fatal(err)
+	}
+	return conn
+}
+
+// goesOn tells whether a session still carries bytes both ways.
+func goesOn(conn net.Conn) error {
+	const text = "still there?"
+	if _, err := conn.Write([]byte(text)); err != nil {
+		return err
+	}
+	got := make([]byte, len(text))
+	if _, err := io.ReadFull(conn, got); err != nil {
+		return err
+	}
+	if string(got) != text {
+		return errors.New("something else came back")
+	}
+	return nil
+}
+
+// signIn signs in at the page that was opened last.
+func (w *account) signInNow() {
+	w.t.Helper()
+	if err := w.gateway.SignIn(w.context(), w.nextSignIn()); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func TestConnectionStartsTheTunnelAndWaitsThroughTheSignIn(t *testing.T) {
+	t.Parallel()
+	w := newAccount(t, tunneltest.ResponderOptions{})
+	l := w.listen(hook.ListenRequest{Route: desk, Linger: quickLinger})
+	if _, ok := w.record(); ok {
+		t.Fatal("there is a tunnel before anybody has connected")
+	}
+	client := w.connect(connectionRequest)
+	w.signInNow()
+	if err := answered(client); err != nil {
+		t.Fatal(err)
+	}
+	if err := goesOn(client); err != nil {
+		t.Fatal(err)
+	}
+	w.expectTabs(1)
+	if len(l.shown) != 1 || l.shown[0] != w.address {
+		t.Errorf("the sign-in was shown for %q, want %s", l.shown, w.address)
+	}
+	rec := w.mustRecord()
+	if rec.Public().String() != w.address || rec.Address == rec.Public() {
+		t.Errorf("the tunnel listens on %s behind %s", rec.Address, rec.Public())
+	}
+	client.Close()
+	tunneltest.Eventually(t, "the tunnel ends", func() bool { _, ok := w.record(); return !ok })
+	l.end()
+	if err := l.returned(); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	w.nothingLeft()
+}
+
+func TestFiftyConnectionsDuringASignInOpenOneTab(t *testing.T) {
+	t.Parallel()
+	w := newAccount(t, tunneltest.ResponderOptions{})
+	w.listen(hook.ListenRequest{Route: desk})
+	results := make(chan error, 50)
+	for range cap(results) {
+		client := w.connect(connectionRequest)
+		go func() { results <- answered(client) }()
+	}
+	w.signInNow()
+	for range cap(results) {
+		if err := <-results; err != nil {
+			t.Error(err)
+		}
+	}
+	w.expectTabs(1)
+}
+
+func TestPortCheckStartsNothing(t *testing.T) {
+	t.Parallel()
+	w := newAccount(t, tunneltest.ResponderOptions{})
+	l := w.listen(hook.ListenRequest{Route: desk})
+	for _, said := range []string{"", "GET / HTTP/1.1\r\n\r\n", "\x03\x00\x00\x13", "\x03\x00\x00\x13\x0e\xf0"} {
+		client := w.connect(said)
+		if said != "" && said != connectionRequest[:4] { // what no client begins with is closed by the listener
+			if rest, err := io.ReadAll(client); len(rest) != 0 || err != nil {
+				t.Errorf("after %q: %q, %v; want an orderly end", said, rest, err)
+			}
+		}
+		client.Close()
+	}
+	time.Sleep(100 * time.Millisecond)
+	if left := w.left(); len(left) != 0 {
+		t.Errorf("processes were started: %v", left)
+	}
+	if _, ok := w.record(); ok || len(l.failed()) != 0 {
+		t.Errorf("a tunnel was started, or failed: %v", l.failed())
+	}
+}
+
+func TestCancelDuringTheSignInAndConnectingAgainOpensOneTab(t *testing.T) {
+	t.Parallel()
+	w := newAccount(t, tunneltest.ResponderOptions{})
+	w.listen(hook.ListenRequest{Route: desk})
+	client := w.connect(connectionRequest)
+	page := w.nextSignIn()
+	for range 10 {
+		client.Close()
+		client = w.connect(connectionRequest)
+		time.Sleep(50 * time.Millisecond)
+	}
+	if err := w.gateway.SignIn(w.context(), page); err != nil {
+		t.Fatal(err)
+	}
+	if err := answered(client); err != nil {
+		t.Fatal(err)
+	}
+	w.expectTabs(1)
+}
+
+func TestAnotherClientWaitsForTheSignInOfOneThatHasLeft(t *testing.T) {
+	t.Parallel()
+	w := newAccount(t, tunneltest.ResponderOptions{})
+	w.listen(hook.ListenRequest{Route: desk})
+	first := w.connect(connectionRequest)
+	page := w.nextSignIn()
+	first.Close()
+	other := []byte(connectionRequest)
+	other[15] = 1 // asks for TLS only
+	second := w.connect(string(other))
+	time.Sleep(200 * time.Millisecond)
+	w.expectTabs(1)
+	if err := w.gateway.SignIn(w.context(), page); err != nil {
+		t.Fatal(err)
+	}
+	if err := answered(second); err != nil {
+		t.Fatal(err)
+	}
+	w.expectTabs(1)
+}
+
+func TestClientThatLeavesDuringTheSignInLeavesNothing(t *testing.T) {
+	t.Parallel()
+	w := newAccount(t, tunneltest.ResponderOptions{})
+	l := w.listen(hook.ListenRequest{Route: desk, Linger: quickLinger})
+	client := w.connect(connectionRequest)
+	w.nextSignIn()
+	client.Close()
+	tunneltest.Eventually(t, "the tunnel ends", func() bool { _, ok := w.record(); return !ok })
+	l.end()
+	w.nothingLeft()
+	if l.failed() != nil {
+		t.Error(l.failed())
+	}
+}
+
+func TestFailureIsToldOnceToAClientThatTriesAgain(t *testing.T) {
+	t.Parallel()
+	w := newAccount(t, tunneltest.ResponderOptions{})
+	w.signInAlways()
+	l := w.listen(hook.ListenRequest{Route: refused})
+	for range 20 {
+		if rest, err := io.ReadAll(w.connect(connectionRequest)); len(rest) != 0 || err != nil {
+			t.Fatalf("%q, %v; want an orderly end", rest, err)
+		}
+	}
+	if failed := l.failed(); len(failed) != 1 || !errors.Is(failed[0], hook.ErrRefused) {
+		t.Errorf("told %v, want that the gateway refuses the route, once", failed)
+	}
+	if connects := w.gateway.Connects(refused); connects > 2 { // without and with the token
+		t.Errorf("%d connections to the gateway", connects)
+	}
+	w.expectTabs(1)
+}
+
+func TestTunnelProgramThatCannotBeRunIsToldOnce(t *testing.T) {
+	t.Parallel()
+	w := newAccount(t, tunneltest.ResponderOptions{})
+	l := w.listen(hook.ListenRequest{Route: "ssh://nobody.invalid/desk:3389", Args: []string{"-o", "ProxyCommand=false"}})
+	for range 3 {
+		if rest, err := io.ReadAll(w.connect(connectionRequest)); len(rest) != 0 || err != nil {
+			t.Fatalf("%q, %v; want an orderly end", rest, err)
+		}
+	}
+	if failed := l.failed(); len(failed) != 1 {
+		t.Errorf("told %v, want one failure", failed)
+	}
+}
+
+// A tunnel that is up may be dead in many ways; the next connection gets a new one.
+func TestDeadTunnelIsReplacedUnderTheNextConnection(t *testing.T) {
+	for name, die := range map[string]func(*testing.T, *account, pidfile.Identity){
+		"killed":  func(t *testing.T, _ *account, id pidfile.Identity) { send(t, id, syscall.SIGKILL) },
+		"stopped": func(t *testing.T, _ *account, id pidfile.Identity) { send(t, id, syscall.SIGSTOP) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newAccount(t, tunneltest.ResponderOptions{})
+			w.signInAlways()
+			w.listen(hook.ListenRequest{Route: desk})
+			w.session().Close()
+			old := w.mustRecord().Tunnel
+			die(t, w, old)
+			if err := goesOn(w.session()); err != nil {
+				t.Fatal(err)
+			}
+			if now := w.mustRecord().Tunnel; now == old || old.Alive() {
+				t.Errorf("the tunnel program %v is %v now, and the old one lives: %v", old, now, old.Alive())
+			}
+			w.expectTabs(1)
+		})
+	}
+}
+
+func TestTunnelThatDoesNotAnswerIsKeptWhileSomebodyIsServed(t *testing.T) {
+	t.Parallel()
+	w := newAccount(t, tunneltest.ResponderOptions{})
+	w.signInAlways()
+	w.listen(hook.ListenRequest{Route: desk})
+	first := w.session()
+	program := w.mustRecord().Tunnel
+	send(t, program, syscall.SIGSTOP)
+	second := w.connect(connectionRequest)
+	w.never(6*time.Second, "the tunnel ends under a session", func() bool { return !program.Alive() })
+	send(t, program, syscall.SIGCONT)
+	if err := answered(second); err != nil {
+		t.Error(err)
+	}
+	if err := goesOn(first); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestClientsThatBreakOffLeaveTheSignInAsItIs(t *testing.T) {
+	t.Parallel()
+	w := newAccount(t, tunneltest.ResponderOptions{})
+	w.signInAlways()
+	w.listen(hook.ListenRequest{Route: desk})
+	for range 20 {
+		client := w.session()
+		_ = client.SetLinger(0)
+		client.Close()
+	}
+	if err := goesOn(w.session()); err != nil {
+		t.Fatal(err)
+	}
+	w.expectTabs(1)
+}
+
+func TestStopEndsTheTunnelBehindAListenerAndNotTheListening(t *testing.T) {
+	t.Parallel()
+	w := newAccount(t, tunneltest.ResponderOptions{})
+	w.signInAlways()
+	w.listen(hook.ListenRequest{Route: desk})
+	client := w.session()
+	stopped := w.mustStop(hook.StopRequest{Route: desk})
+	if len(stopped.InUse) != 1 || stopped.InUse[0].PID != os.Getpid() {
+		t.Fatalf("stop with a session: in use by %+v", stopped.InUse)
+	}
+	if err := goesOn(client); err != nil {
+		t.Fatal(err)
+	}
+	client.Close()
+	tunneltest.Eventually(t, "the tunnel ends with its last client", func() bool { _, ok := w.record(); return !ok })
+	tunneltest.Eventually(t, "a client is answered again", func() bool {
+		conn := w.connect(connectionRequest)
+		defer conn.Close()
+		return answered(conn) == nil
+	})
+	w.expectTabs(1)
+}
+
+func TestStopEndsATunnelThatAClientStillWaitsFor(t *testing.T) {
+	t.Parallel()
+	w := newAccount(t, tunneltest.ResponderOptions{})
+	l := w.listen(hook.ListenRequest{Route: desk})
+	client := w.connect(connectionRequest)
+	w.nextSignIn()
+	if stopped := w.mustStop(hook.StopRequest{Route: desk}); len(stopped.InUse) != 0 {
+		t.Fatalf("in use by %+v", stopped.InUse)
+	}
+	if rest, err := io.ReadAll(client); len(rest) != 0 || err != nil {
+		t.Errorf("%q, %v; want an orderly end", rest, err)
+	}
+	if l.failed() != nil {
+		t.Errorf("told %v of a stop that somebody has asked for", l.failed())
+	}
+}
+
+func TestStartFindsTheTunnelBehindAListener(t *testing.T) {
+	t.Parallel()
+	w := newAccount(t, tunneltest.ResponderOptions{})
+	w.signInAlways()
+	w.listen(hook.ListenRequest{Route: desk, Linger: quickLinger})
+	client := w.session()
+	started := w.mustStart(w.request(desk, tunnel.ReadyRDP))
+	if !started.Found || started.Address.String() != w.address {
+		t.Fatalf("started %+v", started)
+	}
+	client.Close()
+	w.never(time.Second, "a tunnel ends that was started for good", func() bool { _, ok := w.record(); return !ok })
+	w.mustStop(hook.StopRequest{Route: desk})
+}
+
+func TestServersThatSpeakFirstAreReachedAtTheConnection(t *testing.T) {
+	for _, ready := range []string{tunnel.ReadyVNC, tunnel.ReadySSH, tunnel.ReadyListen} {
+		t.Run(ready, func(t *testing.T) {
+			t.Parallel()
+			protocol, first, want := tunneltest.VNC, "", "RFB "
+			switch ready {
+			case tunnel.ReadySSH:
+				protocol, first, want = tunneltest.SSH, "SSH-2.0-test\r\n", "SSH-"
+			case tunnel.ReadyListen:
+				protocol, first, want = tunneltest.Echo, "anything", "anything"
+			}
+			w := newAccount(t, tunneltest.ResponderOptions{Protocol: protocol})
+			w.signInAlways()
+			w.listen(hook.ListenRequest{Route: desk, Ready: ready})
+			client := w.connect(first)
+			got := make([]byte, len(want))
+			if _, err := io.ReadFull(client, got); string(got) != want || err != nil {
+				t.Fatalf("%q, %v", got, err)
+			}
+		})
+	}
+}
+
+func TestListenerReturnsAtRestWhereTheServiceManagerHoldsTheSocket(t *testing.T) {
+	t.Parallel()
+	w := newAccount(t, tunneltest.ResponderOptions{})
+	w.signInAlways()
+	manager, err := net.Listen("tcp", w.address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer manager.Close()
+	for range 2 {
+		file, err := manager.(*net.TCPListener).File()
+		if err != nil {
+			t.Fatal(err)
+		}
+		socket, err := net.FileListener(file)
+		file.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
+		client := w.connect(connectionRequest) // waits at the socket
+		l := w.listen(hook.ListenRequest{Route: desk, Linger: quickLinger, Socket: socket.(*net.TCPListener)})
+		if err := answered(client); err != nil {
+			t.Fatal(err)
+		}
+		client.Close()
+		if err := l.returned(); err != nil {
+			t.Fatal(err)
+		}
+		if _, ok := w.record(); ok {
+			t.Error("the tunnel is left behind")
+		}
+	}
+}
+
+func TestListenerRefusesAnAddressThatSomebodyHas(t *testing.T) {
+	t.Parallel()
+	w := newAccount(t, tunneltest.ResponderOptions{})
+	w.listen(hook.ListenRequest{Route: desk})
+	var taken *hook.TakenError
+	if err := w.Listen(w.context(), hook.ListenRequest{Route: desk, Listen: w.address}); !errors.As(err, &taken) || taken.Holder.PID != os.Getpid() {
+		t.Errorf("%v, want that the address is taken by this process", err)
+	}
+	other, err := net.Listen("tcp", loopbackAddress())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	var socket *hook.SocketError
+	if err := w.Listen(w.context(), hook.ListenRequest{Route: desk, Listen: w.address, Socket: other.(*net.TCPListener)}); !errors.As(err, &socket) {
+		t.Errorf("%v, want that the socket is another address's", err)
+	}
+}

@@ -10,61 +10,118 @@ import (
 // killWait is how long the kernel gets to end a process after SIGKILL; one in uninterruptible sleep may take longer.
 const killWait = 2 * time.Second
 
+// killRounds is how often processes that have appeared since the others were killed are killed too.
+const killRounds = 100
+
+// ending is a process that is being ended.
+type ending struct {
+	Process
+	asked  bool
+	killed time.Time // when SIGKILL had been sent; zero: not yet
+	err    error     // why SIGKILL could not be sent
+}
+
 // End ends every process that members gives, children that appear meanwhile included: by sig at first, after grace by SIGKILL.
-// It returns when there is none left, or when that cannot be told.
+// It returns when there is none left, or when that cannot be told. A machine that is busy may take long to list them, so the
+// grace counts from when they had been asked, and the wait for the kernel from when each had been killed.
 func End(members func() ([]Process, error), sig syscall.Signal, grace time.Duration) error {
-	kill := time.Now().Add(grace)
-	asked := map[int]bool{}
-	var processes []Process
-	for {
+	var kill time.Time // zero until somebody has been asked
+	var processes []*ending
+	defer func() { closeAll(processes) }()
+	for rounds := 0; ; {
 		found, err := members()
 		processes = withSurvivors(found, processes)
 		if err != nil {
-			closeAll(processes)
 			return fmt.Errorf("the processes of the tunnel cannot be told: %w", err)
 		}
 		if len(processes) == 0 {
 			return nil
 		}
-		late := time.Now().After(kill)
-		if time.Now().After(kill.Add(killWait)) {
-			closeAll(processes)
-			return fmt.Errorf("process %d does not end, not even by SIGKILL", processes[0].PID())
-		}
-		for _, p := range processes {
-			switch {
-			case late:
-				_ = p.Signal(syscall.SIGKILL) // it may have ended by itself
-			case !asked[p.PID()]:
-				_ = p.Signal(sig)
-				asked[p.PID()] = true
+		if kill.IsZero() || time.Now().Before(kill) {
+			ask(processes, sig)
+			if kill.IsZero() {
+				kill = time.Now().Add(grace)
 			}
+			wait(processes, kill)
+			continue
 		}
-		until := kill
-		if late {
-			until = kill.Add(killWait)
+		if err := killed(processes); err != nil {
+			return err
 		}
-		for _, p := range processes {
-			p.Wait(max(0, time.Until(until)))
+		if killAll(processes) {
+			rounds++
 		}
+		if rounds > killRounds {
+			return fmt.Errorf("the tunnel program starts new processes as fast as they are killed")
+		}
+		wait(processes, time.Now().Add(killWait))
+	}
+}
+
+func ask(processes []*ending, sig syscall.Signal) {
+	for _, p := range processes {
+		if !p.asked {
+			_ = p.Signal(sig) // it may have ended by itself
+			p.asked = true
+		}
+	}
+}
+
+// killAll kills those that have not been killed yet, and tells whether there were any.
+func killAll(processes []*ending) (fresh bool) {
+	for _, p := range processes {
+		if p.killed.IsZero() {
+			fresh = true
+			p.err = p.Signal(syscall.SIGKILL)
+			p.killed = time.Now()
+		}
+	}
+	return fresh
+}
+
+// killed returns an error where one of them has outlived SIGKILL for too long.
+func killed(processes []*ending) error {
+	for _, p := range processes {
+		switch {
+		case p.killed.IsZero() || time.Since(p.killed) < killWait:
+		case p.err != nil:
+			return fmt.Errorf("process %d cannot be ended: %w", p.PID(), p.err)
+		default:
+			return fmt.Errorf("process %d does not end, not even by SIGKILL", p.PID())
+		}
+	}
+	return nil
+}
+
+// wait returns when all of them have ended, at the latest at that time.
+func wait(processes []*ending, until time.Time) {
+	for _, p := range processes {
+		p.Wait(max(0, time.Until(until)))
 	}
 }
 
 // withSurvivors adds to found the processes of before that still run. That they are the tunnel's can perhaps not be told any
 // more, now that its program has ended; but it could be told before, and their handles have held them since.
-func withSurvivors(found, before []Process) []Process {
+func withSurvivors(found []Process, before []*ending) []*ending {
+	var all []*ending
 	for _, p := range before {
-		known := slices.ContainsFunc(found, func(f Process) bool { return f.PID() == p.PID() })
-		if known || p.Wait(0) {
+		if p.Wait(0) {
 			p.Close()
 			continue
 		}
-		found = append(found, p)
+		all = append(all, p)
 	}
-	return found
+	for _, f := range found {
+		if slices.ContainsFunc(all, func(p *ending) bool { return p.PID() == f.PID() }) {
+			f.Close()
+			continue
+		}
+		all = append(all, &ending{Process: f})
+	}
+	return all
 }
 
-func closeAll(processes []Process) {
+func closeAll(processes []*ending) {
 	for _, p := range processes {
 		p.Close()
 	}

@@ -10,10 +10,13 @@ import (
 	"github.com/tunhook/tunhook/hook/sessionbus"
 )
 
+// maxURL is more bytes than any page to sign in at needs, signed requests included, and fewer than an argument may have.
+const maxURL = 64 << 10
+
 // webAddress tells whether a browser may be sent to s. Other schemes can start programs.
 func webAddress(s string) bool {
 	u, err := url.Parse(s)
-	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" && len(s) < maxBody && s == clip(s, maxBody)
+	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" && len(s) <= maxURL && s == clip(s, maxURL)
 }
 
 // openURL opens a web address in the user's browser. The activation token lets the browser come to the front on Wayland,

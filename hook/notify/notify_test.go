@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/godbus/dbus/v5"
 	"github.com/google/go-cmp/cmp"
@@ -183,6 +184,39 @@ func TestServerWithoutButtonsShowsTheAddress(t *testing.T) {
 	got := s.next(t)
 	if want := "A browser window is waiting\nhttps://login.example.com/?a=1&amp;b=2"; got.Body != want || len(got.Actions) > 0 {
 		t.Errorf("body %q, actions %q", got.Body, got.Actions)
+	}
+}
+
+// TestLongAddressIsOpenedByAClick: an address with a signed request in it is longer than a notification.
+func TestLongAddressIsOpenedByAClick(t *testing.T) {
+	s := startServer(t, "body", "actions")
+	environ, opened := fakeBrowser(t)
+	n := open(t, append(environ, s.Environ()...))
+	long := signInMessage
+	long.URL += strings.Repeat("x", 20*maxBody)
+	n.SignIn(long)
+	if got := s.next(t); len(got.Actions) == 0 {
+		t.Fatalf("no button: %+v", got)
+	}
+	s.Emit(object, service+".ActionInvoked", uint32(1), "open")
+	eventually(t, "xdg-open runs", func() bool { return strings.HasSuffix(opened(), "\n") })
+	if want := "[" + long.URL + "] \n"; opened() != want {
+		t.Errorf("xdg-open got %d characters, want %d", len(opened()), len(want))
+	}
+}
+
+func TestServerWithoutButtonsShowsAnAddressWholeOrNotAtAll(t *testing.T) {
+	s := startServer(t, "body")
+	n := open(t, s.Environ())
+	for _, length := range []int{maxBody / 2, maxBody - 2, maxBody - 1, maxBody, 20 * maxBody} {
+		m := signInMessage
+		m.URL += strings.Repeat("x", length-len(m.URL))
+		n.SignIn(m)
+		got := s.next(t).Body
+		whole, none := strings.HasSuffix(got, "\n"+m.URL), got == m.Body
+		if whole == none || none != (length > maxBody-2) || utf8.RuneCountInString(got) > maxBody {
+			t.Errorf("an address of %d characters: a body of %d, ending in %.20q", length, len(got), got[max(0, len(got)-20):])
+		}
 	}
 }
 

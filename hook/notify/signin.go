@@ -37,8 +37,8 @@ func (d *desktop) showSignIn(ctx context.Context, s SignIn) {
 	case slices.Contains(d.can, "actions"):
 		// "default" is a click on the notification itself, which not every server shows as a button.
 		n.actions = []string{"default", line(s.Button, maxSummary), "open", line(s.Button, maxSummary)}
-	default:
-		n.message.Body = clip(s.Body, maxBody-len(s.URL)) + "\n" + s.URL
+	case len(s.URL) < maxBody-1: // half of an address is of no use
+		n.message.Body = clip(s.Body, maxBody-1-len(s.URL)) + "\n" + s.URL
 	}
 	if id := d.show(ctx, n); id != 0 {
 		d.signIn = signIn{id: id, url: s.URL}

@@ -120,13 +120,29 @@ func (d *desktop) show(ctx context.Context, n notification) (id uint32) {
 	return id
 }
 
-// receive acts on a signal; nil comes from a connection that has ended.
+// owner is the bus name, unique and never given again, of the server that runs now, and empty where that cannot be told.
+func (d *desktop) owner(ctx context.Context) (name string) {
+	if d.conn == nil {
+		return ""
+	}
+	ctx, done := context.WithTimeout(ctx, patience)
+	defer done()
+	err := d.conn.BusObject().CallWithContext(ctx, "org.freedesktop.DBus.GetNameOwner", 0, service).Store(&name)
+	if answered := (dbus.Error{}); err != nil && !errors.As(err, &answered) {
+		d.disconnect()
+	}
+	return name
+}
+
+// receive acts on a signal; nil comes from a connection that has ended. Match rules keep out only what is sent to everybody:
+// anybody on the bus can send a signal straight to us. So it must come from the server that shows the notification. One that
+// takes its place does not show it, and gives its number to another.
 func (d *desktop) receive(s *dbus.Signal) {
 	if s == nil {
 		d.disconnect()
 		return
 	}
-	if len(s.Body) != 2 {
+	if len(s.Body) != 2 || s.Path != object || s.Sender == "" || s.Sender != d.signIn.server {
 		return
 	}
 	id, ok := s.Body[0].(uint32)

@@ -245,12 +245,46 @@ func TestClickOpensTheAddress(t *testing.T) {
 	}
 }
 
-func TestSignalAboutAnotherNotificationIsNotOurs(t *testing.T) {
-	d := desktop{signIn: signIn{id: 1, url: signInMessage.URL}}
-	for _, name := range []string{"ActivationToken", "NotificationClosed"} {
-		d.receive(&dbus.Signal{Name: service + "." + name, Body: []any{uint32(2), "x"}})
+// TestStrangersClickIsNone: whoever is on the bus can send a signal straight to us.
+func TestStrangersClickIsNone(t *testing.T) {
+	s := startServer(t, "actions")
+	environ, opened := fakeBrowser(t)
+	n := open(t, append(environ, s.Environ()...))
+	n.SignIn(signInMessage)
+	s.next(t)
+	for _, stranger := range []string{":1.66", "org.freedesktop.DBus", service, ""} {
+		s.EmitFrom(stranger, object, service+".ActivationToken", uint32(1), "forged")
+		s.EmitFrom(stranger, object, service+".ActionInvoked", uint32(1), "open")
+		s.EmitFrom(stranger, object, service+".NotificationClosed", uint32(1), uint32(2))
 	}
-	if want := (signIn{id: 1, url: signInMessage.URL}); d.signIn != want {
+	s.Emit("/elsewhere", service+".ActionInvoked", uint32(1), "open")
+	s.Emit(object, service+".ActionInvoked", uint32(1), "open") // the user's click, after all of those
+	eventually(t, "xdg-open runs", func() bool { return strings.HasSuffix(opened(), "\n") })
+	n.Close()
+	if want := "[https://login.example.com/?a=1&b=2] \n"; opened() != want {
+		t.Errorf("xdg-open got %q, want %q once", opened(), want)
+	}
+}
+
+func TestSignalAboutAnotherNotificationIsNotOurs(t *testing.T) {
+	want := signIn{id: 1, server: bustest.Owner, url: signInMessage.URL}
+	d := desktop{signIn: want}
+	for _, name := range []string{"ActivationToken", "NotificationClosed"} {
+		d.receive(&dbus.Signal{Sender: bustest.Owner, Path: object, Name: service + "." + name, Body: []any{uint32(2), "x"}})
+	}
+	if d.signIn != want {
+		t.Errorf("got %+v", d.signIn)
+	}
+}
+
+// TestServerOfWhichNothingIsKnownIsNotBelieved: where the bus does not tell who the server is, the button is dead, and open to nobody.
+func TestServerOfWhichNothingIsKnownIsNotBelieved(t *testing.T) {
+	want := signIn{id: 1, url: signInMessage.URL}
+	d := desktop{signIn: want}
+	for _, sender := range []string{"", bustest.Owner} {
+		d.receive(&dbus.Signal{Sender: sender, Path: object, Name: service + ".ActivationToken", Body: []any{uint32(1), "x"}})
+	}
+	if d.signIn != want {
 		t.Errorf("got %+v", d.signIn)
 	}
 }

@@ -10,6 +10,7 @@ import (
 // signIn is the sign-in notification that was shown last.
 type signIn struct {
 	id         uint32 // 0: not on the screen, or no more
+	server     string // the bus name of the server that shows it
 	url        string
 	activation string // the XDG activation token that came with the last click
 }
@@ -42,6 +43,7 @@ func (d *desktop) showSignIn(ctx context.Context, s SignIn) {
 	}
 	if id := d.show(ctx, n); id != 0 {
 		d.signIn = signIn{id: id, url: s.URL}
+		d.signIn.server = d.owner(ctx) // which may find that the bus has ended, and with it all this
 	}
 }
 

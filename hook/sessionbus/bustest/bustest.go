@@ -71,12 +71,27 @@ func (b *Bus) Environ() []string {
 	return []string{"DBUS_SESSION_BUS_ADDRESS=unix:path=" + dbus.EscapeBusAddressValue(b.socket)}
 }
 
-// Emit sends the signal name, interface and member, to every client.
+// Owner is the unique name of the connection that owns every name on the bus but the bus's own.
+const Owner = ":1.0"
+
+// theBus is the name under which the bus itself speaks.
+const theBus = "org.freedesktop.DBus"
+
+// Emit sends the signal name, interface and member, to every client, as Owner does, or the bus where the signal is one of its own.
 func (b *Bus) Emit(path dbus.ObjectPath, name string, args ...any) {
+	sender := Owner
+	if strings.HasPrefix(name, theBus+".") {
+		sender = theBus
+	}
+	b.EmitFrom(sender, path, name, args...)
+}
+
+// EmitFrom sends a signal as the connection of that unique name does, straight to each client.
+func (b *Bus) EmitFrom(sender string, path dbus.ObjectPath, name string, args ...any) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for c := range b.clients {
-		c.emit(path, name, args)
+		c.emit(sender, path, name, args)
 	}
 }
 
@@ -133,9 +148,11 @@ func (b *Bus) serve(c *client) {
 
 func (b *Bus) answer(call Call) ([]any, *dbus.Error) {
 	switch call.Method {
-	case "org.freedesktop.DBus.Hello":
+	case theBus + ".Hello":
 		return []any{":1.1"}, nil
-	case "org.freedesktop.DBus.AddMatch":
+	case theBus + ".GetNameOwner":
+		return []any{Owner}, nil
+	case theBus + ".AddMatch":
 		b.mu.Lock()
 		defer b.mu.Unlock()
 		b.matches = append(b.matches, call.Args[0].(string))
@@ -245,13 +262,13 @@ func (c *client) reply(to uint32, body []any, failure *dbus.Error) {
 	c.send(msg)
 }
 
-func (c *client) emit(path dbus.ObjectPath, name string, args []any) {
+func (c *client) emit(sender string, path dbus.ObjectPath, name string, args []any) {
 	dot := strings.LastIndexByte(name, '.')
 	c.send(&dbus.Message{Type: dbus.TypeSignal, Body: args, Headers: map[dbus.HeaderField]dbus.Variant{
 		dbus.FieldPath:      dbus.MakeVariant(path),
 		dbus.FieldInterface: dbus.MakeVariant(name[:dot]),
 		dbus.FieldMember:    dbus.MakeVariant(name[dot+1:]),
-		dbus.FieldSender:    dbus.MakeVariant("org.freedesktop.DBus"),
+		dbus.FieldSender:    dbus.MakeVariant(sender),
 	}})
 }
 

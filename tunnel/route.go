@@ -3,6 +3,7 @@ package tunnel
 import (
 	"fmt"
 	"net/netip"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -29,12 +30,12 @@ type RouteError struct {
 }
 
 func (e *RouteError) Error() string {
-	return fmt.Sprintf("route %s %s", quote(withoutPassword(e.Route)), e.Reason)
+	return fmt.Sprintf("route %s %s", quote(e.Route), e.Reason)
 }
 
-// withoutPassword hides what stands between the first ':' and the last '@' of a route that somebody wrote a password into.
+// WithoutPassword hides what stands between the first ':' and the last '@' of a route that somebody wrote a password into.
 // Such a route is refused, but its message may end up on a screen that others see.
-func withoutPassword(route string) string {
+func WithoutPassword(route string) string {
 	head := 0
 	if i := strings.Index(route, "://"); i >= 0 {
 		head = i + len("://")
@@ -46,9 +47,27 @@ func withoutPassword(route string) string {
 	return route[:colon+1] + "…" + route[at:]
 }
 
-// quote shows input of a user in a message: on one line, visible, and of a length that leaves the message readable.
+// WithoutPasswords hides the passwords of all routes and URLs in a text. A web address may well have a ':' and an '@' in its
+// path, and must still lead to its page: only in front of that does it have a password.
+func WithoutPasswords(text string) string {
+	return regexp.MustCompile(`\S+://\S+`).ReplaceAllStringFunc(text, func(word string) string {
+		scheme, rest, _ := strings.Cut(word, "://")
+		if !strings.HasSuffix(scheme, "http") && !strings.HasSuffix(scheme, "https") {
+			return WithoutPassword(word)
+		}
+		host, path, found := strings.Cut(rest, "/")
+		if found {
+			path = "/" + path
+		}
+		return WithoutPassword(scheme+"://"+host) + path
+	})
+}
+
+// quote shows input of a user in a message: on one line, visible, without a password, and of a length that leaves the message
+// readable.
 func quote(s string) string {
 	const most = 80
+	s = WithoutPassword(s)
 	if utf8.RuneCountInString(s) > most {
 		return fmt.Sprintf("%q… (%d characters)", string([]rune(s)[:most]), utf8.RuneCountInString(s))
 	}
@@ -164,7 +183,7 @@ func (r *Route) formHint() string {
 	if strings.Count(rest, ":") > 2 && !strings.ContainsAny(rest, "[@/") {
 		return " (an IPv6 address goes in brackets: [2001:db8::1]:3389)"
 	}
-	if withoutPassword(r.Text) != r.Text {
+	if WithoutPassword(r.Text) != r.Text {
 		return " (a route holds no password)"
 	}
 	return ""

@@ -144,6 +144,25 @@ func TestBadRouteIsRefusedInOneLine(t *testing.T) {
 	}
 }
 
+func TestPasswordIsHiddenAndNothingElse(t *testing.T) {
+	for text, want := range map[string]string{
+		"ssh://me:secret@gate/desk:3389":                         "ssh://me:…@gate/desk:3389",
+		`route "ssh://me:se/c@ret@gate:22/desk:1" is no route`:   `route "ssh://me:…@gate:22/desk:1" is no route`,
+		"too many from \"relay://:secret@x\" on: see --help":     "too many from \"relay://:…@x\" on: see --help",
+		"tcp+https://gate:8443/desk:3389 taken":                  "tcp+https://gate:8443/desk:3389 taken",
+		"ssh://me@gate:22/desk:3389":                             "ssh://me@gate:22/desk:3389",
+		"sign in at https://idp:8443/login?hint=a:b@c first":     "sign in at https://idp:8443/login?hint=a:b@c first",
+		"proxy http://me:secret@proxy:3128 and https://me:x@y/z": "proxy http://me:…@proxy:3128 and https://me:…@y/z",
+		"127.0.0.1:3389 is taken by me@desk":                     "127.0.0.1:3389 is taken by me@desk",
+		"://":                                                    "://",
+		"":                                                       "",
+	} {
+		if got := WithoutPasswords(text); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}
+
 func TestUnknownNameSaysWhereToWriteIt(t *testing.T) {
 	c, paths, err := load(t, "")
 	if err != nil {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"net"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -53,9 +54,10 @@ func TestNotificationsNeitherFailNorDelayAnything(t *testing.T) {
 	}
 }
 
-func TestAFailureIsToldToTheDesktopOnce(t *testing.T) {
-	t.Parallel()
-	shown := make(chan string, 10)
+// desktop is a session bus with a notification server; what that shows, summary and body, comes through shown.
+func desktop(t *testing.T) (environ []string, shown chan string) {
+	t.Helper()
+	shown = make(chan string, 10)
 	bus := bustest.Start(t, func(_ *bustest.Bus, c bustest.Call) ([]any, *dbus.Error) {
 		switch {
 		case strings.HasSuffix(c.Method, ".GetCapabilities"):
@@ -66,9 +68,15 @@ func TestAFailureIsToldToTheDesktopOnce(t *testing.T) {
 		}
 		return nil, dbus.NewError("org.freedesktop.DBus.Error.UnknownMethod", nil)
 	})
+	return bus.Environ(), shown
+}
+
+func TestAFailureIsToldToTheDesktopOnce(t *testing.T) {
+	t.Parallel()
+	bus, shown := desktop(t)
 	a := newAccount(t)
 	a.install("pomerium-cli", filepath.Join(programDir(a.t), "pomerium-cli"))
-	a.environ = append(append(a.environ, bus.Environ()...), "TUNNELTEST_EXIT=1 no \x1b[31mluck")
+	a.environ = append(append(a.environ, bus...), "TUNNELTEST_EXIT=1 no \x1b[31mluck")
 	expect := func(words ...string) {
 		t.Helper()
 		select {
@@ -93,5 +101,46 @@ func TestAFailureIsToldToTheDesktopOnce(t *testing.T) {
 	a.refused(exitFailed, "luck", "start", "desk.example.com:3389", a.address, "--notify", "never")
 	if len(shown) > 0 {
 		t.Errorf("the desktop shows %q", <-shown)
+	}
+}
+
+// TestNoPasswordIsShown: a notification is on the screen for all who can see it, and so may be what a command prints.
+func TestNoPasswordIsShown(t *testing.T) {
+	t.Parallel()
+	bus, shown := desktop(t)
+	a := newAccount(t)
+	a.install("pomerium-cli", filepath.Join(programDir(a.t), "pomerium-cli"))
+	config := filepath.Join(a.dir, "home", ".config", "tunhook")
+	check(t, os.MkdirAll(config, 0o700))
+	check(t, os.WriteFile(filepath.Join(config, "config.toml"), []byte(`[provider.own]
+routes = ["own://{user}:{password}@{host}:{port}"]
+command = ["pomerium-cli", "{host}"]
+`), 0o600))
+	const route = "ssh://me:S3cret@gate/desk:3389"
+	a.environ = append(append(a.environ, bus...), "TUNNELTEST_EXIT=1 no way through "+route)
+	for _, args := range [][]string{
+		{route},
+		{"desk:3389", route},
+		{"desk:3389", a.address, route},
+		{"desk:3389", a.address, "--ready", route},
+		{"own://me:S3cret@desk:3389", a.address},
+		{"desk:3389", a.address}, // its log has the password
+	} {
+		e := a.do(append([]string{"start", "--notify", "always"}, args...)...)
+		said, _, _ := strings.Cut(e.stderr, "\n    ") // behind that come lines of the log, as they are
+		if e.status == 0 || strings.Contains(said, "S3cret") {
+			t.Errorf("start %q: %+v", args, e)
+		}
+		select {
+		case text := <-shown:
+			if strings.Contains(text, "S3cret") {
+				t.Errorf("start %q: the desktop shows %q", args, text)
+			}
+		default:
+			t.Errorf("start %q: the desktop shows nothing", args)
+		}
+	}
+	if e := a.do(route); e.status != exitUsage || strings.Contains(e.stderr, "S3cret") {
+		t.Errorf("a command of that name: %+v", e)
 	}
 }

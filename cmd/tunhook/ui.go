@@ -84,7 +84,7 @@ func joined(err error) []error {
 
 // explain gives an error on one line with the way out, and the log lines that belong to it.
 func explain(err error) (text string, lines []string) {
-	text = strings.ReplaceAll(err.Error(), "\n", " ") + hint(err)
+	text = tunnel.WithoutPasswords(strings.ReplaceAll(err.Error(), "\n", " ") + hint(err))
 	var failed *hook.FailedError
 	switch {
 	case !errors.As(err, &failed):
@@ -106,7 +106,7 @@ func (u *ui) notifyFailure(err error, text string, lines []string) {
 		return
 	}
 	if len(lines) > 0 {
-		text += "\n" + plain(lines[len(lines)-1])
+		text += "\n" + tunnel.WithoutPasswords(plain(lines[len(lines)-1]))
 	}
 	var taken *hook.TakenError
 	if errors.As(err, &taken) {
@@ -114,7 +114,7 @@ func (u *ui) notifyFailure(err error, text string, lines []string) {
 	}
 	summary := "No tunnel was started"
 	if u.route != "" {
-		summary = "No tunnel to " + u.route
+		summary = "No tunnel to " + tunnel.WithoutPassword(u.route)
 	}
 	u.notifier.Fail(notify.Message{Summary: summary, Body: text})
 }
@@ -326,10 +326,14 @@ const (
 // signIn says where to sign in, on stderr and on the desktop.
 func (u *ui) signIn(rec pidfile.Record, url string) (done func()) {
 	u.notifier.SignIn(notify.SignIn{
-		Message: notify.Message{Summary: "Sign in to connect", Body: "The tunnel to " + rec.Route + " (" + rec.Public().String() + ") waits for you to sign in, on the page that your browser has opened."},
-		URL:     url,
-		Button:  "Open the page",
-		Expire:  hook.DefaultSignInTimeout,
+		Message: notify.Message{
+			Summary: "Sign in to connect",
+			Body: "The tunnel to " + tunnel.WithoutPassword(rec.Route) + " (" + rec.Public().String() + ")" +
+				" waits for you to sign in, on the page that your browser has opened.",
+		},
+		URL:    url,
+		Button: "Open the page",
+		Expire: hook.DefaultSignInTimeout,
 	})
 	u.say("sign in at %s", url) // on a line of its own: cut to the width of the terminal it would be of no use
 	shown := u.waiting("for sign-in in your browser")

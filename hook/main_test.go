@@ -31,7 +31,15 @@ func TestMain(m *testing.M) {
 		os.Exit(tunneltest.PomeriumCLI(os.Args[1:], os.Environ(), os.Stderr))
 	}
 	if tunnel.IsBrowserOpener(name) { // what tunhook is under such a name, too
-		os.Exit(hookOf(os.Environ()).OpenPage(name, os.Args[1:], os.Stdout, os.Stderr))
+		self, err := os.Executable()
+		if err != nil {
+			panic(err)
+		}
+		status, err := hook.OpenPage(os.Environ(), self, name, os.Args[1:], os.Stdout, os.Stderr)
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+		}
+		os.Exit(status)
 	}
 	if len(os.Args) > 1 {
 		if role, ok := roles[os.Args[1]]; ok {

@@ -78,11 +78,22 @@ func FirstOnPath(environ []string, dir string) []string {
 	return setPath(environ, func(path string) string { return dir + string(filepath.ListSeparator) + path })
 }
 
-// NotOnPath returns environ without dir on PATH.
-func NotOnPath(environ []string, dir string) []string {
+// WithoutBrowserLinks returns environ without the directories on PATH that hold such links, whoever made them and
+// however they are written. They are told by what is in them: a tunnel program may have changed HOME and all else that
+// says where they are.
+func WithoutBrowserLinks(environ []string) []string {
 	return setPath(environ, func(path string) string {
-		dirs := slices.DeleteFunc(filepath.SplitList(path), func(d string) bool { return d == dir })
+		dirs := slices.DeleteFunc(filepath.SplitList(path), holdsBrowserLinks)
 		return strings.Join(dirs, string(filepath.ListSeparator))
+	})
+}
+
+// holdsBrowserLinks tells whether the tunhook in dir goes by the name of a command that opens a page there, too.
+func holdsBrowserLinks(dir string) bool {
+	tunhook, err := os.Stat(filepath.Join(dir, "tunhook"))
+	return err == nil && slices.ContainsFunc(browserOpeners, func(name string) bool {
+		opener, err := os.Stat(filepath.Join(dir, name))
+		return err == nil && os.SameFile(opener, tunhook)
 	})
 }
 

@@ -1,11 +1,19 @@
 package main
 
-// openPage is tunhook under the name of a command that opens a page in a browser, as tunnel programs find it.
+import (
+	"os"
+
+	"github.com/tunhook/tunhook/hook"
+)
+
+// openPage is tunhook under the name of a command that opens a page in a browser, as tunnel programs find it. It needs
+// none of the directories that the other commands need, and works whatever the tunnel program has made of its
+// environment.
 func (c *command) openPage(opener string, args []string) int {
-	h, err := c.hook()
+	self, _ := os.Executable() // where that is not known, a mark in the environment keeps it from calling itself for ever
+	status, err := hook.OpenPage(c.environ, self, opener, args, c.ui.stdout, c.ui.stderr)
 	if err != nil {
 		c.ui.failure(err)
-		return exitUnexpected
 	}
-	return h.OpenPage(opener, args, c.ui.stdout, c.ui.stderr)
+	return status
 }

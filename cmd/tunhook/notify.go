@@ -3,6 +3,7 @@ package main
 import (
 	"strings"
 
+	"github.com/tunhook/tunhook/hook"
 	"github.com/tunhook/tunhook/hook/notify"
 	"github.com/urfave/cli/v2"
 	"golang.org/x/term"
@@ -48,6 +49,6 @@ func (c *command) openNotifier(when string) error {
 		_ = c.openNotifier("auto")
 		return usagef("--notify is %q: give auto, always or never", when)
 	}
-	c.ui.notifier = notify.Open(c.environ)
+	c.ui.notifier = notify.Open(hook.PageEnviron(c.environ))
 	return nil
 }

@@ -140,6 +140,7 @@ func hint(err error) string {
 		busy   *pidfile.BusyError
 		bad    *pidfile.BadRecordError
 		perm   *flatpak.PermissionError
+		loop   *hook.LoopError
 	)
 	switch {
 	case errors.As(err, &taken) && taken.Route != "":
@@ -156,6 +157,8 @@ func hint(err error) string {
 		return ": allow it, and start it again: " + perm.Override()
 	case errors.As(err, &busy):
 		return ": try again when it is done"
+	case errors.As(err, &loop):
+		return ": put the program itself on PATH, or have the tunnel program call a browser by its path"
 	case errors.As(err, &failed) && failed.SignIn != "":
 		return ": start it again, or sign in at " + failed.SignIn + " first"
 	case errors.Is(err, hook.ErrRefused):

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/tunhook/tunhook/hook/autostart"
 	"github.com/tunhook/tunhook/pidfile"
 	"github.com/tunhook/tunhook/tunnel"
 )
@@ -26,6 +27,13 @@ func (e *NoTunnelError) Error() string {
 	return text
 }
 
+// WaitsError says that a listener still waits for its first connection, so that there was no tunnel yet.
+type WaitsError struct{ autostart.Entry }
+
+func (e *WaitsError) Error() string {
+	return fmt.Sprintf("%s waits for its first connection: no tunnel for %s has run yet", e.Address, e.Route)
+}
+
 // NobodyError says that nobody started the tunnel that was waited for.
 type NobodyError struct {
 	*NoTunnelError
@@ -43,9 +51,12 @@ type TakenError struct {
 	Address netip.AddrPort
 	Holder  tunnel.Peer
 	Route   string // of the tunnel that has it, if it is one of ours
+	NoReuse bool   // a listener was to have it, which takes no address as it is
 }
 
-func (e *TakenError) Error() string {
+func (e *TakenError) Error() string { return fmt.Sprintf("%s is taken by %s", e.Address, e.holder()) }
+
+func (e *TakenError) holder() string {
 	who := "another program"
 	switch {
 	case e.Route != "":
@@ -53,7 +64,7 @@ func (e *TakenError) Error() string {
 	case e.Holder.PID != 0:
 		who = fmt.Sprintf("%s (pid %d)", e.Holder.Program, e.Holder.PID)
 	}
-	return fmt.Sprintf("%s is taken by %s", e.Address, who)
+	return who
 }
 
 // FailedError says that a tunnel program was started and did not come to serve its tunnel.

@@ -24,6 +24,8 @@ type Hook struct {
 	// RunParent says so: it is the user's runtime directory then.
 	RunDir, LogDir string
 	RunParent      bool
+	// ConfigHome is $XDG_CONFIG_HOME, an absolute path, below which the entries are of what starts at login.
+	ConfigHome string
 	// Self is the absolute path of tunhook.
 	Self string
 	// Environ is the caller's environment, which the tunnel program gets.

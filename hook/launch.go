@@ -187,31 +187,23 @@ func withToken(environ []string, token string) []string {
 }
 
 // taken says who has the address: a tunnel of ours for the same route will do, whatever name it was started under and if its port
-// was once a free one; another program, if that was asked for.
+// was once a free one; so will a listener that is enabled for it; another program, if that was asked for.
 func (s *start) taken() (pidfile.Record, Started, error) {
 	holder, held := tunnel.Holder(s.listen.Addr)
-	if rec, ok := s.ownHolder(); ok {
+	if rec, ok := s.tunnelAt(s.dir, s.listen.Addr); ok {
 		if rec.Target == s.route.Text && !rec.Ending {
 			return rec, Started{}, &otherKeyError{rec.Key()}
 		}
-		return rec, Started{}, &TakenError{s.listen.Addr, tunnel.Peer{PID: rec.Tunnel.PID, Program: rec.Program}, rec.Route}
+		return rec, Started{}, &TakenError{Address: s.listen.Addr, Holder: tunnel.Peer{PID: rec.Tunnel.PID, Program: rec.Program}, Route: rec.Route}
+	}
+	if entry, ok := s.enabledAt(s.listen.Addr); ok && held {
+		if !s.leadsTo(entry.Route, s.route.Text) {
+			return pidfile.Record{}, Started{}, &EnabledError{entry}
+		}
+		return pidfile.Record{}, Started{Address: s.listen.Addr, Reused: &holder, Listener: true}, nil
 	}
 	if held && s.req.Reuse {
 		return pidfile.Record{}, Started{Address: s.listen.Addr, Reused: &holder}, nil
 	}
-	return pidfile.Record{}, Started{}, &TakenError{s.listen.Addr, holder, ""}
-}
-
-// ownHolder finds the tunnel of ours that serves the address.
-func (s *start) ownHolder() (pidfile.Record, bool) {
-	entries, err := s.dir.List()
-	if err != nil {
-		return pidfile.Record{}, false
-	}
-	for _, e := range entries {
-		if e.Err == nil && e.Record.Public() == s.listen.Addr && running(e.Record) {
-			return e.Record, true
-		}
-	}
-	return pidfile.Record{}, false
+	return pidfile.Record{}, Started{}, &TakenError{Address: s.listen.Addr, Holder: holder}
 }

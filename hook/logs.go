@@ -23,6 +23,9 @@ func (h *Hook) Logs(ctx context.Context, route, listen string, follow bool, out 
 	}
 	log, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
+		if entry, ok := h.waits(route, listen); ok {
+			return &WaitsError{entry}
+		}
 		return &NoTunnelError{Route: route, Listen: listen}
 	}
 	if err != nil {
@@ -54,6 +57,9 @@ func (h *Hook) findLog(route, listen string) (pidfile.Record, string, error) {
 	var none *NoTunnelError
 	if !errors.As(err, &none) {
 		return rec, "", err
+	}
+	if entry, ok := h.waits(route, listen); ok {
+		return pidfile.Record{}, h.logPath(entry.Key()), nil
 	}
 	t, targetErr := h.target(route, listen)
 	if targetErr != nil {

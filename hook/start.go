@@ -39,6 +39,8 @@ type Started struct {
 	Record  pidfile.Record // zero where the address was taken as it is
 	Found   bool           // it was running before
 	Reused  *tunnel.Peer   // the other program that serves the address
+
+	Listener bool // that program is the listener that is enabled for the route: the connection will start the tunnel
 }
 
 // Start starts the tunnel, or finds it running, and returns when it is ready. A tunnel that it has started itself and that does

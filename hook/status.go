@@ -18,6 +18,7 @@ const (
 	EndsIdle State = "ending when idle" // a stop came while clients were connected
 	Ending   State = "ending"           // a stop has begun
 	Dead     State = "dead"             // it ended without a stop; the next start or stop clears it away
+	Waiting  State = "waiting"          // there is none: the next connection to the listener that is enabled starts it
 )
 
 // Tunnel is what is known of one tunnel now.
@@ -25,18 +26,24 @@ type Tunnel struct {
 	Record  pidfile.Record
 	State   State
 	Clients []tunnel.Peer // the processes connected to it
+	Enabled bool          // a listener for it starts at each login
 }
 
-// Status tells about every tunnel, or those of a route, or the one of a route and listen address. It changes and creates
-// nothing. The error is a *NoTunnelError where a route was given that has none. What is in the place of a record and is none
-// comes back as bad.
+// Status tells about every tunnel, or those of a route, or the one of a route and listen address, and where there is none about the
+// listener that is enabled in its place. It changes and creates nothing. The error is a *NoTunnelError where a route was given that
+// has neither. What is in the place of a record and is none comes back as bad, and as an *EntryError what is enabled and would not
+// serve a connection.
 func (h *Hook) Status(route, listen string) (tunnels []Tunnel, bad []error, err error) {
 	dir, err := h.records(false)
 	if err != nil {
 		return nil, nil, err
 	}
 	records, bad, err := h.selected(dir, route, listen)
-	if err != nil {
+	entries, entriesErr := h.selectedEntries(route, listen)
+	if len(entries) > 0 && errors.As(err, new(*NoTunnelError)) {
+		records, err = nil, nil
+	}
+	if err = errors.Join(err, entriesErr); err != nil {
 		return nil, bad, err
 	}
 	for _, rec := range records {
@@ -46,7 +53,7 @@ func (h *Hook) Status(route, listen string) (tunnels []Tunnel, bad []error, err 
 		}
 		tunnels = append(tunnels, t)
 	}
-	return tunnels, bad, nil
+	return h.withListeners(tunnels, entries), append(bad, h.problems(entries)...), nil
 }
 
 func (h *Hook) selected(dir pidfile.Dir, route, listen string) (records []pidfile.Record, bad []error, err error) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/netip"
 	"slices"
 	"sync"
 	"time"
@@ -29,6 +30,8 @@ type Stopped struct {
 	Record pidfile.Record   // the tunnel that was ended, or that will be; zero if none was running
 	InUse  []tunnel.Peer    // the clients that it still waits for; none where it has ended
 	Others []pidfile.Record // where none was running: other tunnels of the same route
+	// Waits is the listen address of the listener that is enabled, where no tunnel was running: the next connection starts it.
+	Waits netip.AddrPort
 }
 
 // Stop ends the tunnel and returns when it is gone and its address free. One that clients are connected to is ended when the
@@ -47,6 +50,11 @@ func (h *Hook) Stop(ctx context.Context, req StopRequest) (Stopped, error) {
 	stopped, err := h.stopKeyed(ctx, dir, key, req)
 	if err == nil && stopped.Record.Route == "" && none != nil {
 		stopped.Others = none.Others
+	}
+	if err == nil && stopped.Record.Route == "" {
+		if entry, ok := h.waits(req.Route, req.Listen); ok {
+			stopped.Waits = entry.Address
+		}
 	}
 	return stopped, err
 }

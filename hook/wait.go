@@ -15,11 +15,14 @@ import (
 const waitPause = 10 * time.Millisecond
 
 // Wait waits until the tunnel of that route and listen address is ready, for at most timeout, and gives its address. It starts
-// nothing, but waits also for somebody who is about to. The error is a *NoTunnelError where nobody did, a *TimeoutError where
+// nothing, but waits also for somebody who is about to. A listener that is enabled is ready: the connection starts its tunnel. The error is a *NoTunnelError where nobody did, a *TimeoutError where
 // the tunnel did not become ready, a *FailedError where its program ended.
 func (h *Hook) Wait(ctx context.Context, route, listen string, timeout time.Duration) (netip.AddrPort, error) {
 	if timeout <= 0 {
 		timeout = DefaultTimeout
+	}
+	if entry, ok := h.waits(route, listen); ok {
+		return entry.Address, nil
 	}
 	defer h.waiting(fmt.Sprintf("for a tunnel for %s", route))()
 	limited, cancel := context.WithTimeout(ctx, timeout)

@@ -88,16 +88,17 @@ func (c *command) hook() (*hook.Hook, error) {
 		return nil, fmt.Errorf("finding out where tunhook is: %w", err)
 	}
 	return &hook.Hook{
-		Config:    func() (*tunnel.Config, error) { return tunnel.LoadConfig(d.config...) },
-		RunDir:    d.run,
-		RunParent: d.runParent,
-		LogDir:    d.log,
-		Self:      self,
-		Environ:   c.environ,
-		Now:       now,
-		Notice:    c.ui.notice,
-		Waiting:   c.ui.waiting,
-		SignIn:    c.ui.signIn,
-		Guard:     c.signals.await,
+		Config:     func() (*tunnel.Config, error) { return tunnel.LoadConfig(d.config...) },
+		RunDir:     d.run,
+		RunParent:  d.runParent,
+		LogDir:     d.log,
+		ConfigHome: xdg.ConfigHome,
+		Self:       self,
+		Environ:    c.environ,
+		Now:        now,
+		Notice:     c.ui.notice,
+		Waiting:    c.ui.waiting,
+		SignIn:     c.ui.signIn,
+		Guard:      c.signals.await,
 	}, nil
 }

@@ -52,12 +52,12 @@ func (e *ManyEnabledError) Error() string {
 // addresses and configuration, and of the package autostart.
 func (h *Hook) Disable(ctx context.Context, route, listen string, now bool) (Disabled, error) {
 	var disabled Disabled
-	err := h.withEnableLock(ctx, func() error {
+	err := h.withEnableLock(ctx, func(systemd autostart.Systemd) error {
 		entry, others, err := h.toDisable(route, listen)
 		if err != nil {
 			return err
 		}
-		disabled, err = h.disableEntry(ctx, entry, now)
+		disabled, err = h.disableEntry(ctx, systemd, entry, now)
 		disabled.Others = others
 		return err
 	})
@@ -67,14 +67,14 @@ func (h *Hook) Disable(ctx context.Context, route, listen string, now bool) (Dis
 // DisableAll disables all that is enabled, and gives what was.
 func (h *Hook) DisableAll(ctx context.Context, now bool) ([]Disabled, error) {
 	var all []Disabled
-	err := h.withEnableLock(ctx, func() error {
+	err := h.withEnableLock(ctx, func(systemd autostart.Systemd) error {
 		entries, err := h.Enabled()
 		if err != nil {
 			return err
 		}
 		var failed []error
 		for _, entry := range entries {
-			disabled, err := h.disableEntry(ctx, entry, now)
+			disabled, err := h.disableEntry(ctx, systemd, entry, now)
 			if err != nil {
 				failed = append(failed, err)
 				continue
@@ -86,7 +86,7 @@ func (h *Hook) DisableAll(ctx context.Context, now bool) ([]Disabled, error) {
 	return all, err
 }
 
-func (h *Hook) withEnableLock(ctx context.Context, do func() error) error {
+func (h *Hook) withEnableLock(ctx context.Context, do func(autostart.Systemd) error) error {
 	dir, err := h.records(true)
 	if err != nil {
 		return err
@@ -95,7 +95,7 @@ func (h *Hook) withEnableLock(ctx context.Context, do func() error) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(do(), lock.Unlock())
+	return errors.Join(do(h.systemd(lock)), lock.Unlock())
 }
 
 // toDisable gives the entry that ROUTE and LISTEN mean; where there is none, the one that there would be, and others of the route.
@@ -126,9 +126,8 @@ func (h *Hook) toDisable(route, listen string) (autostart.Entry, []autostart.Ent
 
 // disableEntry ends the listener, then the tunnel behind it, and removes the files of both ways, of which a killed call may have left
 // either. What Disable says of now holds.
-func (h *Hook) disableEntry(ctx context.Context, entry autostart.Entry, now bool) (Disabled, error) {
+func (h *Hook) disableEntry(ctx context.Context, systemd autostart.Systemd, entry autostart.Entry, now bool) (Disabled, error) {
 	disabled := Disabled{Route: entry.Route, Address: entry.Address}
-	systemd := h.systemd()
 	units, noManager := systemd.Units(ctx, entry.Socket(), entry.Service())
 	if err := ctx.Err(); err != nil {
 		return disabled, err

@@ -52,7 +52,7 @@ func (h *Hook) Enable(ctx context.Context, req EnableRequest) (Enabled, error) {
 	if err != nil {
 		return Enabled{}, err
 	}
-	e := &enabling{Hook: h, target: t, req: req, store: h.store(), systemd: h.systemd()}
+	e := &enabling{Hook: h, target: t, req: req, store: h.store()}
 	if e.entry, err = h.newEntry(t, req); err != nil {
 		return Enabled{}, err
 	}
@@ -63,6 +63,7 @@ func (h *Hook) Enable(ctx context.Context, req EnableRequest) (Enabled, error) {
 	if err != nil {
 		return Enabled{}, err
 	}
+	e.systemd = h.systemd(lock)
 	enabled, err := e.do(ctx)
 	return enabled, errors.Join(err, lock.Unlock())
 }
@@ -216,13 +217,13 @@ func (e *enabling) enable(ctx context.Context, entries []autostart.Entry) (chang
 		enable, otherWay = e.byDesktop, autostart.BySystemd
 	}
 	if was(otherWay) { // there is another system now, or none any more
-		if _, err := e.disableEntry(ctx, e.entry, false); err != nil {
+		if _, err := e.disableEntry(ctx, e.systemd, e.entry, false); err != nil {
 			return false, err
 		}
 	}
 	changed, err = enable(ctx)
 	if err != nil && changed && !was(e.entry.By) {
-		_, undone := e.disableEntry(context.WithoutCancel(ctx), e.entry, false)
+		_, undone := e.disableEntry(context.WithoutCancel(ctx), e.systemd, e.entry, false)
 		err = errors.Join(err, undone)
 	}
 	return changed || was(otherWay), err

@@ -18,8 +18,8 @@ import (
 )
 
 // systemd is the user's systemd manager. It is found by the runtime directory, which a shell may not know of: that of a cron job, or
-// of su.
-func (h *Hook) systemd() autostart.Systemd {
+// of su. The lock is the one that the caller holds, or nil.
+func (h *Hook) systemd(lock *pidfile.Lock) autostart.Systemd {
 	path, err := (&tunnel.Provider{}).FindProgram("systemctl", Variable(h.Environ, "PATH"))
 	if err != nil {
 		path = ""
@@ -28,7 +28,10 @@ func (h *Hook) systemd() autostart.Systemd {
 	if h.RunParent {
 		environ = append(environ, "XDG_RUNTIME_DIR="+filepath.Dir(h.RunDir))
 	}
-	return autostart.Systemctl(path, environ)
+	if lock == nil {
+		return autostart.Systemctl(path, environ, nil)
+	}
+	return autostart.Systemctl(path, environ, lock.File())
 }
 
 // listenerProcess is a process of ours that listens.
@@ -140,7 +143,7 @@ func (h *Hook) listens(entry autostart.Entry) bool {
 	if !ok || entry.By != autostart.BySystemd || holder.PID != 0 {
 		return ok && entry.By == autostart.BySystemd && holder.Program == "systemd"
 	}
-	units, err := h.systemd().Units(context.Background(), entry.Socket())
+	units, err := h.systemd(nil).Units(context.Background(), entry.Socket())
 	return err == nil && units[0].Active == autostart.Active
 }
 

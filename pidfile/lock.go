@@ -133,6 +133,10 @@ func (l *Lock) sign() {
 // Key is the key that the lock is of.
 func (l *Lock) Key() Key { return l.key }
 
+// File is the open file that the flock is on. A program that has inherited it keeps others from getting the lock until it has ended,
+// should the process that holds the lock be killed before.
+func (l *Lock) File() *os.File { return l.flock }
+
 // Unlock gives the lock back and, where the key has no record, removes the files that made it.
 func (l *Lock) Unlock() error {
 	var err error

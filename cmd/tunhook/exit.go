@@ -6,6 +6,7 @@ import (
 	"strconv"
 
 	"github.com/tunhook/tunhook/hook"
+	"github.com/tunhook/tunhook/hook/autostart"
 	"github.com/tunhook/tunhook/hook/remmina"
 	"github.com/tunhook/tunhook/pidfile"
 	"github.com/tunhook/tunhook/tunnel"
@@ -60,6 +61,12 @@ func exitStatus(err error, isRun bool) int {
 		protocol *tunnel.ProtocolError
 	)
 	switch {
+	case badEntry(err):
+		return exitUsage
+	case errors.As(err, new(*hook.EnabledError)):
+		return exitTaken
+	case errors.As(err, new(*hook.WaitsError)):
+		return exitNoTunnel
 	case errors.As(err, &usage), errors.As(err, &route), errors.As(err, &listen), errors.As(err, &config), badProfile(err):
 		return exitUsage
 	case errors.As(err, &none), errors.As(err, &stopped):
@@ -86,6 +93,11 @@ func badProfile(err error) bool {
 		errors.As(err, new(*remmina.FileError)) || errors.As(err, new(*remmina.DamagedError)) ||
 		errors.As(err, new(*remmina.ForeignError)) || errors.As(err, new(*remmina.DetourError)) ||
 		errors.As(err, new(*remmina.RouteError)) || errors.As(err, new(*remmina.ListenError)) || errors.As(err, new(*remmina.QuoteError))
+}
+
+// badEntry tells whether what was asked of an entry cannot be.
+func badEntry(err error) bool {
+	return errors.As(err, new(*hook.ManyEnabledError)) || errors.As(err, new(*autostart.TextError))
 }
 
 func runStatus(err error) int {

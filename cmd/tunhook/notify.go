@@ -47,8 +47,16 @@ func (c *command) openNotifier(when string) error {
 		return nil
 	default:
 		_ = c.openNotifier("auto")
-		return usagef("--notify is %q: give auto, always or never", when)
+		return checkNotify(when)
 	}
 	c.ui.notifier = notify.Open(hook.PageEnviron(c.environ))
 	return nil
+}
+
+func checkNotify(when string) error {
+	switch when {
+	case "auto", "always", "never":
+		return nil
+	}
+	return usagef("--notify is %q: give auto, always or never", when)
 }

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"text/tabwriter"
@@ -145,6 +146,8 @@ func hint(err error) string {
 	switch {
 	case errors.As(err, &taken) && taken.Route != "":
 		return fmt.Sprintf(": choose another listen address, or end it: tunhook stop %s %s", taken.Route, taken.Address)
+	case errors.As(err, &taken) && taken.NoReuse:
+		return ": choose another listen address, or end that program"
 	case errors.As(err, &taken):
 		return ": choose another listen address, or take it as it is with --reuse"
 	case errors.As(err, &none) && len(none.Others) == 0:
@@ -164,7 +167,7 @@ func hint(err error) string {
 	case errors.Is(err, hook.ErrRefused):
 		return ": ask those who run it for access"
 	}
-	return ""
+	return enableHint(err)
 }
 
 // words are a record's route and listen address as the command line takes them.
@@ -199,6 +202,10 @@ func (u *ui) started(s hook.Started) {
 	if s.Reused == nil {
 		return
 	}
+	if s.Listener {
+		u.say("%s is enabled: nothing was started, since connecting starts the tunnel", s.Address)
+		return
+	}
 	u.say("%s is served by %s already and was taken as it is", s.Address, program(*s.Reused))
 }
 
@@ -217,6 +224,8 @@ func (u *ui) stopped(route string, s hook.Stopped) {
 	case len(s.InUse) > 0:
 		u.say("%s is in use by %s: the tunnel ends when the last has left (--now cuts them off)", s.Record.Public(), clients(s.InUse))
 	case s.Record.Route != "":
+	case s.Waits.IsValid():
+		u.say("no tunnel for %s is running; the next connection to %s starts one, which tunhook disable %s %s ends", route, s.Waits, route, s.Waits)
 	case len(s.Others) == 1:
 		u.say("no such tunnel for %s is running; it has one on %s: tunhook stop %s", route, s.Others[0].Public(), words(s.Others[0]))
 	case len(s.Others) > 1:
@@ -254,7 +263,11 @@ func (u *ui) statusTable(tunnels []hook.Tunnel) error {
 	table := tabwriter.NewWriter(u.stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "ROUTE\tADDRESS\tSTATE\tPID\tUP SINCE\tCLIENTS")
 	for _, t := range tunnels {
-		fmt.Fprintf(table, "%s\t%s\t%s\t%d\t%s\t%s\n", t.Record.Route, t.Record.Public(), t.State, t.Record.Tunnel.PID, since(t.Record.Started), clients(t.Clients))
+		pid, up := strconv.Itoa(t.Record.Tunnel.PID), since(t.Record.Started)
+		if t.State == hook.Waiting {
+			pid, up = "-", "-"
+		}
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n", t.Record.Route, t.Record.Public(), t.State, pid, up, clients(t.Clients))
 	}
 	return table.Flush()
 }
@@ -294,10 +307,11 @@ type statusTunnel struct {
 	State    hook.State    `json:"state"`
 	Provider string        `json:"provider"`
 	Program  string        `json:"program"`
-	PID      int           `json:"pid"`
-	Started  time.Time     `json:"started"` // RFC 3339
+	PID      int           `json:"pid"`     // 0 where none runs
+	Started  time.Time     `json:"started"` // RFC 3339; of one that waits, when it was enabled
 	Log      string        `json:"log"`     // path
 	Clients  []tunnel.Peer `json:"clients"`
+	Enabled  bool          `json:"enabled"` // it listens at every login
 }
 
 // statusJSON prints the documented form, for programs.
@@ -307,7 +321,7 @@ func (u *ui) statusJSON(tunnels []hook.Tunnel) error {
 		r := t.Record
 		doc.Tunnels = append(doc.Tunnels, statusTunnel{
 			r.Route, r.Listen, r.Public().String(), t.State, r.Provider, r.Program, r.Tunnel.PID, r.Started, r.Log,
-			append([]tunnel.Peer{}, t.Clients...),
+			append([]tunnel.Peer{}, t.Clients...), t.Enabled,
 		})
 	}
 	return writeJSON(u.stdout, doc)

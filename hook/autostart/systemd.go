@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"slices"
 	"strings"
@@ -35,8 +36,9 @@ func (e *SystemdError) Unwrap() error { return e.Err }
 const patience = 30 * time.Second
 
 // Systemctl is the manager that the program systemctl asks; environ is its environment. The path comes from the caller, "" where
-// there is no such program.
-func Systemctl(path string, environ []string) Systemd {
+// there is no such program. It inherits the lock, which may be nil: where the caller is killed while it runs, nobody else shall get
+// the lock before it has ended.
+func Systemctl(path string, environ []string, lock *os.File) Systemd {
 	return Systemd{func(ctx context.Context, args ...string) ([]byte, error) {
 		if path == "" {
 			return nil, &SystemdError{args, "there is no systemctl on PATH", exec.ErrNotFound}
@@ -45,6 +47,9 @@ func Systemctl(path string, environ []string) Systemd {
 		defer cancel()
 		cmd := exec.CommandContext(ctx, path, append([]string{"--user", "--no-pager", "--no-ask-password"}, args...)...)
 		cmd.Env = append(slices.Clone(environ), "LC_ALL=C", "SYSTEMD_COLORS=0")
+		if lock != nil {
+			cmd.ExtraFiles = []*os.File{lock}
+		}
 		cmd.WaitDelay = time.Second // what it has started may keep its output open
 		var stdout, stderr bytes.Buffer
 		cmd.Stdout, cmd.Stderr = &stdout, &stderr

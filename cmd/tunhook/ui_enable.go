@@ -1,0 +1,67 @@
+package main
+
+import (
+	"strings"
+
+	"github.com/tunhook/tunhook/hook"
+	"github.com/tunhook/tunhook/hook/autostart"
+)
+
+// The messages of enable and disable; see ui.go for the rules.
+
+func (u *ui) nowListens(e hook.Enabled) {
+	switch {
+	case !e.Changed:
+		u.say("%s is enabled for %s already", e.Address, e.Route)
+	case e.By == autostart.BySystemd:
+		u.say("a connection to %s now starts the tunnel for %s, after every login too (%s)", e.Address, e.Route, e.Socket())
+	default:
+		u.say("a connection to %s now starts the tunnel for %s, and does so after every login to the desktop, by an autostart entry: "+
+			"no systemd user manager answers (%v)", e.Address, e.Route, e.NoManager)
+	}
+	if len(e.Lacks) > 0 {
+		names := strings.Join(e.Lacks, " ")
+		u.say("warning: no sign-in page and no notification can be shown, since the systemd user manager has no %s: "+
+			"run \"systemctl --user import-environment %s\" now, and in what starts your session", strings.ReplaceAll(names, " ", ", "), names)
+	}
+	if e.Fleeting {
+		u.say("warning: %s is in a temporary directory: install tunhook, and enable it again from there", e.Program)
+	}
+}
+
+func (u *ui) listensNoMore(d hook.Disabled) {
+	switch {
+	case d.Found && d.StillListens != nil:
+		u.say("%s does not listen at the next login any more; until you log out %s still does", d.Address, program(*d.StillListens))
+	case d.Found:
+		u.say("%s no longer listens for %s", d.Address, d.Route)
+	case len(d.Others) > 0:
+		u.say("%s is not enabled for %s; it is on %s: tunhook disable %s %s", d.Address, d.Route, d.Others[0].Address, d.Others[0].Route, d.Others[0].Address)
+	default:
+		u.say("%s is not enabled for %s", d.Address, d.Route)
+	}
+}
+
+func (u *ui) allListenNoMore(all []hook.Disabled) {
+	for _, d := range all {
+		u.listensNoMore(d)
+	}
+	if len(all) == 0 {
+		u.say("nothing is enabled")
+	}
+}
+
+// enableHint is the way out of errors of what is enabled that do not name one themselves.
+func enableHint(err error) string {
+	switch err := err.(type) {
+	case *hook.EnabledError:
+		return ": choose another listen address, or end that: tunhook disable " + err.Route + " " + err.Address.String()
+	case *hook.ManyEnabledError:
+		return ": say which: tunhook disable " + err.Route + " " + err.Entries[0].Address.String()
+	case *hook.InUseError:
+		return " by " + clients(err.Clients) + ": close that first, or cut it off with --now"
+	case *hook.EntryError:
+		return ": enable it again: tunhook enable " + err.Route + " " + err.Address.String()
+	}
+	return ""
+}

@@ -91,7 +91,7 @@ func (h *Hook) withEnableLock(ctx context.Context, do func(autostart.Systemd) er
 	if err != nil {
 		return err
 	}
-	lock, err := h.lockRecord(ctx, dir.Lock, enableKey())
+	lock, err := h.lockEntries(ctx, dir)
 	if err != nil {
 		return err
 	}

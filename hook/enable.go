@@ -59,7 +59,7 @@ func (h *Hook) Enable(ctx context.Context, req EnableRequest) (Enabled, error) {
 	if e.dir, err = h.records(true); err != nil {
 		return Enabled{}, err
 	}
-	lock, err := h.lockRecord(ctx, e.dir.Lock, enableKey())
+	lock, err := h.lockEntries(ctx, e.dir)
 	if err != nil {
 		return Enabled{}, err
 	}
@@ -68,8 +68,18 @@ func (h *Hook) Enable(ctx context.Context, req EnableRequest) (Enabled, error) {
 	return enabled, errors.Join(err, lock.Unlock())
 }
 
-// enableKey is the key of the lock that whoever changes entries holds. There never is a record of that key.
-func enableKey() pidfile.Key { return pidfile.Key{Listen: "enable"} }
+// entriesPatience bounds the wait for others that change entries. One of them may have to wait for a tunnel program to end.
+const entriesPatience = time.Minute
+
+// lockEntries gets the lock that whoever changes entries holds. There never is a record of its key.
+func (h *Hook) lockEntries(ctx context.Context, dir pidfile.Dir) (*pidfile.Lock, error) {
+	if h.Guard != nil {
+		h.Guard()
+	}
+	ctx, cancel := context.WithTimeout(ctx, entriesPatience)
+	defer cancel()
+	return dir.Lock(ctx, pidfile.Key{Listen: "enable"})
+}
 
 // listenerTarget is target for a listener, which needs an address that stays.
 func (h *Hook) listenerTarget(route, listen string) (target, error) {

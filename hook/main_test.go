@@ -4,11 +4,13 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"testing"
 	"time"
@@ -40,6 +42,10 @@ func TestMain(m *testing.M) {
 			fmt.Fprintln(os.Stderr, err)
 		}
 		os.Exit(status)
+	}
+	if name == listenerName && os.Args[1] == "listen" {
+		fmt.Println(listen(os.Args[2:]))
+		os.Exit(1)
 	}
 	if len(os.Args) > 1 {
 		if role, ok := roles[os.Args[1]]; ok {
@@ -138,4 +144,26 @@ func client(address string) error {
 		}
 	}
 	return nil
+}
+
+// listenerName is what the test binary is called by where it stands in for tunhook's listeners.
+const listenerName = "listener"
+
+// listen stands in for a listener: it takes connections until it is told to end. With --ready vnc it ends at once, saying so.
+func listen(args []string) error {
+	if slices.Contains(args, "vnc") {
+		return errors.New("no listener today")
+	}
+	if i := slices.Index(args, "--"); i >= 0 {
+		args = args[:i]
+	}
+	ln, err := net.Listen("tcp", args[len(args)-1])
+	if err != nil {
+		return err
+	}
+	for {
+		if _, err := ln.Accept(); err != nil { // its connection stays open
+			return err
+		}
+	}
 }

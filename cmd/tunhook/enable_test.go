@@ -1,0 +1,417 @@
+package main
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// managed is a world with a stand-in for the systemd user manager: a systemctl that keeps in files what it has read and what is
+// active. Nothing listens.
+type managed struct{ *world }
+
+func newManaged(t testing.TB) managed {
+	t.Helper()
+	w := newWorld(t)
+	m := managed{w.with("PATH="+w.path("sys")+":"+w.path("bin")+":/usr/bin:/bin", "DBUS_SESSION_BUS_ADDRESS=")}
+	for _, dir := range []string{"sys", "loaded", "active"} {
+		check(t, os.Mkdir(w.path(dir), 0o700))
+	}
+	check(t, os.WriteFile(w.path("environment"), []byte("PATH=/usr/bin\n"), 0o600))
+	check(t, os.WriteFile(w.path("sys", "systemctl"), []byte("#!/bin/sh\nW="+w.dir+"\nU="+m.unitDir()+systemctlScript), 0o700))
+	return m
+}
+
+// systemctlScript does as systemctl(1) says, called as tunhook calls it.
+const systemctlScript = `
+shift 3 # the flags of every call
+echo "$*" >>$W/calls
+command=$1
+shift
+case $command in
+show-environment)
+	cat $W/environment ;;
+show)
+	if [ $1 = --property=UnitPath ]; then
+		echo "$W/run/systemd/user.control $(cat $W/looks 2>/dev/null || echo $U) /etc/systemd/user"
+		exit
+	fi
+	shift
+	for unit; do
+		load=not-found need=no active=inactive
+		if [ -e $W/loaded/$unit ]; then
+			load=loaded
+			cmp -s $U/$unit $W/loaded/$unit || need=yes
+		fi
+		[ ! -e $W/active/$unit ] || active=$(cat $W/active/$unit)
+		printf 'Id=%s\nLoadState=%s\nActiveState=%s\nNeedDaemonReload=%s\n\n' $unit $load $active $need
+	done ;;
+daemon-reload)
+	rm -f $W/loaded/*
+	cp $U/tunhook-* $W/loaded 2>/dev/null || : ;;
+start)
+	while [ -e $W/hold ]; do : >$W/held; sleep 0.01; done
+	[ ! -e $W/failing ] || { echo "Job for $1 failed." >&2; exit 1; }
+	[ -e $W/loaded/$1 ] || { echo "Failed to start $1: Unit $1 not found." >&2; exit 5; }
+	echo active >$W/active/$1 ;;
+stop)
+	rm -f $W/active/$1 ;;
+reset-failed)
+	for unit; do
+		[ -e $W/loaded/$unit ] || [ -e $W/active/$unit ] || { echo "Unit $unit not loaded." >&2; exit 1; }
+		[ "$(cat $W/active/$unit 2>/dev/null)" != failed ] || rm $W/active/$unit
+	done ;;
+*)
+	echo "Unknown command verb $command." >&2
+	exit 1 ;;
+esac
+`
+
+func (m managed) unitDir() string { return m.path("home", ".config", "systemd", "user") }
+
+// calls gives what systemctl was asked to change since the last time.
+func (m managed) calls() []string {
+	text, _ := os.ReadFile(m.path("calls"))
+	os.Remove(m.path("calls"))
+	return slices.DeleteFunc(strings.Split(strings.TrimSpace(string(text)), "\n"), func(call string) bool {
+		return call == "" || strings.HasPrefix(call, "show")
+	})
+}
+
+// names gives the files in a directory.
+func (m managed) names(elements ...string) []string {
+	var names []string
+	entries, _ := os.ReadDir(filepath.Join(append([]string{m.dir}, elements...)...))
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	return names
+}
+
+// isEnabled wants everything to be there for one address, and gives the name of its units.
+func (m managed) isEnabled() string {
+	m.t.Helper()
+	active := m.names("active")
+	if len(active) != 1 || !strings.HasSuffix(active[0], ".socket") {
+		m.t.Fatalf("active are %q, want one socket", active)
+	}
+	name := strings.TrimSuffix(active[0], ".socket")
+	units := []string{name + ".service", name + ".socket"}
+	if got := m.names("loaded"); !slices.Equal(got, units) {
+		m.t.Errorf("the manager knows %q, want %q", got, units)
+	}
+	if got := m.names("home", ".config", "systemd", "user"); !slices.Equal(got, append([]string{"sockets.target.wants"}, units...)) {
+		m.t.Errorf("there are %q", got)
+	}
+	for _, unit := range units {
+		read, _ := os.ReadFile(m.path("loaded", unit))
+		written, _ := os.ReadFile(filepath.Join(m.unitDir(), unit))
+		if len(read) == 0 || string(read) != string(written) {
+			m.t.Errorf("%s is %q, and the manager has read %q", unit, written, read)
+		}
+	}
+	link := filepath.Join(m.unitDir(), "sockets.target.wants", name+".socket")
+	if to, err := os.Readlink(link); err != nil || to != filepath.Join(m.unitDir(), name+".socket") {
+		m.t.Errorf("%s leads to %q, %v", link, to, err)
+	}
+	return name
+}
+
+// isDisabled wants nothing to be left.
+func (m managed) isDisabled() {
+	m.t.Helper()
+	for _, dir := range [][]string{{"active"}, {"loaded"}, {"run", "tunhook"}, {"home", ".config"}} {
+		if left := m.names(dir...); len(left) > 0 {
+			m.t.Errorf("left behind in %s: %q", filepath.Join(dir...), left)
+		}
+	}
+}
+
+const enabledRoute = "relay://127.0.0.1:9"
+
+func TestEnableMakesUnitsOnceAndDisableLeavesNothing(t *testing.T) {
+	t.Parallel()
+	m, address := newManaged(t), "127.0.0.1:"+port(t)
+	enable := []string{"enable", "--ready", "rdp", "--linger", "30s", "--timeout", "1m", enabledRoute, address, "--", "--a b", "$x%h"}
+	if out := m.must(enable...); out != address {
+		t.Errorf("enable prints %q, want %s", out, address)
+	}
+	name := m.isEnabled()
+	if calls, want := m.calls(), []string{"daemon-reload", "reset-failed " + name + ".socket " + name + ".service", "start " + name + ".socket"}; !slices.Equal(calls, want) {
+		t.Errorf("systemctl was told %q, want %q", calls, want)
+	}
+	service, err := os.ReadFile(filepath.Join(m.unitDir(), name+".service"))
+	check(t, err)
+	want := fmt.Sprintf("\nExecStart=:%q \"listen\" \"--ready\" \"rdp\" \"--linger\" \"30s\" \"--timeout\" \"1m0s\" \"--notify\" \"always\" %q %q \"--\" \"--a b\" \"$x%%%%h\"\n",
+		m.program, enabledRoute, address)
+	if !strings.Contains(string(service), want) {
+		t.Errorf("the service is %s, want %s", service, want)
+	}
+
+	if r := m.do(enable...); r.status != 0 || !strings.Contains(r.stderr, "enabled for "+enabledRoute+" already") {
+		t.Errorf("again: %v", r)
+	}
+	if calls := m.calls(); len(calls) > 0 {
+		t.Errorf("enabled again, systemctl was told %q", calls)
+	}
+	m.must("enable", enabledRoute, address) // with other flags
+	if calls := m.calls(); !slices.Equal(calls, []string{"daemon-reload"}) {
+		t.Errorf("enabled with other flags, systemctl was told %q: who is connected would be cut off", calls)
+	}
+	m.isEnabled()
+
+	if r := m.do("disable", enabledRoute); r.status != 0 || r.stdout != "" || !strings.Contains(r.stderr, address+" no longer listens") {
+		t.Errorf("disable: %v", r)
+	}
+	if calls := m.calls(); !slices.Equal(calls, []string{"stop " + name + ".socket", "daemon-reload", "reset-failed " + name + ".socket " + name + ".service"}) {
+		t.Errorf("systemctl was told %q", calls)
+	}
+	m.isDisabled()
+	if r := m.do("disable", enabledRoute, address); r.status != 0 || !strings.Contains(r.stderr, "is not enabled") || len(m.calls()) > 0 {
+		t.Errorf("disable again: %v", r)
+	}
+}
+
+// TestEnableTakesItsAddressAsStartDoes: from the configuration, else the route's own, and another name of the route is the same.
+func TestEnableTakesNamesOfTheConfiguration(t *testing.T) {
+	t.Parallel()
+	m, port := newManaged(t), port(t)
+	check(t, os.MkdirAll(m.path("etc", "tunhook"), 0o700))
+	check(t, os.WriteFile(m.path("etc", "tunhook", "config.toml"), []byte("[tunnel.desk]\nroute = \"relay://127.0.0.1:9\"\nlisten = \""+port+"\"\n"), 0o600))
+	if out := m.must("enable", "desk"); out != "127.0.0.1:"+port {
+		t.Errorf("enable prints %q", out)
+	}
+	if out := m.must("enable", enabledRoute, port); out != "127.0.0.1:"+port {
+		t.Errorf("enable by the other name prints %q", out)
+	}
+	m.isEnabled()
+	if r := m.do("enable", "relay://127.0.0.1:10", port); r.status != exitTaken || !isOneMessage(r.stderr) || !strings.Contains(r.stderr, "is enabled for desk already") {
+		t.Errorf("another route on the same address: %v", r)
+	}
+	if out := m.must("enable", enabledRoute, "stable"); !strings.HasSuffix(out, ":9") {
+		t.Errorf("stable is %q", out)
+	}
+	if r := m.do("disable", enabledRoute, "127.0.0.1:1"); r.status != 0 || !strings.Contains(r.stderr, "is not enabled for "+enabledRoute+"; it is on ") {
+		t.Errorf("disable of another address: %v", r)
+	}
+	if r := m.do("disable", enabledRoute); r.status != exitUsage && r.status != 0 || !isOneMessage(r.stderr) {
+		t.Errorf("disable of a route with two addresses: %v", r)
+	}
+	m.must("disable", "--all")
+	m.isDisabled()
+}
+
+func TestStatusOfWhatIsEnabled(t *testing.T) {
+	t.Parallel()
+	m, address := newManaged(t), "127.0.0.1:"+port(t)
+	m.must("enable", enabledRoute, address)
+	for _, args := range [][]string{{"status"}, {"status", enabledRoute}, {"status", enabledRoute, address}} {
+		r := m.do(args...)
+		if r.status != 0 || !strings.Contains(r.stdout, enabledRoute+"  "+address+"  waiting  -") ||
+			!isOneMessage(r.stderr) || !strings.Contains(r.stderr, "nothing listens there: enable it again: tunhook enable "+enabledRoute+" "+address) {
+			t.Errorf("%q: %v", args, r)
+		}
+	}
+	if r := m.do("status", "--json"); !strings.Contains(r.stdout, `"state": "waiting"`) || !strings.Contains(r.stdout, `"enabled": true`) {
+		t.Errorf("status --json: %v", r)
+	}
+	m.must("start", enabledRoute, address) // nothing listens there, so there is no reason why not
+	if r := m.do("status", enabledRoute); !strings.Contains(r.stdout, "  ready  ") || strings.Contains(r.stdout, "waiting") {
+		t.Errorf("beside a tunnel: %v", r)
+	}
+	m.must("stop", enabledRoute, address)
+	m.must("disable", enabledRoute)
+}
+
+// TestEnableThatFailsLeavesNothing, and what is wrong is said on one line.
+func TestEnableThatFailsLeavesNothing(t *testing.T) {
+	t.Parallel()
+	name := func(m managed, address string) string {
+		m.must("enable", enabledRoute, address)
+		name := m.isEnabled()
+		m.must("disable", enabledRoute, address)
+		m.calls()
+		return name
+	}
+	tests := map[string]struct {
+		put  func(m managed, name string) error
+		says string
+	}{
+		"the manager refuses": {func(m managed, _ string) error { return os.WriteFile(m.path("failing"), nil, 0o600) }, "Job for tunhook-"},
+		"the manager looks elsewhere": {
+			func(m managed, _ string) error {
+				return os.WriteFile(m.path("looks"), []byte("/else/systemd/user"), 0o600)
+			},
+			"is not where the systemd user manager looks for units: unset XDG_CONFIG_HOME",
+		},
+		"a unit of somebody else's": {func(m managed, name string) error {
+			check(m.t, os.MkdirAll(m.unitDir(), 0o700))
+			return os.WriteFile(filepath.Join(m.unitDir(), name+".service"), []byte("[Service]\n"), 0o600)
+		}, ".service was not made by tunhook: move it away, or choose another listen address"},
+		"a linked unit directory": {func(m managed, _ string) error {
+			check(m.t, os.MkdirAll(filepath.Dir(m.unitDir()), 0o700))
+			return os.Symlink(m.dir, m.unitDir())
+		}, "systemd/user is a symbolic link: make it a directory of its own"},
+	}
+	for what, test := range tests {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			m, address := newManaged(t), "127.0.0.1:"+port(t)
+			check(t, test.put(m, name(m, address)))
+			before := files(m.path("home"), m.path("run"))
+			r := m.do("enable", enabledRoute, address)
+			if r.status != exitUnexpected || r.stdout != "" || !isOneMessage(r.stderr) || !strings.Contains(r.stderr, test.says) {
+				t.Errorf("%v, want one line that says %q", r, test.says)
+			}
+			if after := files(m.path("home"), m.path("run")); fmt.Sprint(before) != fmt.Sprint(after) || len(m.names("active")) > 0 || len(m.names("loaded")) > 0 {
+				t.Errorf("%q became %q; the manager has %q", before, after, m.names("loaded"))
+			}
+		})
+	}
+}
+
+// TestManagerWithoutDisplayIsToldOf: without it no page opens and no notification appears.
+func TestManagerWithoutDisplayIsToldOf(t *testing.T) {
+	t.Parallel()
+	m, address := newManaged(t), "127.0.0.1:"+port(t)
+	desktop := m.with("DISPLAY=:7", "XAUTHORITY=/x")
+	if r := desktop.do("enable", enabledRoute, address); !strings.Contains(r.stderr, `run "systemctl --user import-environment DISPLAY XAUTHORITY" now`) {
+		t.Errorf("%v", r)
+	}
+	check(t, os.WriteFile(m.path("environment"), []byte("PATH=/usr/bin\nWAYLAND_DISPLAY=wayland-0\n"), 0o600))
+	if r := desktop.do("enable", enabledRoute, address); r.status != 0 || strings.Contains(r.stderr, "import-environment") {
+		t.Errorf("%v", r)
+	}
+	m.must("disable", "--all")
+}
+
+func TestTwentyAtOnceEnableOnce(t *testing.T) {
+	t.Parallel()
+	m, address := newManaged(t), "127.0.0.1:"+port(t)
+	atOnce := func(commands ...[]string) {
+		t.Helper()
+		var all []<-chan result
+		for i := range 20 {
+			all = append(all, m.background(m.command(commands[i%len(commands)]...)))
+		}
+		for _, done := range all {
+			if r := <-done; r.status != 0 {
+				t.Errorf("%v", r)
+			}
+		}
+	}
+	enable, disable := []string{"enable", enabledRoute, address}, []string{"disable", enabledRoute, address}
+	atOnce(enable)
+	name := m.isEnabled()
+	if calls := m.calls(); len(calls) != 3 {
+		t.Errorf("20 enables told systemctl %q", calls)
+	}
+	atOnce(enable, disable)
+	m.must(enable...)
+	if got := m.isEnabled(); got != name {
+		t.Errorf("enabled is %s, want %s", got, name)
+	}
+	atOnce(disable)
+	m.isDisabled()
+}
+
+// TestKilledEnableAndDisableArePutRightByTheNext kills 100 of them at random instants. At each the next login would find all or
+// nothing.
+func TestKilledEnableAndDisableArePutRightByTheNext(t *testing.T) {
+	t.Parallel()
+	const workers, kills = 2, 50
+	var mu sync.Mutex
+	var halfway int
+	var all sync.WaitGroup
+	for range workers {
+		m, address := newManaged(t), "127.0.0.1:"+port(t)
+		commands := [][]string{{"enable", enabledRoute, address}, {"disable", enabledRoute, address}}
+		took := map[string]time.Duration{}
+		for _, command := range commands {
+			began := time.Now()
+			m.must(command...)
+			took[command[0]] = time.Since(began)
+		}
+		all.Go(func() {
+			for i := range kills {
+				killed := commands[i%2]
+				m.must(commands[1-i%2]...)
+				cmd := m.command(killed...)
+				if err := cmd.Start(); err != nil {
+					t.Error(err)
+					return
+				}
+				if i%4 == 0 { // of an enable: when it has begun to write
+					m.awaitUnits()
+					time.Sleep(rand.N(time.Millisecond))
+				} else {
+					time.Sleep(rand.N(took[killed[0]]))
+				}
+				_ = cmd.Process.Kill()
+				_ = cmd.Wait()
+				if units := m.names("home", ".config", "systemd", "user"); len(m.names("home", ".config", "systemd", "user", "sockets.target.wants")) > 0 {
+					if len(units) < 3 {
+						t.Errorf("the next login finds a link, and no more than %q", units)
+					}
+				} else if len(units) > 0 {
+					mu.Lock()
+					halfway++
+					mu.Unlock()
+				}
+				if next := commands[rand.IntN(2)]; m.do(next...).status != 0 {
+					t.Errorf("%q fails after a killed %q", next, killed)
+				} else if next[0] == "enable" {
+					m.isEnabled()
+				} else {
+					m.isDisabled()
+				}
+			}
+			m.must(commands[1]...)
+			m.isDisabled()
+		})
+	}
+	all.Wait()
+	t.Logf("%d were killed while their files were half there", halfway)
+}
+
+// awaitUnits waits until there is something in the unit directory, for as long as an enable may take to get there.
+func (m managed) awaitUnits() {
+	for deadline := time.Now().Add(10 * time.Second); len(m.names("home", ".config", "systemd", "user")) == 0 && time.Now().Before(deadline); {
+		time.Sleep(100 * time.Microsecond)
+	}
+}
+
+// TestSystemctlOfAKilledEnableHasTheLock: what it is about to start would otherwise be left behind by a disable.
+func TestSystemctlOfAKilledEnableHasTheLock(t *testing.T) {
+	t.Parallel()
+	m, address := newManaged(t), "127.0.0.1:"+port(t)
+	check(t, os.WriteFile(m.path("hold"), nil, 0o600))
+	enable := m.command("enable", enabledRoute, address)
+	check(t, enable.Start())
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		if _, err := os.Stat(m.path("held")); err == nil {
+			break
+		} else if time.Now().After(deadline) {
+			t.Fatal("systemctl start was not called")
+		}
+	}
+	check(t, enable.Process.Kill())
+	_ = enable.Wait()
+	disabled := m.background(m.command("disable", enabledRoute, address))
+	select {
+	case r := <-disabled:
+		t.Errorf("disable did not wait: %v", r)
+	case <-time.After(200 * time.Millisecond):
+	}
+	check(t, os.Remove(m.path("hold")))
+	if r := <-disabled; r.status != 0 {
+		t.Errorf("%v", r)
+	}
+	m.isDisabled()
+}

@@ -173,6 +173,9 @@ func TestEnableMakesUnitsOnceAndDisableLeavesNothing(t *testing.T) {
 		t.Errorf("systemctl was told %q", calls)
 	}
 	m.isDisabled()
+	if r := m.do("enable", enabledRoute, address, "--", "\xff"); r.status != exitUsage || !isOneMessage(r.stderr) || !strings.Contains(r.stderr, `"\xff" is not UTF-8`) {
+		t.Errorf("an argument that is no text: %v", r)
+	}
 	if r := m.do("disable", enabledRoute, address); r.status != 0 || !strings.Contains(r.stderr, "is not enabled") || len(m.calls()) > 0 {
 		t.Errorf("disable again: %v", r)
 	}

@@ -26,7 +26,7 @@ function __tunhook_words
     for word in (commandline --tokenize --cut-at-cursor --current-process)[2..]
         if test $value = yes
             set value no
-        else if contains -- $word --timeout --grace --listen --ready --end-with --idle-stop --notify --route
+        else if contains -- $word --timeout --grace --listen --ready --end-with --idle-stop --linger --notify --route
             set value yes
         else if not string match --quiet -- '-*' $word
             echo $word
@@ -75,7 +75,7 @@ function __tunhook_at_client
     __tunhook_dashes; and test "$words[1]" = run
 end
 
-set -l all start stop run status wait logs
+set -l all start stop run enable disable status wait logs
 
 complete -c tunhook -n 'not __tunhook_dashes' -f
 complete -c tunhook -n 'test (count (__tunhook_words)) -eq 0' -l version -s v -d 'Print the version'
@@ -84,6 +84,8 @@ complete -c tunhook -n 'not __tunhook_dashes' -l help -s h -d 'Show help'
 complete -c tunhook -n 'test (count (__tunhook_words)) -eq 0' -a start -d 'Start a tunnel, or find it running'
 complete -c tunhook -n 'test (count (__tunhook_words)) -eq 0' -a stop -d 'End a tunnel'
 complete -c tunhook -n 'test (count (__tunhook_words)) -eq 0' -a run -d 'Run a client over a tunnel'
+complete -c tunhook -n 'test (count (__tunhook_words)) -eq 0' -a enable -d 'Listen at every login'
+complete -c tunhook -n 'test (count (__tunhook_words)) -eq 0' -a disable -d 'Take an enable back'
 complete -c tunhook -n 'test (count (__tunhook_words)) -eq 0' -a status -d 'Show the tunnels and their clients'
 complete -c tunhook -n 'test (count (__tunhook_words)) -eq 0' -a wait -d 'Wait until a tunnel is ready'
 complete -c tunhook -n 'test (count (__tunhook_words)) -eq 0' -a logs -d 'Show what a tunnel program has logged'
@@ -93,7 +95,7 @@ complete -c tunhook -n 'test (count (__tunhook_words)) -eq 0' -a remmina -d 'Mak
 complete -c tunhook -n "__tunhook_at 0 $all" -a '(__tunhook_names)' -d Configured
 complete -c tunhook -n "__tunhook_at 0 $all" -a '(__tunhook_running route)' -d Running
 complete -c tunhook -n "__tunhook_at 1 $all" -a stable -d 'An address of its own for every route'
-complete -c tunhook -n '__tunhook_at 1 stop status wait logs' -a '(__tunhook_running address (__tunhook_words)[2])' -d Running
+complete -c tunhook -n '__tunhook_at 1 stop disable status wait logs' -a '(__tunhook_running address (__tunhook_words)[2])' -d Running
 
 complete -c tunhook -n '__tunhook_in start run' -l ready -x -a 'listen rdp vnc ssh' -d 'What ready means'
 complete -c tunhook -n '__tunhook_in start run wait' -l timeout -x -d 'Give up after this time'
@@ -106,6 +108,12 @@ complete -c tunhook -n '__tunhook_in stop' -l now -d 'End it also where clients 
 complete -c tunhook -n '__tunhook_in stop' -l wait -d 'Return only when the last client has left'
 complete -c tunhook -n '__tunhook_in stop' -l grace -x -d 'Kill the tunnel program after this time'
 complete -c tunhook -n '__tunhook_in stop' -l all -d 'End every tunnel'
+complete -c tunhook -n '__tunhook_in enable' -l ready -x -a 'listen rdp vnc ssh' -d 'What answers there'
+complete -c tunhook -n '__tunhook_in enable' -l linger -x -d 'End the tunnel so long after the last connection'
+complete -c tunhook -n '__tunhook_in enable' -l timeout -x -d 'Close a connection whose tunnel is not ready in time'
+complete -c tunhook -n '__tunhook_in enable' -l notify -x -a 'auto always never' -d 'When to tell the desktop'
+complete -c tunhook -n '__tunhook_in disable' -l now -d 'Also where clients are connected'
+complete -c tunhook -n '__tunhook_in disable' -l all -d 'Disable all that is enabled'
 complete -c tunhook -n '__tunhook_in status' -l json -d 'Print JSON'
 complete -c tunhook -n '__tunhook_in wait' -l listen -x -d 'Wait until anything listens there'
 complete -c tunhook -n '__tunhook_in logs' -l follow -s f -d 'Go on until the tunnel ends'

@@ -160,6 +160,7 @@ func TestDisableEndsTheTunnelBehindADeadListener(t *testing.T) {
 	w.nothingLeft(behind)
 }
 
+// moveRecord makes a tunnel one behind a listener.
 func moveRecord(t *testing.T, dir pidfile.Dir, from, to pidfile.Key) {
 	t.Helper()
 	old, err := dir.Lock(t.Context(), from)
@@ -168,6 +169,7 @@ func moveRecord(t *testing.T, dir pidfile.Dir, from, to pidfile.Key) {
 	check(t, errors.Join(err, old.Remove(), old.Unlock()))
 	lock, err := dir.Lock(t.Context(), to)
 	check(t, err)
+	rec.Front = addrPort(t, to.Listen)
 	check(t, errors.Join(lock.Write(rec), lock.Unlock()))
 }
 

@@ -202,8 +202,38 @@ func (s *start) taken() (pidfile.Record, Started, error) {
 		}
 		return pidfile.Record{}, Started{Address: s.listen.Addr, Reused: &holder, Listener: true}, nil
 	}
-	if held && s.req.Reuse {
-		return pidfile.Record{}, Started{Address: s.listen.Addr, Reused: &holder}, nil
+	var taken *TakenError
+	if errors.As(err, &taken) && taken.Route == "" {
+		if held && s.req.Reuse {
+			return pidfile.Record{}, Started{Address: s.listen.Addr, Reused: &holder}, nil
+		}
+		taken.MayReuse = true
 	}
-	return pidfile.Record{}, Started{}, &TakenError{Address: s.listen.Addr, Holder: holder}
+	return pidfile.Record{}, Started{}, err
+}
+
+// takenError says who has the address: it is an *EnabledError or a *TakenError.
+func (h *Hook) takenError(dir pidfile.Dir, address netip.AddrPort) error {
+	if rec, ok := h.tunnelAt(dir, address); ok {
+		return &TakenError{Address: address, Holder: tunnel.Peer{PID: rec.Tunnel.PID, Program: rec.Program}, Route: rec.Route}
+	}
+	if entry, ok := h.enabledAt(address); ok {
+		return &EnabledError{entry}
+	}
+	holder, _ := tunnel.Holder(address)
+	return &TakenError{Address: address, Holder: holder}
+}
+
+// tunnelAt finds the tunnel of ours that serves the address.
+func (h *Hook) tunnelAt(dir pidfile.Dir, address netip.AddrPort) (pidfile.Record, bool) {
+	entries, err := dir.List()
+	if err != nil {
+		return pidfile.Record{}, false
+	}
+	for _, e := range entries {
+		if e.Err == nil && e.Record.Public() == address && running(e.Record) {
+			return e.Record, true
+		}
+	}
+	return pidfile.Record{}, false
 }

@@ -153,7 +153,7 @@ func (s *start) failure(rec pidfile.Record, err error) error {
 		return &StoppedError{rec}
 	}
 	if holder, held := tunnel.Holder(rec.Address); held && !slices.Contains(memberPIDs(rec)(), holder.PID) {
-		return &TakenError{Address: rec.Address, Holder: holder}
+		return &TakenError{Address: rec.Address, Holder: holder, MayReuse: true}
 	}
 	failed := s.failed(rec, err, "")
 	var elsewhere *tunnel.ElsewhereError

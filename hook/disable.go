@@ -107,7 +107,7 @@ func (h *Hook) toDisable(route, listen string) (autostart.Entry, []autostart.Ent
 	if len(found) == 1 {
 		return found[0], nil, nil
 	}
-	t, err := h.listenerTarget(route, listen)
+	t, err := h.frontTarget(route, listen)
 	if inputErr == nil {
 		inputErr = err
 	}
@@ -200,7 +200,7 @@ func (h *Hook) endBehind(ctx context.Context, entry autostart.Entry) error {
 		return err
 	}
 	rec, err := dir.Read(entry.Key())
-	if err != nil || rec.Address == entry.Address {
+	if err != nil || rec.Front != entry.Address {
 		return nil // none, or none of ours to end
 	}
 	_, err = h.stopKeyed(ctx, dir, entry.Key(), StopRequest{Now: true})
@@ -229,7 +229,7 @@ func (h *Hook) enabledFor(route, listen string) (found []autostart.Entry, inputE
 	if err != nil {
 		return nil, nil, err
 	}
-	t, inputErr := h.listenerTarget(route, listen)
+	t, inputErr := h.frontTarget(route, listen)
 	if inputErr != nil {
 		t.listen = h.guessListen(route, listen)
 	}

@@ -48,7 +48,7 @@ func (e *EnabledError) Error() string {
 // already nothing is changed. Errors are *EnabledError, *TakenError, *tunnel.ProgramError, those of routes, listen addresses and
 // configuration, of the record's directory, of the package autostart, and a *FailedError of a listener that ended at once.
 func (h *Hook) Enable(ctx context.Context, req EnableRequest) (Enabled, error) {
-	t, err := h.listenerTarget(req.Route, req.Listen)
+	t, err := h.frontTarget(req.Route, req.Listen)
 	if err != nil {
 		return Enabled{}, err
 	}
@@ -81,20 +81,13 @@ func (h *Hook) lockEntries(ctx context.Context, dir pidfile.Dir) (*pidfile.Lock,
 	return dir.Lock(ctx, pidfile.Key{Listen: "enable"})
 }
 
-// listenerTarget is target for a listener, which needs an address that stays.
-func (h *Hook) listenerTarget(route, listen string) (target, error) {
+// frontTarget is target for a listener, which needs an address that stays.
+func (h *Hook) frontTarget(route, listen string) (target, error) {
 	config, err := h.Config()
 	if err != nil {
 		return target{}, err
 	}
-	t, err := targetOf(config, route, listen)
-	if err == nil && listen == "" && t.route.Named.Listen == "" {
-		t.listen, err = t.route.ParseListen("stable")
-	}
-	if err == nil && t.listen.Auto() {
-		err = &tunnel.ListenError{Listen: tunnel.Auto, Reason: "is another one each time: give PORT, IP:PORT or \"stable\""}
-	}
-	return t, err
+	return frontOf(config, route, listen)
 }
 
 // newEntry makes the entry of a listener that could serve a connection: what is missing is found now, not when somebody connects.
@@ -245,11 +238,7 @@ func (e *enabling) free() error {
 	if !errors.Is(err, tunnel.ErrTaken) {
 		return err
 	}
-	if rec, ok := e.tunnelAt(e.dir, e.entry.Address); ok {
-		return &TakenError{Address: e.entry.Address, Holder: tunnel.Peer{PID: rec.Tunnel.PID, Program: rec.Program}, Route: rec.Route, NoReuse: true}
-	}
-	holder, _ := tunnel.Holder(e.entry.Address)
-	return &TakenError{Address: e.entry.Address, Holder: holder, NoReuse: true}
+	return e.takenError(e.dir, e.entry.Address)
 }
 
 // byUnits has the systemd user manager listen.

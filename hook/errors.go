@@ -48,10 +48,10 @@ func (e *NobodyError) Unwrap() error { return e.NoTunnelError }
 
 // TakenError says that another program has the listen address.
 type TakenError struct {
-	Address netip.AddrPort
-	Holder  tunnel.Peer
-	Route   string // of the tunnel that has it, if it is one of ours
-	NoReuse bool   // a listener was to have it, which takes no address as it is
+	Address  netip.AddrPort
+	Holder   tunnel.Peer
+	Route    string // of the tunnel that has it, if it is one of ours
+	MayReuse bool   // a start could take it as it is
 }
 
 func (e *TakenError) Error() string { return fmt.Sprintf("%s is taken by %s", e.Address, e.holder()) }

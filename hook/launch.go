@@ -169,14 +169,12 @@ func (h *Hook) launchRecorded(lock *pidfile.Lock, rec *pidfile.Record, argv []st
 	return launched, nil
 }
 
-// withToken puts the token in the place of all that tunhook has put into an environment: a tunnel that is started by something
-// that a tunnel has started, its browser perhaps, is one of its own.
+// withToken puts the token in the place of any other: a tunnel that is started by something that a tunnel has started is one
+// of its own.
 func withToken(environ []string, token string) []string {
 	kept := make([]string, 0, len(environ)+1)
 	for _, v := range environ {
-		switch name, _, _ := strings.Cut(v, "="); name {
-		case pidfile.TokenVariable, orderVariable, openingVariable:
-		default:
+		if !strings.HasPrefix(v, pidfile.TokenVariable+"=") && !strings.HasPrefix(v, orderVariable+"=") {
 			kept = append(kept, v)
 		}
 	}
@@ -190,16 +188,12 @@ func withToken(environ []string, token string) []string {
 // was once a free one; so will a listener that is enabled for it; another program, if that was asked for.
 func (s *start) taken() (pidfile.Record, Started, error) {
 	holder, held := tunnel.Holder(s.listen.Addr)
-	if rec, ok := s.tunnelAt(s.dir, s.listen.Addr); ok {
-		if rec.Target == s.route.Text && !rec.Ending {
-			return rec, Started{}, &otherKeyError{rec.Key()}
-		}
-		return rec, Started{}, &TakenError{Address: s.listen.Addr, Holder: tunnel.Peer{PID: rec.Tunnel.PID, Program: rec.Program}, Route: rec.Route}
+	if rec, ok := s.tunnelAt(s.dir, s.listen.Addr); ok && rec.Target == s.route.Text && !rec.Ending {
+		return rec, Started{}, &otherKeyError{rec.Key()}
 	}
-	if entry, ok := s.enabledAt(s.listen.Addr); ok && held {
-		if !s.leadsTo(entry.Route, s.route.Text) {
-			return pidfile.Record{}, Started{}, &EnabledError{entry}
-		}
+	err := s.takenError(s.dir, s.listen.Addr)
+	var enabled *EnabledError
+	if errors.As(err, &enabled) && s.leadsTo(enabled.Route, s.route.Text) {
 		return pidfile.Record{}, Started{Address: s.listen.Addr, Reused: &holder, Listener: true}, nil
 	}
 	var taken *TakenError

@@ -165,8 +165,7 @@ func (l *listener) listenOn(ctx context.Context) error {
 		return nil
 	}
 	if _, err := l.listen.Reserve(); errors.Is(err, tunnel.ErrTaken) {
-		_, _, err := newStart(l.Hook, l.target, l.dir, StartRequest{}).taken()
-		return err
+		return l.takenError(l.dir, l.listen.Addr)
 	} else if err != nil {
 		return err
 	}

@@ -34,33 +34,33 @@ func (h *Hook) systemd(lock *pidfile.Lock) autostart.Systemd {
 	return autostart.Systemctl(path, environ, lock.File())
 }
 
-// listenerProcess is a process of ours that listens.
-type listenerProcess struct {
+// listenProcess is a process of ours that listens.
+type listenProcess struct {
 	*pidfile.Process
 	argv []string
 }
 
 // listenerOf finds the process that listens for an entry on exactly its address: by its socket first, then by what it is. Nobody
 // else is taken for it. The caller closes it.
-func listenerOf(entry autostart.Entry) (listenerProcess, bool) {
+func listenerOf(entry autostart.Entry) (listenProcess, bool) {
 	holder, ok := tunnel.Holder(entry.Address)
 	if !ok || holder.PID == 0 {
-		return listenerProcess{}, false
+		return listenProcess{}, false
 	}
 	id, err := pidfile.Identify(holder.PID)
 	if err != nil {
-		return listenerProcess{}, false
+		return listenProcess{}, false
 	}
 	p, err := pidfile.Open(id)
 	if err != nil {
-		return listenerProcess{}, false
+		return listenProcess{}, false
 	}
 	argv := ownArgv(id.PID) // asked, like the socket, now that the handle holds the process
 	if !listensFor(argv, entry) || !tunnel.Listening(entry.Address, id.PID, noMembers) || p.Wait(0) {
 		p.Close()
-		return listenerProcess{}, false
+		return listenProcess{}, false
 	}
-	return listenerProcess{p, argv}, true
+	return listenProcess{p, argv}, true
 }
 
 // ownArgv is the command line of a process of this user; nil of another's.
@@ -92,7 +92,7 @@ func listensFor(argv []string, entry autostart.Entry) bool {
 const listenerGrace = 2 * DefaultGrace
 
 // end ends the listener, which ends its tunnel.
-func (l listenerProcess) end(ctx context.Context) error {
+func (l listenProcess) end(ctx context.Context) error {
 	if err := l.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, pidfile.ErrGone) {
 		return err
 	}
@@ -204,18 +204,4 @@ func (h *Hook) withListeners(tunnels []Tunnel, entries []autostart.Entry) []Tunn
 		tunnels = append(tunnels, Tunnel{Record: rec, State: Waiting, Enabled: true})
 	}
 	return tunnels
-}
-
-// tunnelAt finds the tunnel of ours that serves the address.
-func (h *Hook) tunnelAt(dir pidfile.Dir, address netip.AddrPort) (pidfile.Record, bool) {
-	entries, err := dir.List()
-	if err != nil {
-		return pidfile.Record{}, false
-	}
-	for _, e := range entries {
-		if e.Err == nil && e.Record.Public() == address && running(e.Record) {
-			return e.Record, true
-		}
-	}
-	return pidfile.Record{}, false
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"github.com/tunhook/tunhook/hook"
-	"github.com/tunhook/tunhook/tunnel"
 	"github.com/urfave/cli/v2"
 )
 
@@ -14,12 +13,7 @@ func (c *command) enableCommand() *cli.Command {
 		Description: "Listens on LISTEN, \"stable\" where it is left out, from now on and at every login, and prints the address. " +
 			"A connection there starts the tunnel, and the last one ends it. It is a socket of the systemd user manager, with no process " +
 			"of tunhook's until somebody connects, or where there is no such manager an autostart entry of the desktop.",
-		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "ready", Usage: "what answers there, `KIND`: rdp, vnc or ssh; listen where it is something else", DefaultText: "by the route's port"},
-			&cli.DurationFlag{Name: "linger", Usage: "end the tunnel `D` after the last connection", DefaultText: "15s"},
-			&cli.DurationFlag{Name: "timeout", Usage: "close a connection whose tunnel is not ready after `D`", DefaultText: "3m to sign in"},
-			&cli.StringFlag{Name: "notify", Value: "always", Usage: "say on the desktop, `WHEN`, what fails and where to sign in: auto, always or never"},
-		},
+		Flags:  listenFlags("always"),
 		Action: c.enable,
 	}
 }
@@ -30,8 +24,8 @@ func (c *command) enableRequest(ctx *cli.Context) (hook.EnableRequest, error) {
 		return hook.EnableRequest{}, err
 	}
 	req := hook.EnableRequest{Route: route, Listen: listen, Ready: ctx.String("ready"), Notify: ctx.String("notify"), Args: c.afterDashes}
-	if err := tunnel.CheckReady(req.Ready); err != nil {
-		return req, usagef("--ready is %q: give listen, rdp, vnc or ssh", req.Ready)
+	if err := checkReady(req.Ready); err != nil {
+		return req, err
 	}
 	if err := checkNotify(req.Notify); err != nil {
 		return req, err

@@ -21,18 +21,18 @@ func (c *command) listenCommand() *cli.Command {
 		UsageText: "tunhook listen [flags] ROUTE [LISTEN] [-- TUNNEL-ARG...]",
 		Description: "For clients that run no commands: they connect to LISTEN (\"stable\" if left out), which is printed, and wait there " +
 			"while you sign in. A port check starts nothing. Processes of other users are refused. \"tunhook enable\" does this at every login.",
-		Flags:  listenFlags(),
+		Flags:  listenFlags("auto"),
 		Action: c.listen,
 	}
 }
 
-// listenFlags are the flags of listen.
-func listenFlags() []cli.Flag {
+// listenFlags are the flags of listen and enable alike.
+func listenFlags(notify string) []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "ready", Usage: "what the clients speak, `KIND`: rdp, vnc or ssh; listen for anything else", DefaultText: "by the route's port"},
 		&cli.DurationFlag{Name: "linger", Usage: "end the tunnel `D` after its last connection has ended", DefaultText: hook.DefaultLinger.String()},
 		&cli.DurationFlag{Name: "timeout", Usage: "close a connection that was not answered after `D`: nobody has signed in, say", DefaultText: "3m"},
-		notifyFlag(),
+		notifyFlag(notify),
 	}
 }
 

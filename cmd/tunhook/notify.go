@@ -9,10 +9,10 @@ import (
 	"golang.org/x/term"
 )
 
-func notifyFlag() cli.Flag {
+func notifyFlag(value string) cli.Flag {
 	return &cli.StringFlag{
 		Name:  "notify",
-		Value: "auto",
+		Value: value,
 		Usage: "say on the desktop, `WHEN`, what fails and where to sign in: auto (where no terminal shows it), always or never",
 	}
 }

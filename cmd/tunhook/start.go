@@ -30,7 +30,7 @@ func startFlags() []cli.Flag {
 		&cli.StringSliceFlag{Name: "end-with", Usage: "end the tunnel when the process `PID` is gone and nobody is connected; \"parent\" is the process that called tunhook"},
 		&cli.DurationFlag{Name: "idle-stop", Usage: "end the tunnel when nobody was connected for `D`", DefaultText: "never"},
 		&cli.BoolFlag{Name: "keep-alive", Usage: "start the tunnel program again when it dies while its client is still there"},
-		notifyFlag(),
+		notifyFlag("auto"),
 		&cli.BoolFlag{Name: "reuse", Usage: "where another program serves LISTEN already, take that as it is"},
 	}
 }

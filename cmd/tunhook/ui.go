@@ -146,7 +146,7 @@ func hint(err error) string {
 	switch {
 	case errors.As(err, &taken) && taken.Route != "":
 		return fmt.Sprintf(": choose another listen address, or end it: tunhook stop %s %s", taken.Route, taken.Address)
-	case errors.As(err, &taken) && taken.NoReuse:
+	case errors.As(err, &taken) && !taken.MayReuse:
 		return ": choose another listen address, or end that program"
 	case errors.As(err, &taken):
 		return ": choose another listen address, or take it as it is with --reuse"

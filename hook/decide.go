@@ -27,11 +27,19 @@ type view struct {
 	holders    bool      // one of the processes that it is there for lives
 	clients    bool      // a process that has been connected lives
 	lastUse    time.Time // when somebody was connected last
+	handedFrom time.Time // when the tunnel was found handed over; zero if it is not
+	came       bool      // somebody has connected since
 }
 
 // reconnects is for how long a client is expected to come back by itself: Remmina tries 20 times in about 100 s, without
 // running its hooks.
 const reconnects = 2 * time.Minute
+
+// TimeToConnect is for how long a tunnel waits for the client that another one has handed over to.
+const TimeToConnect = 30 * time.Second
+
+// timeToReconnect is for how long, once it has come, it may be away: Remmina takes 5 s between two attempts.
+const timeToReconnect = 10 * time.Second
 
 // deathPause is for how long a dead tunnel is left as it is, so that a start that waits for it tells why it died.
 const deathPause = 2 * time.Second
@@ -49,7 +57,7 @@ func decide(rec pidfile.Record, v view) verdict {
 		return goOn
 	case !v.promised(rec):
 		return leave
-	case !v.alive && rec.Revive && !rec.EndIdle && v.canRevive && v.missed():
+	case !v.alive && rec.Revive && !rec.EndIdle && v.canRevive && v.missed(rec):
 		return revive
 	case !v.alive && v.now.Sub(v.deadFrom) >= deathPause:
 		return endIt
@@ -59,7 +67,9 @@ func decide(rec pidfile.Record, v view) verdict {
 		return goOn
 	case rec.EndIdle:
 		return endIt
-	case len(rec.Holders) > 0 && !v.holders && !rec.Kept:
+	case v.expected(rec):
+		return goOn
+	case v.deserted(rec):
 		return endIt
 	case rec.Idle > 0 && v.idle() >= rec.Idle && !v.comesBack():
 		return endIt
@@ -69,7 +79,25 @@ func decide(rec pidfile.Record, v view) verdict {
 
 // promised tells whether there is still a promise to watch: a tunnel that is kept for good does not end with its holders.
 func (v view) promised(rec pidfile.Record) bool {
-	return rec.EndIdle || rec.Revive || rec.Idle > 0 || len(rec.Holders) > 0 && (v.holders || !rec.Kept)
+	return rec.EndIdle || rec.Revive || rec.Idle > 0 || v.holders || v.deserted(rec)
+}
+
+// deserted tells whether all are gone that the tunnel was there for.
+func (v view) deserted(rec pidfile.Record) bool {
+	return !rec.Kept && !v.holders && (len(rec.Holders) > 0 || !rec.HandedOver.IsZero())
+}
+
+// expected tells whether a client that another one has handed over to may be about to connect, or to connect again.
+func (v view) expected(rec pidfile.Record) bool {
+	switch {
+	case rec.HandedOver.IsZero():
+		return false
+	case !v.came:
+		return v.now.Sub(v.handedFrom) < TimeToConnect
+	case rec.Idle > 0:
+		return v.idle() < rec.Idle
+	}
+	return v.idle() < timeToReconnect
 }
 
 func (v view) idle() time.Duration { return v.now.Sub(v.lastUse) }
@@ -78,4 +106,4 @@ func (v view) idle() time.Duration { return v.now.Sub(v.lastUse) }
 func (v view) comesBack() bool { return v.clients && v.idle() < reconnects }
 
 // missed tells whether somebody would miss a tunnel whose program has died.
-func (v view) missed() bool { return v.holders || v.comesBack() }
+func (v view) missed(rec pidfile.Record) bool { return v.holders || v.comesBack() || v.expected(rec) }

@@ -68,9 +68,17 @@ type OtherArgs struct{ Record pidfile.Record }
 // Exposed says that other machines can reach the listen address.
 type Exposed struct{ Address netip.AddrPort }
 
-func (SetAside) notice()  {}
-func (OtherArgs) notice() {}
-func (Exposed) notice()   {}
+// HandedOver says that a run's client has ended well and left the tunnel to another one, for which the tunnel stays.
+type HandedOver struct {
+	Client string // as it was called
+	Record pidfile.Record
+	To     []tunnel.Peer // those that are connected already; none where somebody is still to connect
+}
+
+func (SetAside) notice()   {}
+func (OtherArgs) notice()  {}
+func (Exposed) notice()    {}
+func (HandedOver) notice() {}
 
 // records opens the directory of the records.
 func (h *Hook) records(create bool) (pidfile.Dir, error) {

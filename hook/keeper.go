@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/netip"
 	"os"
 	"slices"
 	"time"
@@ -108,6 +109,7 @@ func (h *Hook) Keep(ctx context.Context, log *os.File) error {
 	if recorded, err := k.recorded(ctx); err != nil || !recorded {
 		return err
 	}
+	defer k.closeVisits()
 	return k.watch(ctx)
 }
 
@@ -127,6 +129,11 @@ type keeper struct {
 	clients []pidfile.Identity // processes that have been connected
 	watched []pidfile.Identity // processes that lived when the last sleep began, and whose end would have ended it
 	quiet   time.Duration      // the last sleep, if nothing has changed since
+
+	visits     *tunnel.Visits // connections between two looks; nil while they do not matter
+	handed     time.Time      // the record's HandedOver, as it was seen last
+	handedFrom time.Time      // when that was seen first
+	came       bool           // somebody has connected since
 
 	deadFrom   time.Time // when the tunnel program was found dead; zero while it lives
 	endingFrom time.Time // when it was found that somebody ends the tunnel; zero while nobody does
@@ -261,12 +268,46 @@ func (k *keeper) look(now time.Time) view {
 	if v.connected {
 		k.remember(fmt.Sprint(ends))
 	}
-	if v.connected || k.rec.Idle > 0 && tunnel.Free(k.rec.Address) { // while it does not listen nobody can connect
+	k.lookForVisits(ends, v)
+	if v.connected || k.countsIdle() && tunnel.Free(k.rec.Address) { // while it does not listen nobody can connect
 		k.lastUse = now
 	}
 	k.clients = alive(k.clients)
 	v.clients, v.lastUse = len(k.clients) > 0, k.lastUse
+	v.handedFrom, v.came = k.handedFrom, k.came
 	return v
+}
+
+// countsIdle tells whether it matters for how long nobody was connected.
+func (k *keeper) countsIdle() bool { return k.rec.Idle > 0 || !k.rec.HandedOver.IsZero() }
+
+// lookForVisits takes in who has come since the last look, also for a shorter time, and whether that is the client that another one
+// has handed over to.
+func (k *keeper) lookForVisits(from []netip.AddrPort, v view) {
+	if !k.rec.HandedOver.Equal(k.handed) {
+		k.closeVisits()
+		k.handed, k.handedFrom = k.rec.HandedOver, v.now
+		k.came = v.connected && !v.holders // otherwise it may be a holder's client
+	}
+	if !k.countsIdle() {
+		k.closeVisits()
+		return
+	}
+	if k.visits == nil {
+		k.visits = tunnel.WatchVisits(k.rec.Address)
+	}
+	ended := k.visits.Ended()
+	if ended {
+		k.lastUse = v.now
+	}
+	k.came = k.came || ended || k.visits.New(from)
+}
+
+func (k *keeper) closeVisits() {
+	if k.visits != nil {
+		k.visits.Close()
+		k.visits = nil
+	}
 }
 
 // remember notes who is connected; finding that out is slow, so only when the connections have changed.
@@ -326,6 +367,8 @@ func (k *keeper) longest() time.Duration {
 		return endSleep
 	case k.rec.Idle > 0:
 		return min(max(k.rec.Idle/4, minSleep), maxSleep)
+	case !k.rec.HandedOver.IsZero():
+		return timeToReconnect / 4
 	}
 	return maxSleep
 }
@@ -347,7 +390,7 @@ func (k *keeper) resign(ctx context.Context) (verdict, error) {
 		return goOn, errors.Join(err, lock.Unlock())
 	}
 	if rec.Kept {
-		rec.Holders = alive(rec.Holders)
+		rec.Holders, rec.HandedOver = alive(rec.Holders), time.Time{}
 	}
 	if rec.Watched() || rec.Ending {
 		k.rec, k.quiet = rec, 0

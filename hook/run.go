@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/tunhook/tunhook/pidfile"
 	"github.com/tunhook/tunhook/tunnel"
@@ -53,8 +54,8 @@ func (e *LetGoError) Error() string {
 
 func (e *LetGoError) Unwrap() error { return e.Err }
 
-// Run starts the tunnel, or joins it, runs the client, and lets go of the tunnel on every path out. The status is the
-// client's, 128+N where signal N ended it. Errors are those of Start, *ClientError, with which nothing was started, and *LetGoError, with
+// Run starts the tunnel, or joins it, runs the client, and lets go of the tunnel on every path out; a client that has handed over to
+// another one leaves it to that. The status is the client's, 128+N where signal N ended it. Errors are those of Start, *ClientError, with which nothing was started, and *LetGoError, with
 // which the status is the client's all the same.
 func (h *Hook) Run(ctx context.Context, req RunRequest) (status int, err error) {
 	path, err := findClient(req.Client[0], Variable(h.Environ, "PATH"))
@@ -75,15 +76,13 @@ func (h *Hook) Run(ctx context.Context, req RunRequest) (status int, err error) 
 	if err != nil {
 		return 0, err
 	}
+	visits := tunnel.WatchVisits(started.Address)
+	defer visits.Close()
+	handedOver := false
 	defer func() {
-		if started.Reused != nil {
-			return
+		if started.Reused == nil {
+			err = h.letGo(ctx, req.Client[0], started.Record, self, handedOver, err)
 		}
-		left := h.release(context.WithoutCancel(ctx), started.Record, self)
-		if left != nil && err == nil {
-			left = &LetGoError{left}
-		}
-		err = errors.Join(err, left)
 	}()
 	signals := make(chan os.Signal, 16)
 	signal.Notify(signals, caught...)
@@ -94,8 +93,39 @@ func (h *Hook) Run(ctx context.Context, req RunRequest) (status int, err error) 
 	if req.Ready != nil {
 		req.Ready(started)
 	}
-	return h.runClient(path, req, placeholders(started.Address, t.route), signals)
+	status, told, err := h.runClient(path, req, placeholders(started.Address, t.route), signals)
+	handedOver = err == nil && status == 0 && !told && unused(visits)
+	return status, err
 }
+
+// letGo lets go of a run's tunnel, and adds to the error of the run what comes of that.
+func (h *Hook) letGo(ctx context.Context, client string, rec pidfile.Record, self pidfile.Identity, handedOver bool, runErr error) error {
+	left, err := h.release(context.WithoutCancel(ctx), rec, self, handedOver)
+	if left {
+		to, _ := tunnel.Clients(rec.Address) // only for the message
+		h.notice(HandedOver{client, rec, to})
+	}
+	if err != nil && runErr == nil {
+		err = &LetGoError{err}
+	}
+	return errors.Join(runErr, err)
+}
+
+// unused tells, of a client that has ended well, whether it has not used the tunnel itself: no connection has come and gone. So it has
+// left the tunnel to another process, which may be connected already: one that ran before and was asked to open another window,
+// or a child.
+func unused(visits *tunnel.Visits) bool {
+	for range 10 { // the kernel tells a little later
+		if visits.Ended() {
+			return false
+		}
+		time.Sleep(visitPause)
+	}
+	return true
+}
+
+// visitPause is the time between two looks for the end of a connection that ended with the client.
+const visitPause = 10 * time.Millisecond
 
 // caughtForClient are the signals to catch while the client runs: those that are passed on to it, but for one that this process was
 // started with ignored, which stays so in the client too: nohup(1) does that. It must be asked before anything is launched, after
@@ -172,7 +202,8 @@ func PassedOn() []os.Signal {
 	}
 }
 
-func (h *Hook) runClient(path string, req RunRequest, values map[string]string, signals <-chan os.Signal) (int, error) {
+// runClient gives the client's status, and whether a signal has told it to end.
+func (h *Hook) runClient(path string, req RunRequest, values map[string]string, signals <-chan os.Signal) (status int, told bool, err error) {
 	cmd := &exec.Cmd{
 		Path: path, Args: fillIn(req.Client, values),
 		Env: append(append([]string{}, h.Environ...),
@@ -180,7 +211,7 @@ func (h *Hook) runClient(path string, req RunRequest, values map[string]string, 
 		Stdin: req.Stdin, Stdout: req.Stdout, Stderr: req.Stderr,
 	}
 	if err := cmd.Start(); err != nil {
-		return 0, &ClientError{req.Client[0], underlying(err), true}
+		return 0, false, &ClientError{req.Client[0], underlying(err), true}
 	}
 	ended := make(chan struct{})
 	go func() {
@@ -190,13 +221,23 @@ func (h *Hook) runClient(path string, req RunRequest, values map[string]string, 
 	for {
 		select {
 		case sig := <-signals:
+			told = told || asksToEnd(sig)
 			if !fromTerminal(sig) {
 				_ = cmd.Process.Signal(sig) // it may have ended by itself
 			}
 		case <-ended:
-			return exitStatus(cmd.ProcessState), nil
+			return exitStatus(cmd.ProcessState), told, nil
 		}
 	}
+}
+
+// asksToEnd tells whether a signal asks a client to end.
+func asksToEnd(sig os.Signal) bool {
+	switch sig {
+	case syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT:
+		return true
+	}
+	return false
 }
 
 // fromTerminal tells whether the client has got the signal itself: the terminal sends SIGINT and the like to its whole

@@ -209,6 +209,9 @@ func (s *start) join(rec *pidfile.Record) (changed bool) {
 	was := *rec
 	rec.EndIdle = false // somebody wants it again
 	rec.Kept = rec.Kept || len(s.req.EndWith) == 0
+	if rec.Kept {
+		rec.HandedOver = time.Time{}
+	}
 	rec.Revive = rec.Revive || s.req.KeepAlive && s.up
 	rec.Shared = rec.Shared || s.launched == nil
 	if s.req.IdleStop > 0 {
@@ -219,7 +222,7 @@ func (s *start) join(rec *pidfile.Record) (changed bool) {
 			rec.Holders = append(alive(rec.Holders), id)
 		}
 	}
-	return was.EndIdle || rec.Kept != was.Kept || rec.Shared != was.Shared || rec.Revive != was.Revive || rec.Idle != was.Idle ||
+	return was.EndIdle || rec.Kept != was.Kept || !rec.HandedOver.Equal(was.HandedOver) || rec.Shared != was.Shared || rec.Revive != was.Revive || rec.Idle != was.Idle ||
 		!slices.Equal(rec.Holders, was.Holders) || rec.Watched() && !rec.Keeper.Alive()
 }
 

@@ -120,7 +120,7 @@ func (h *Hook) letEnd(lock *pidfile.Lock, rec *pidfile.Record, now bool, grace t
 			return nil, err
 		}
 		if len(clients) > 0 {
-			rec.EndIdle = true
+			rec.EndIdle, rec.HandedOver = true, time.Time{}
 			return clients, h.writeWatched(lock, rec, nil)
 		}
 	}
@@ -226,16 +226,21 @@ func (h *Hook) StopAll(ctx context.Context, req StopRequest) ([]Stopped, error) 
 }
 
 // release lets go of a tunnel that the run process self has used. The last of its holders ends it, unless a start wants it
-// kept, or somebody is still connected: then it ends when the last has left.
-func (h *Hook) release(ctx context.Context, rec pidfile.Record, self pidfile.Identity) error {
+// kept, or somebody is still connected: then it ends when the last has left. Where the client has handed over, or that of another
+// run before, the keeper ends it, and where it was this one, left is true.
+func (h *Hook) release(ctx context.Context, rec pidfile.Record, self pidfile.Identity, handedOver bool) (left bool, err error) {
 	dir, err := h.records(false)
 	if err != nil {
-		return err
+		return false, err
 	}
-	return h.endUnused(ctx, dir, rec, func(now *pidfile.Record) bool {
+	err = h.endUnused(ctx, dir, rec, func(now *pidfile.Record) bool {
 		now.Holders = slices.DeleteFunc(alive(now.Holders), func(id pidfile.Identity) bool { return id == self })
-		return !now.Kept && len(now.Holders) == 0
+		if left = handedOver && !now.Kept && !now.EndIdle && !now.Ending && lives(*now); left {
+			now.HandedOver = h.Now()
+		}
+		return !now.Kept && len(now.Holders) == 0 && now.HandedOver.IsZero()
 	})
+	return left && err == nil, err
 }
 
 // endUnused ends the record's tunnel, or has it end when its last client has left, where the record, as it is under the lock, is one
@@ -253,7 +258,7 @@ func (h *Hook) endUnused(ctx context.Context, dir pidfile.Dir, rec pidfile.Recor
 		return errors.Join(err, lock.Unlock())
 	}
 	if !should(&now) {
-		return errors.Join(lock.Write(now), lock.Unlock())
+		return errors.Join(h.writeWatched(lock, &now, nil), lock.Unlock())
 	}
 	clients, err := h.letEnd(lock, &now, false, DefaultGrace)
 	if err = errors.Join(err, lock.Unlock()); err != nil || len(clients) > 0 {

@@ -38,21 +38,22 @@ type Record struct {
 	Token       string         `json:"token"`          // random; also in the environment of the tunnel's processes
 	Tunnel      Identity       `json:"tunnel"`         // the tunnel program; zero while it is being launched
 	Started     time.Time      `json:"started"`
-	Log         string         `json:"log"`              // path of the tunnel's log
-	LogFrom     int64          `json:"log_from"`         // where this tunnel's lines begin in the log, in bytes
-	ArgsHash    string         `json:"args_hash"`        // salted hash of the extra arguments, to tell another set of them
-	Kept        bool           `json:"kept"`             // somebody started it for good: it outlives its holders
-	Holders     []Identity     `json:"holders"`          // processes for whose life it was started; it ends with the last of them
-	Idle        time.Duration  `json:"idle_stop"`        // it ends when nobody was connected for so long; nanoseconds, 0 for never
-	Revive      bool           `json:"keep_alive"`       // its program is started again when it dies under a client
-	EndIdle     bool           `json:"end_idle"`         // a stop came while clients were connected: it ends when the last has left
-	Ending      bool           `json:"ending"`           // a stop has begun; whoever finds this finishes the job
-	EndGrace    time.Duration  `json:"end_grace"`        // how long that stop gives the program to end by itself; nanoseconds, 0 for the usual time
-	Keeper      Identity       `json:"keeper,omitzero"`  // the process that watches over the promises above, zero for none
-	KeeperKnows bool           `json:"keeper_knows"`     // how to start the tunnel program again
-	Starter     Identity       `json:"starter,omitzero"` // the start that has the program sign in at a private address; zero once it serves Address
-	Prober      Identity       `json:"prober,omitzero"`  // the start that waits, or has waited, for a server's answer: its connection is no client's
-	Shared      bool           `json:"shared"`           // given to another start than the one that launched it
+	Log         string         `json:"log"`                  // path of the tunnel's log
+	LogFrom     int64          `json:"log_from"`             // where this tunnel's lines begin in the log, in bytes
+	ArgsHash    string         `json:"args_hash"`            // salted hash of the extra arguments, to tell another set of them
+	Kept        bool           `json:"kept"`                 // somebody started it for good: it outlives its holders
+	Holders     []Identity     `json:"holders"`              // processes for whose life it was started; it ends with the last of them
+	Idle        time.Duration  `json:"idle_stop"`            // it ends when nobody was connected for so long; nanoseconds, 0 for never
+	Revive      bool           `json:"keep_alive"`           // its program is started again when it dies under a client
+	HandedOver  time.Time      `json:"handed_over,omitzero"` // when a run's client left it to another one, which is given time to connect, and it ends after that one
+	EndIdle     bool           `json:"end_idle"`             // a stop came while clients were connected: it ends when the last has left
+	Ending      bool           `json:"ending"`               // a stop has begun; whoever finds this finishes the job
+	EndGrace    time.Duration  `json:"end_grace"`            // how long that stop gives the program to end by itself; nanoseconds, 0 for the usual time
+	Keeper      Identity       `json:"keeper,omitzero"`      // the process that watches over the promises above, zero for none
+	KeeperKnows bool           `json:"keeper_knows"`         // how to start the tunnel program again
+	Starter     Identity       `json:"starter,omitzero"`     // the start that has the program sign in at a private address; zero once it serves Address
+	Prober      Identity       `json:"prober,omitzero"`      // the start that waits, or has waited, for a server's answer: its connection is no client's
+	Shared      bool           `json:"shared"`               // given to another start than the one that launched it
 }
 
 // Forsaken tells whether the start that would have moved the tunnel to its address has ended before it did.
@@ -68,7 +69,7 @@ func (r Record) Public() netip.AddrPort {
 
 // Watched tells whether the record holds a promise that needs a keeper.
 func (r Record) Watched() bool {
-	return r.EndIdle || r.Revive || r.Idle > 0 || len(r.Holders) > 0
+	return r.EndIdle || r.Revive || r.Idle > 0 || len(r.Holders) > 0 || !r.HandedOver.IsZero()
 }
 
 // Key is the key that the record was written under.

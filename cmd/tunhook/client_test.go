@@ -13,11 +13,14 @@ import (
 // client is the program "client", which stands in for a remote-desktop client:
 //
 //	client hold ADDRESS  connect, say "connected", and stay until the other side closes
+//	client visit ADDRESS connect, and leave at once
 //	client trap          say "ready", name each signal that comes, and exit with status 10 half a second after the first
 func client(args []string) int {
 	switch {
 	case len(args) == 2 && args[0] == "hold":
 		return hold(args[1])
+	case len(args) == 2 && args[0] == "visit":
+		return visit(args[1])
 	case len(args) == 1 && args[0] == "trap":
 		return trap()
 	}
@@ -34,6 +37,14 @@ func hold(address string) int {
 	defer conn.Close()
 	fmt.Println("connected")
 	_, _ = conn.Read(make([]byte, 1))
+	return 0
+}
+
+func visit(address string) int {
+	if err := roundTrip(address); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
 	return 0
 }
 

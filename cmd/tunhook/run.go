@@ -17,6 +17,9 @@ its parts, {route_host} and {route_port} for where the route leads. The client
 finds the first three in its environment too: TUNHOOK_ADDRESS, TUNHOOK_HOST and
 TUNHOOK_PORT. The exit status is the client's; 125, 126 and 127 say that tunhook
 failed, that the client cannot be executed, and that it was not found.
+A client that exits with 0 before anything has connected has handed over, to one
+that ran before or to a child: the tunnel stays for that one, which has 30 s to
+connect, and ends after it.
 Arguments for the tunnel program come from the configuration.`,
 		Flags:  startFlags(),
 		Action: c.run,

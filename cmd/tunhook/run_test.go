@@ -230,11 +230,13 @@ func TestRunKilledWhileItStartsLeavesATunnelThatCanBeStopped(t *testing.T) {
 		w.awaitLaunch()
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
-		args := append(next, "relay://127.0.0.1:9", port)
+		args, want := append(next, "relay://127.0.0.1:9", port), 0
 		if next[0] == "run" {
-			args = append(args, "--", "true")
+			args, want = append(args, "--", "sh", "-c", "exit 3"), 3
 		}
-		w.must(args...)
+		if got := w.do(args...); got.status != want {
+			t.Errorf("%v, want status %d", got, want)
+		}
 		tunneltest.Eventually(t, "all but the client end", func() bool { // a keeper that was quicker may be about to go
 			return !slices.ContainsFunc(w.left(), func(id pidfile.Identity) bool {
 				return !strings.Contains(describe([]pidfile.Identity{id}), `["sleep" "1000"`)
@@ -251,9 +253,9 @@ func TestSimultaneousRunsShareOneTunnel(t *testing.T) {
 	t.Parallel()
 	w, port := newWorld(t), port(t)
 	for i, r := range atOnce(40, func(i int) result {
-		return w.do("run", "relay://127.0.0.1:9", port, "--", "sh", "-c", fmt.Sprintf("sleep 0.%02d; exit %d", i%10, i))
+		return w.do("run", "relay://127.0.0.1:9", port, "--", "sh", "-c", fmt.Sprintf("sleep 0.%02d; exit %d", i%10, i+1))
 	}) {
-		if r.status != i || r.stderr != "" {
+		if r.status != i+1 || r.stderr != "" {
 			t.Errorf("run %d: %v", i, r)
 		}
 	}

@@ -188,6 +188,8 @@ func (u *ui) notice(n hook.Notice) {
 		u.say("%v: set aside as %s%s", n.Problem, filepath.Base(n.NewPath), served)
 	case hook.OtherArgs:
 		u.say("the tunnel for %s runs with other arguments and was kept: to change them, run tunhook stop %s first", n.Record.Route, words(n.Record))
+	case hook.HandedOver:
+		u.say("%s", handedOver(n))
 	case hook.Exposed:
 		u.say("warning: other machines can reach %s: use 127.0.0.1:%d to keep them out", n.Address, n.Address.Port())
 	case hook.Turned:
@@ -197,6 +199,16 @@ func (u *ui) notice(n hook.Notice) {
 
 // listening says where a listener takes its clients.
 func (u *ui) listening(address netip.AddrPort) error { return u.result(address.String()) }
+
+// handedOver says for whom a run has left its tunnel there.
+func handedOver(n hook.HandedOver) string {
+	client, address := tunnel.Printable(n.Client), n.Record.Address
+	if len(n.To) > 0 {
+		return fmt.Sprintf("%s has handed over to %s: the tunnel on %s stays until it is idle", client, clients(n.To), address)
+	}
+	return fmt.Sprintf("%s has handed over, as nothing has connected yet: the tunnel on %s stays, %s for a client to connect, and then until it is idle",
+		client, address, hook.TimeToConnect)
+}
 
 func (u *ui) started(s hook.Started) {
 	if s.Reused == nil {

@@ -1,0 +1,108 @@
+package hook_test
+
+import (
+	"net"
+	"testing"
+	"time"
+
+	"github.com/tunhook/tunhook/hook"
+	"github.com/tunhook/tunhook/pidfile"
+)
+
+// handedOver runs a client that exits well without having connected, and wants the tunnel to stay for another one.
+func (w *account) handedOver() pidfile.Record {
+	w.t.Helper()
+	run := w.process("run", runArgument{w.held(), []string{"true"}})
+	if err := run.cmd.Wait(); err != nil {
+		w.t.Fatal(err)
+	}
+	rec := w.mustRecord()
+	if rec.HandedOver.IsZero() || len(rec.Holders) > 0 || !rec.Keeper.Alive() {
+		w.t.Fatalf("the record is %+v", rec)
+	}
+	return rec
+}
+
+// goneAfter waits until the tunnel is gone, and tells for how long it was there.
+func (w *account) goneAfter() time.Duration {
+	w.t.Helper()
+	began := time.Now()
+	for !w.gone() {
+		if time.Since(began) > 2*time.Minute {
+			w.t.Fatal("the tunnel stays")
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	return time.Since(began)
+}
+
+func TestATunnelThatNobodyTakesOverEnds(t *testing.T) {
+	w := newRelayWorld(t)
+	w.handedOver()
+	if took := w.goneAfter(); took < hook.TimeToConnect-2*time.Second {
+		t.Errorf("it ended after %v, want %v", took, hook.TimeToConnect)
+	}
+	w.nothingLeft()
+}
+
+func TestATunnelEndsAfterTheClientThatHasTakenItOver(t *testing.T) {
+	w := newRelayWorld(t)
+	w.handedOver()
+	client := w.client()
+	w.never(2*time.Second, "the session is cut", func() bool { return !w.served() })
+	client.say("leave")
+	client.expect("left")
+	w.never(6*time.Second, "the tunnel ends before the client can connect again", func() bool { return !w.served() })
+	client.say("connect")
+	client.expect("connected")
+	client.say("leave") // it lives on, as one that was there before does
+	client.expect("left")
+	w.goneAfter()
+	client.kill()
+	w.nothingLeft()
+}
+
+// TestAShortVisitIsThatOfTheClientThatHasTakenOver, though it lies between two looks of the keeper.
+func TestAShortVisitIsThatOfTheClientThatHasTakenOver(t *testing.T) {
+	w := newRelayWorld(t)
+	rec := w.handedOver()
+	w.never(time.Second, "the tunnel ends", func() bool { return !w.served() }) // by then the keeper is at work
+	conn, err := net.Dial("tcp", w.address)
+	check(t, err)
+	check(t, conn.Close())
+	w.goneAfter()
+	if took := time.Since(rec.HandedOver); took >= hook.TimeToConnect {
+		t.Errorf("it ended after %v, as if nobody had come", took)
+	}
+	w.nothingLeft()
+}
+
+// TestARunLeavesATunnelThatWasHandedOver to the client that is still to come.
+func TestARunLeavesATunnelThatWasHandedOver(t *testing.T) {
+	w := newRelayWorld(t)
+	rec := w.handedOver()
+	run := w.running()
+	run.expect("connected")
+	_ = run.stdin.Close()
+	if err := run.cmd.Wait(); err != nil {
+		t.Error(err)
+	}
+	w.never(time.Second, "the tunnel ends with the other run", func() bool { return !w.served() })
+	if now := w.mustRecord(); now.Tunnel != rec.Tunnel || !now.HandedOver.Equal(rec.HandedOver) {
+		t.Errorf("the record was %+v and is %+v", rec, now)
+	}
+	w.mustStop(hook.StopRequest{Route: w.relay()})
+	w.nothingLeft()
+}
+
+func TestAStartThatKeepsATunnelTakesTheHandOverOut(t *testing.T) {
+	w := newRelayWorld(t)
+	rec := w.handedOver()
+	w.mustStart(w.held())
+	w.within(10*time.Second, "the keeper goes", func() bool { return !rec.Keeper.Alive() })
+	if now := w.mustRecord(); !now.HandedOver.IsZero() || now.Tunnel != rec.Tunnel {
+		t.Errorf("the record is %+v", now)
+	}
+	w.mustStop(hook.StopRequest{Route: w.relay()})
+	w.nothingLeft()
+}

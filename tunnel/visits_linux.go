@@ -1,0 +1,89 @@
+package tunnel
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// endings is a socket on which the kernel tells of the end of each TCP socket with one port at one of its ends, sock_diag(7). It asks
+// for no privilege. What has come waits in it until it is read.
+type endings struct{ fd int }
+
+func watchEndings(port uint16) (endings, error) {
+	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_SOCK_DIAG)
+	if err != nil {
+		return endings{}, fmt.Errorf("%w: %w", errNoDiag, err)
+	}
+	const groups = 1<<(unix.SKNLGRP_INET_TCP_DESTROY-1) | 1<<(unix.SKNLGRP_INET6_TCP_DESTROY-1)
+	err = errors.Join(
+		unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, onlyWithPort(port)),
+		unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Groups: groups}),
+	)
+	if err != nil {
+		unix.Close(fd)
+		return endings{}, fmt.Errorf("%w: %w", errNoDiag, err)
+	}
+	return endings{fd}, nil
+}
+
+// onlyWithPort is a filter that keeps all other sockets of the machine from filling ours, bpf(2): each message is a netlink header and
+// a struct inet_diag_msg.
+func onlyWithPort(port uint16) *unix.SockFprog {
+	const (
+		load = unix.BPF_LD | unix.BPF_H | unix.BPF_ABS // takes it as a number in network byte order
+		same = unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K
+		give = unix.BPF_RET | unix.BPF_K
+		from = unix.NLMSG_HDRLEN + diagID
+		all  = 1 << 16
+	)
+	program := []unix.SockFilter{
+		{Code: load, K: from},
+		{Code: same, K: uint32(port), Jt: 2},
+		{Code: load, K: from + 2},
+		{Code: same, K: uint32(port), Jf: 1},
+		{Code: give, K: all},
+		{Code: give, K: 0},
+	}
+	return &unix.SockFprog{Len: uint16(len(program)), Filter: &program[0]}
+}
+
+// next gives the sockets that have ended; lost tells that there was no room for all of them.
+func (e endings) next() (ended []socket, lost bool) {
+	buf := make([]byte, os.Getpagesize())
+	for {
+		n, _, err := unix.Recvfrom(e.fd, buf, 0)
+		switch {
+		case errors.Is(err, unix.EINTR):
+			continue
+		case errors.Is(err, unix.ENOBUFS):
+			return nil, true
+		case err != nil:
+			return ended, false
+		}
+		const header = unix.NLMSG_HDRLEN
+		if n < header || int(binary.NativeEndian.Uint32(buf)) > n {
+			continue
+		}
+		if s, ok := diagSocket(buf[header:n]); ok {
+			ended = append(ended, s)
+		}
+	}
+}
+
+func (e endings) close() { unix.Close(e.fd) }
+
+// tcpTraces are all states of a socket that has, or had, another end.
+const tcpTraces = 1<<12 - 1 - tcpListen
+
+func (d diag) traces(port uint16) ([]socket, error) {
+	tunnels, err := d.ask(tcpTraces, port, 0)
+	if err != nil {
+		return nil, err
+	}
+	clients, err := d.ask(tcpTraces, 0, port)
+	return append(tunnels, clients...), err
+}

@@ -1,0 +1,119 @@
+package tunnel
+
+import (
+	"net"
+	"net/netip"
+	"testing"
+
+	"github.com/tunhook/tunhook/tunnel/tunneltest"
+)
+
+// visited is a listener, and both ends of connections to it.
+type visited struct {
+	t *testing.T
+	net.Listener
+}
+
+func newVisited(t *testing.T, listen string) visited {
+	t.Helper()
+	ln, err := net.Listen("tcp", listen)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { ln.Close() })
+	return visited{t, ln}
+}
+
+func (v visited) addr() netip.AddrPort { return v.Addr().(*net.TCPAddr).AddrPort() }
+
+// connect gives both ends of a connection, the tunnel's last.
+func (v visited) connect(to string) (client, end *net.TCPConn) {
+	v.t.Helper()
+	conn, err := net.Dial("tcp", to)
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	v.t.Cleanup(func() { conn.Close() })
+	accepted, err := v.Accept()
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	v.t.Cleanup(func() { accepted.Close() })
+	return conn.(*net.TCPConn), accepted.(*net.TCPConn)
+}
+
+// closings are the ways in which a connection can end.
+var closings = map[string]func(client, end *net.TCPConn){
+	"the client closes": func(client, end *net.TCPConn) { client.Close(); end.Close() },
+	"the tunnel closes": func(client, end *net.TCPConn) { end.Close(); client.Close() },
+	"only the client":   func(client, _ *net.TCPConn) { client.Close() },
+	"the client resets": func(client, end *net.TCPConn) { reset(client); end.Close() },
+	"the tunnel resets": func(client, end *net.TCPConn) { reset(end); client.Close() },
+}
+
+func reset(conn *net.TCPConn) {
+	_ = conn.SetLinger(0)
+	conn.Close()
+}
+
+func TestAVisitIsSeenHoweverShort(t *testing.T) {
+	t.Parallel()
+	for listen, host := range map[string]string{"127.0.0.1:0": "127.0.0.1", "127.1.2.3:0": "127.1.2.3", "[::1]:0": "::1", "0.0.0.0:0": "127.0.0.1", "[::]:0": "127.0.0.1"} {
+		for how, end := range closings {
+			v := newVisited(t, listen)
+			_, port, _ := net.SplitHostPort(v.Addr().String())
+			visits := WatchVisits(v.addr())
+			if visits.Ended() {
+				t.Errorf("%s on %s: a visit that was none", how, listen)
+			}
+			end(v.connect(net.JoinHostPort(host, port)))
+			tunneltest.Eventually(t, how+" on "+listen, visits.Ended)
+			visits.Close()
+		}
+	}
+}
+
+func TestConnectionsFromBeforeAreNoVisits(t *testing.T) {
+	t.Parallel()
+	v := newVisited(t, "127.0.0.1:0")
+	over, overEnd := v.connect(v.Addr().String()) // what a start has asked for an answer
+	over.Close()
+	stays, staysEnd := v.connect(v.Addr().String())
+	visits := WatchVisits(v.addr())
+	defer visits.Close()
+	overEnd.Close()
+	stays.Close()
+	staysEnd.Close()
+
+	elsewhere := newVisited(t, netip.AddrPortFrom(netip.MustParseAddr("127.1.2.3"), v.addr().Port()).String())
+	closings["the client closes"](elsewhere.connect(elsewhere.Addr().String()))
+	tunneltest.Eventually(t, "the connection to the other address is over", func() bool {
+		from, err := Connections(elsewhere.addr())
+		return err == nil && len(from) == 0
+	})
+	if visits.Ended() {
+		t.Error("a connection counts that was there before, or to another address")
+	}
+
+	client, _ := v.connect(v.Addr().String())
+	from, err := Connections(v.addr())
+	if err != nil || !visits.New(from) || visits.Ended() {
+		t.Errorf("a connection since then does not count, or is over: %v, %v", from, err)
+	}
+	client.Close()
+	tunneltest.Eventually(t, "its end is seen", visits.Ended)
+}
+
+func TestVisitsAreRememberedWhereTheKernelTellsOfNone(t *testing.T) {
+	t.Parallel()
+	v := newVisited(t, "127.0.0.1:0")
+	closings["the client closes"](v.connect(v.Addr().String()))
+	visits := WatchVisits(v.addr())
+	visits.Close()
+	visits.err = errNoDiag
+	if visits.Ended() {
+		t.Error("a visit that was over before")
+	}
+	closings["the client closes"](v.connect(v.Addr().String()))
+	tunneltest.Eventually(t, "it is remembered", visits.Ended)
+}

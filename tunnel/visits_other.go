@@ -1,0 +1,11 @@
+//go:build !linux
+
+package tunnel
+
+type endings struct{}
+
+func watchEndings(uint16) (endings, error)     { return endings{}, errNoDiag }
+func (endings) next() (ended []socket, _ bool) { return nil, false }
+func (endings) close()                         {}
+
+func (diag) traces(uint16) ([]socket, error) { return nil, errNoDiag }

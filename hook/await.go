@@ -19,7 +19,7 @@ func (s *start) await(ctx context.Context, rec pidfile.Record) (Started, error) 
 		s.notice(OtherArgs{rec})
 	}
 	rec, err := s.waitReady(ctx, rec)
-	if err == nil && s.req.KeepAlive {
+	if err == nil && (s.req.KeepAlive || len(s.req.EndWith) > 0) {
 		s.up = true
 		rec, err = s.joinAgain(ctx, rec)
 	}

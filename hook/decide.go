@@ -10,10 +10,11 @@ import (
 type verdict int
 
 const (
-	goOn   verdict = iota // nothing now
-	endIt                 // end the tunnel, and clear its record away
-	revive                // start the tunnel program again
-	leave                 // nothing is promised any more
+	goOn     verdict = iota // nothing now
+	endIt                   // end the tunnel, and clear its record away
+	revive                  // start the tunnel program again
+	leave                   // nothing is promised any more
+	handOver                // leave the tunnel to a client that is still to come
 )
 
 // view is what a keeper sees of its tunnel.
@@ -26,6 +27,7 @@ type view struct {
 	canRevive  bool      // it is known how to start it again
 	holders    bool      // one of the processes that it is there for lives
 	clients    bool      // a process that has been connected lives
+	passed     bool      // the script that called the last start has ended right after it
 	lastUse    time.Time // when somebody was connected last
 	handedFrom time.Time // when the tunnel was found handed over; zero if it is not
 	came       bool      // somebody has connected since
@@ -63,6 +65,8 @@ func decide(rec pidfile.Record, v view) verdict {
 		return endIt
 	case !v.alive:
 		return goOn
+	case v.passed && v.deserted(rec) && !rec.EndIdle && rec.HandedOver.Before(rec.Promised):
+		return handOver
 	case v.connected:
 		return goOn
 	case rec.EndIdle:

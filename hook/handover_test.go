@@ -2,11 +2,15 @@ package hook_test
 
 import (
 	"net"
+	"os"
+	"os/exec"
 	"testing"
 	"time"
 
 	"github.com/tunhook/tunhook/hook"
 	"github.com/tunhook/tunhook/pidfile"
+	"github.com/tunhook/tunhook/tunnel"
+	"github.com/tunhook/tunhook/tunnel/tunneltest"
 )
 
 // handedOver runs a client that exits well without having connected, and wants the tunnel to stay for another one.
@@ -105,4 +109,76 @@ func TestAStartThatKeepsATunnelTakesTheHandOverOut(t *testing.T) {
 	}
 	w.mustStop(hook.StopRequest{Route: w.relay()})
 	w.nothingLeft()
+}
+
+// called asks for a tunnel that is there for a script, which has called the start.
+func (w *account) called(by *process) hook.StartRequest {
+	req := w.held(by)
+	req.Caller = by.id
+	return req
+}
+
+// TestAScriptThatEndsAtOnceLeavesTheTunnelToItsCaller, which is the client: the script is its command before connecting.
+func TestAScriptThatEndsAtOnceLeavesTheTunnelToItsCaller(t *testing.T) {
+	w := newRelayWorld(t)
+	script := w.holder()
+	w.mustStart(w.called(script))
+	script.kill()
+	w.never(3*time.Second, "the tunnel ends with the script", func() bool { return !w.served() })
+	client := w.client()
+	w.never(2*time.Second, "the session is cut", func() bool { return !w.served() })
+	client.kill()
+	w.goneAfter()
+	w.nothingLeft()
+}
+
+// TestAScriptThatEndsLaterEndsItsTunnel: it has run the client itself, or has done without.
+func TestAScriptThatEndsLaterEndsItsTunnel(t *testing.T) {
+	w := newRelayWorld(t)
+	script := w.holder()
+	w.mustStart(w.called(script))
+	w.keeperWatches(script.id)
+	w.never(1200*time.Millisecond, "the tunnel ends before the script", func() bool { return !w.served() })
+	script.kill()
+	w.within(8*time.Second, "the tunnel ends with the script", w.gone)
+	w.nothingLeft()
+}
+
+// TestAScriptMayEndDuringTheSignIn where it has called start beside itself.
+func TestAScriptMayEndDuringTheSignIn(t *testing.T) {
+	t.Parallel()
+	w := newAccount(t, tunneltest.ResponderOptions{})
+	script := w.holder()
+	req := w.called(script)
+	req.Route, req.Ready = desk, tunnel.ReadyRDP
+	done := w.starting(w.context(), req)
+	page := w.nextSignIn()
+	script.kill()
+	w.never(2*time.Second, "the sign-in ends with the script", func() bool { _, ok := w.record(); return !ok })
+	check(t, w.gateway.SignIn(w.context(), page))
+	if o := <-done; o.err != nil {
+		t.Fatal(o.err)
+	}
+	w.never(time.Second, "the tunnel ends", func() bool { return !w.served() })
+	w.mustStop(hook.StopRequest{Route: desk})
+	w.nothingLeft()
+}
+
+func TestAScriptIsNoClient(t *testing.T) {
+	t.Parallel()
+	for name, script := range map[string][]string{"sh": {"sh", "-c", "read _; exit"}, "sleep": {"sleep", "1000"}} {
+		cmd := exec.Command(script[0], script[1:]...)
+		stdin, err := cmd.StdinPipe()
+		check(t, err)
+		check(t, cmd.Start())
+		if got, want := hook.IsInBetween(cmd.Process.Pid), name == "sh"; got != want {
+			t.Errorf("%s: %v, want %v", name, got, want)
+		}
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+		stdin.Close()
+	}
+	if hook.IsInBetween(os.Getpid()) {
+		t.Error("this test is taken for a script")
+	}
 }

@@ -125,6 +125,7 @@ type keeper struct {
 	lost    bool               // it is not there any more, or is another tunnel's
 	failed  error              // what kept the keeper from doing its work at the last step, if anything did
 	lastUse time.Time          // when somebody was connected last, or could not be yet
+	caller  pidfile.Identity   // the record's, once it was seen alive
 	ends    string             // the connections, to notice that they have changed
 	clients []pidfile.Identity // processes that have been connected
 	watched []pidfile.Identity // processes that lived when the last sleep began, and whose end would have ended it
@@ -161,8 +162,8 @@ func (k *keeper) watch(ctx context.Context) error {
 			return err
 		}
 		k.complain(err)
-		if did == endIt && err == nil {
-			continue // it is gone, or no longer to be ended
+		if (did == endIt || did == handOver) && err == nil {
+			continue // it is gone, or no longer to be ended; or there is something else to watch
 		}
 		k.sleep()
 	}
@@ -185,6 +186,8 @@ func (k *keeper) step(ctx context.Context) (verdict, error) {
 		return k.resign(ctx)
 	case endIt:
 		return v, k.end(ctx)
+	case handOver:
+		return v, k.handOver(ctx)
 	case revive:
 		if now.After(k.nextTry) {
 			k.revive(ctx)
@@ -274,8 +277,22 @@ func (k *keeper) look(now time.Time) view {
 	}
 	k.clients = alive(k.clients)
 	v.clients, v.lastUse = len(k.clients) > 0, k.lastUse
-	v.handedFrom, v.came = k.handedFrom, k.came
+	v.handedFrom, v.came, v.passed = k.handedFrom, k.came, k.passed(now)
 	return v
+}
+
+// scriptEnd is the time after a start in which the script that called it has ended if it had no more to do.
+const scriptEnd = time.Second
+
+// passed tells whether the script that called the last start has ended right after it, and so has not run the client itself: it is the
+// client's own command before connecting.
+func (k *keeper) passed(now time.Time) bool {
+	caller := k.rec.Caller
+	if caller.Alive() {
+		k.caller = caller
+		return false
+	}
+	return caller != (pidfile.Identity{}) && (k.caller != caller || now.Sub(k.rec.Promised) < scriptEnd)
 }
 
 // countsIdle tells whether it matters for how long nobody was connected.
@@ -288,6 +305,9 @@ func (k *keeper) lookForVisits(from []netip.AddrPort, v view) {
 		k.closeVisits()
 		k.handed, k.handedFrom = k.rec.HandedOver, v.now
 		k.came = v.connected && !v.holders // otherwise it may be a holder's client
+	}
+	if k.rec.Starter.Alive() { // while somebody signs in nobody can connect
+		k.handedFrom = v.now
 	}
 	if !k.countsIdle() {
 		k.closeVisits()
@@ -406,6 +426,20 @@ const (
 	maxBackoff = 5 * time.Second
 	longLife   = 10 * time.Second
 )
+
+// handOver writes that the tunnel is left to a client that is still to come.
+func (k *keeper) handOver(ctx context.Context) error {
+	lock, err := k.lockRecord(ctx, k.dir.LockIfUsed, k.key())
+	if err != nil || lock == nil {
+		return err
+	}
+	rec, err := lock.Read()
+	if err == nil && k.still(handOver)(rec) {
+		rec.HandedOver = k.Now()
+		err = lock.Write(rec)
+	}
+	return errors.Join(err, lock.Unlock())
+}
 
 // revive launches the tunnel program again, on the same address.
 func (k *keeper) revive(ctx context.Context) {

@@ -94,13 +94,13 @@ func (h *Hook) Run(ctx context.Context, req RunRequest) (status int, err error) 
 		req.Ready(started)
 	}
 	status, told, err := h.runClient(path, req, placeholders(started.Address, t.route), signals)
-	handedOver = err == nil && status == 0 && !told && unused(visits)
+	handedOver = err == nil && status == 0 && !told && notUsed(visits)
 	return status, err
 }
 
 // letGo lets go of a run's tunnel, and adds to the error of the run what comes of that.
 func (h *Hook) letGo(ctx context.Context, client string, rec pidfile.Record, self pidfile.Identity, handedOver bool, runErr error) error {
-	left, err := h.release(context.WithoutCancel(ctx), rec, self, handedOver)
+	left, err := h.leave(context.WithoutCancel(ctx), rec, self, handedOver)
 	if left {
 		to, _ := tunnel.Clients(rec.Address) // only for the message
 		h.notice(HandedOver{client, rec, to})
@@ -111,10 +111,10 @@ func (h *Hook) letGo(ctx context.Context, client string, rec pidfile.Record, sel
 	return errors.Join(runErr, err)
 }
 
-// unused tells, of a client that has ended well, whether it has not used the tunnel itself: no connection has come and gone. So it has
+// notUsed tells, of a client that has ended well, whether it has not used the tunnel itself: no connection has come and gone. So it has
 // left the tunnel to another process, which may be connected already: one that ran before and was asked to open another window,
 // or a child.
-func unused(visits *tunnel.Visits) bool {
+func notUsed(visits *tunnel.Visits) bool {
 	for range 10 { // the kernel tells a little later
 		if visits.Ended() {
 			return false

@@ -20,6 +20,7 @@ type StartRequest struct {
 	Reuse         bool          // take the address as it is where another program serves it
 
 	EndWith   []pidfile.Identity // end the tunnel when these processes are gone
+	Caller    pidfile.Identity   // the one of them that has called this start, where it is no client but a script; zero for none
 	IdleStop  time.Duration      // end it when nobody was connected for so long; 0 for never
 	KeepAlive bool               // start its program again when it dies while its client is still there
 }
@@ -217,13 +218,16 @@ func (s *start) join(rec *pidfile.Record) (changed bool) {
 	if s.req.IdleStop > 0 {
 		rec.Idle = s.req.IdleStop
 	}
+	if s.req.Caller != (pidfile.Identity{}) || s.up && len(s.req.EndWith) > 0 {
+		rec.Caller, rec.Promised = s.req.Caller, s.Now()
+	}
 	for _, id := range s.req.EndWith {
 		if !slices.Contains(rec.Holders, id) {
 			rec.Holders = append(alive(rec.Holders), id)
 		}
 	}
 	return was.EndIdle || rec.Kept != was.Kept || !rec.HandedOver.Equal(was.HandedOver) || rec.Shared != was.Shared || rec.Revive != was.Revive || rec.Idle != was.Idle ||
-		!slices.Equal(rec.Holders, was.Holders) || rec.Watched() && !rec.Keeper.Alive()
+		!slices.Equal(rec.Holders, was.Holders) || rec.Caller != was.Caller || !rec.Promised.Equal(was.Promised) || rec.Watched() && !rec.Keeper.Alive()
 }
 
 // alive leaves out the processes that have ended.

@@ -225,17 +225,24 @@ func (h *Hook) StopAll(ctx context.Context, req StopRequest) ([]Stopped, error) 
 	return stopped, errors.Join(failed...)
 }
 
-// release lets go of a tunnel that the run process self has used. The last of its holders ends it, unless a start wants it
-// kept, or somebody is still connected: then it ends when the last has left. Where the client has handed over, or that of another
-// run before, the keeper ends it, and where it was this one, left is true.
-func (h *Hook) release(ctx context.Context, rec pidfile.Record, self pidfile.Identity, handedOver bool) (left bool, err error) {
+// release lets go of a tunnel that the process self has used. The last of its holders ends it, unless a start wants it
+// kept, or somebody is still connected: then it ends when the last has left.
+func (h *Hook) release(ctx context.Context, rec pidfile.Record, self pidfile.Identity) error {
+	_, err := h.leave(ctx, rec, self, false)
+	return err
+}
+
+// leave is release for a process whose client may have handed over: then the tunnel is left to the next client, and the keeper ends it
+// after that one. So it is where the client of another process has done so before.
+func (h *Hook) leave(ctx context.Context, rec pidfile.Record, self pidfile.Identity, handedOver bool) (left bool, err error) {
 	dir, err := h.records(false)
 	if err != nil {
 		return false, err
 	}
 	err = h.endUnused(ctx, dir, rec, func(now *pidfile.Record) bool {
 		now.Holders = slices.DeleteFunc(alive(now.Holders), func(id pidfile.Identity) bool { return id == self })
-		if left = handedOver && !now.Kept && !now.EndIdle && !now.Ending && lives(*now); left {
+		stays := !now.Kept && !now.EndIdle && !now.Ending && !now.Front.IsValid() // a listener needs no tunnel to take the next client
+		if left = handedOver && stays && lives(*now); left {
 			now.HandedOver = h.Now()
 		}
 		return !now.Kept && len(now.Holders) == 0 && now.HandedOver.IsZero()

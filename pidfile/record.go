@@ -45,7 +45,9 @@ type Record struct {
 	Holders     []Identity     `json:"holders"`              // processes for whose life it was started; it ends with the last of them
 	Idle        time.Duration  `json:"idle_stop"`            // it ends when nobody was connected for so long; nanoseconds, 0 for never
 	Revive      bool           `json:"keep_alive"`           // its program is started again when it dies under a client
-	HandedOver  time.Time      `json:"handed_over,omitzero"` // when a run's client left it to another one, which is given time to connect, and it ends after that one
+	Promised    time.Time      `json:"promised,omitzero"`    // when the last start for a holder had its tunnel ready: its client may be still to come
+	Caller      Identity       `json:"caller,omitzero"`      // the holder that called that start, where it is no client but a script: who called that may be one
+	HandedOver  time.Time      `json:"handed_over,omitzero"` // when it was left, by a run's client or by Caller, to a client that is given time to connect; it ends after that one
 	EndIdle     bool           `json:"end_idle"`             // a stop came while clients were connected: it ends when the last has left
 	Ending      bool           `json:"ending"`               // a stop has begun; whoever finds this finishes the job
 	EndGrace    time.Duration  `json:"end_grace"`            // how long that stop gives the program to end by itself; nanoseconds, 0 for the usual time

@@ -187,6 +187,28 @@ func TestEndWithParentEndsTheTunnelWithTheCaller(t *testing.T) {
 	tunneltest.Eventually(t, "and its record", func() bool { return a.do("status").stdout == "" })
 }
 
+// TestEndWithParentOfAScriptLeavesTheTunnelToItsCaller, where the script does no more than to start the tunnel before somebody connects.
+func TestEndWithParentOfAScriptLeavesTheTunnelToItsCaller(t *testing.T) {
+	t.Parallel()
+	a := newAccount(t)
+	route := relayTo(t, tunneltest.ResponderOptions{})
+	for name, script := range map[string]string{
+		"a shell": `tunhook start "$1" "$2" --end-with parent; exit`, "a program that runs another": `timeout 60 tunhook start "$1" "$2" --end-with parent`,
+	} {
+		cmd := &exec.Cmd{Path: "/bin/sh", Env: a.environ, Dir: a.dir, Args: []string{"sh", "-c", script, "sh", route, a.address}}
+		if err := cmd.Run(); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		for until := time.Now().Add(2 * time.Second); time.Now().Before(until); time.Sleep(10 * time.Millisecond) {
+			if !a.served() {
+				t.Fatalf("%s: the tunnel ends with it", name)
+			}
+		}
+		a.do("stop", route, a.address)
+		a.nothingRuns()
+	}
+}
+
 // Remmina may be gone before its hook has got to it: then the hook's parent is whoever takes in orphans.
 func TestEndWithParentOfAnOrphanIsRefused(t *testing.T) {
 	t.Parallel()

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"os"
 	"strconv"
 	"time"
 
@@ -54,29 +55,31 @@ func (c *command) startRequest(ctx *cli.Context) (hook.StartRequest, error) {
 	if req.IdleStop, err = positive(ctx, "idle-stop"); err != nil {
 		return req, err
 	}
-	req.EndWith, err = c.endWith(ctx.StringSlice("end-with"))
+	err = c.endWith(&req, ctx.StringSlice("end-with"))
 	return req, err
 }
 
 // endWith finds the processes that --end-with names.
-func (c *command) endWith(values []string) ([]pidfile.Identity, error) {
-	var ids []pidfile.Identity
+func (c *command) endWith(req *hook.StartRequest, values []string) error {
 	for _, v := range values {
 		find := func() (pidfile.Identity, error) { return c.parent(c.args) }
 		if v != "parent" {
 			pid, err := strconv.Atoi(v)
 			if err != nil || pid <= 1 {
-				return nil, usagef("--end-with is %q: give the PID of a process, or \"parent\"", v)
+				return usagef("--end-with is %q: give the PID of a process, or \"parent\"", v)
 			}
 			find = func() (pidfile.Identity, error) { return pidfile.Identify(pid) }
 		}
 		id, err := find()
 		if err != nil {
-			return nil, usagef("--end-with %s: %v, so there is nothing to end with", v, err)
+			return usagef("--end-with %s: %v, so there is nothing to end with", v, err)
 		}
-		ids = append(ids, id)
+		req.EndWith = append(req.EndWith, id)
+		if v == "parent" && id.PID == os.Getppid() && hook.IsInBetween(id.PID) {
+			req.Caller = id
+		}
 	}
-	return ids, nil
+	return nil
 }
 
 // positive gives the value of a flag that takes a time span above 0; 0 where it was not given.

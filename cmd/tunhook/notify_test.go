@@ -104,6 +104,33 @@ func TestAFailureIsToldToTheDesktopOnce(t *testing.T) {
 	}
 }
 
+// TestAMissingClientIsToldAsThat, and not as a tunnel that could not be started.
+func TestAMissingClientIsToldAsThat(t *testing.T) {
+	t.Parallel()
+	bus, shown := desktop(t)
+	a := newAccount(t)
+	a.environ = append(a.environ, bus...)
+	plain := filepath.Join(a.dir, "plain")
+	check(t, os.WriteFile(plain, nil, 0o600))
+	for client, want := range map[string]struct {
+		status  int
+		summary string
+	}{
+		"sdl-freerdp": {exitClientNotFound, "sdl-freerdp is not installed\n"},
+		plain:         {exitClientNotRun, plain + " cannot be started\n"},
+	} {
+		a.refused(want.status, "client "+client, "run", "desk.example.com:3389", a.address, "--", client)
+		select {
+		case text := <-shown:
+			if !strings.HasPrefix(text, want.summary) || !strings.Contains(text, "client "+client) {
+				t.Errorf("the desktop shows %q, want %q", text, want.summary)
+			}
+		default:
+			t.Errorf("%s: the desktop shows nothing", client)
+		}
+	}
+}
+
 // TestNoPasswordIsShown: a notification is on the screen for all who can see it, and so may be what a command prints.
 func TestNoPasswordIsShown(t *testing.T) {
 	t.Parallel()

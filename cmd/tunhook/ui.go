@@ -113,8 +113,14 @@ func (u *ui) notifyFailure(err error, text string, lines []string) {
 	if errors.As(err, &taken) {
 		text += "\nFor a Remmina profile: tunhook remmina enable --listen PORT PROFILE"
 	}
+	var client *hook.ClientError
 	summary := "No tunnel was started"
-	if u.route != "" {
+	switch {
+	case errors.As(err, &client) && client.Found:
+		summary = fmt.Sprintf("%s cannot be started", client.Client)
+	case errors.As(err, &client):
+		summary = fmt.Sprintf("%s is not installed", client.Client)
+	case u.route != "":
 		summary = "No tunnel to " + tunnel.WithoutPassword(u.route)
 	}
 	u.notifier.Fail(notify.Message{Summary: summary, Body: text})

@@ -45,7 +45,7 @@ func TestXfreerdpTunnelRemembersTheMachinesCertificate(t *testing.T) {
 
 func TestXfreerdpTunnelRunsTheClientThatIsThere(t *testing.T) {
 	t.Parallel()
-	all := []string{"xfreerdp", "xfreerdp3", "wlfreerdp", "wlfreerdp3"}
+	all := []string{"xfreerdp", "xfreerdp3", "sdl-freerdp", "sdl-freerdp3", "wlfreerdp", "wlfreerdp3"}
 	for i, first := range all {
 		t.Run(first, func(t *testing.T) {
 			t.Parallel()

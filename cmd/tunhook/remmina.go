@@ -109,7 +109,7 @@ func (c *command) remminaEnable(ctx *cli.Context) error {
 		return err
 	}
 	result, err := remmina.Enable(profile.Path, remmina.Tunnel{
-		Route: route, Listen: address,
+		Route: route, Listen: address, By: remmina.ByHook,
 		Before: []string{program, "start", route, address, "--ready", profile.Ready(), "--end-with", "parent", "--keep-alive"},
 		After:  []string{program, "stop", route, address},
 	}, ctx.Bool("force"))
@@ -149,7 +149,7 @@ func enableListen(h *hook.Hook, profile remmina.Profile, given string) string {
 // hookProgram is the program that the profile's commands name: tunhook, or for a Remmina in a Flatpak sandbox, which does not see
 // the host's programs, a script in the one directory that host and sandbox have under the same path.
 func (c *command) hookProgram(h *hook.Hook, profile remmina.Profile) (string, error) {
-	if !profile.Flatpak {
+	if profile.Kind != remmina.Flatpak {
 		return h.Self, nil
 	}
 	dir := filepath.Join(c.variable("HOME"), ".var/app/org.remmina.Remmina/data/tunhook")

@@ -68,11 +68,28 @@ type DetourError struct {
 	Path  string
 	Key   string // the profile's key that says so
 	Value string
+	Route string // leads the same way; "" where no route is known that does
 }
 
 func (e *DetourError) Error() string {
-	return fmt.Sprintf("%s: Remmina connects through %s=%q, from where a tunnel on this machine cannot be reached: "+
-		"turn that off in Remmina first", e.Path, e.Key, e.Value)
+	hint := "turn that off in Remmina first"
+	if e.Route != "" {
+		hint = "turn that off in Remmina, and go the same way with --route " + e.Route
+	}
+	return fmt.Sprintf("%s: Remmina connects through %s=%q, from where a tunnel on this machine cannot be reached: %s",
+		e.Path, e.Key, e.Value, hint)
+}
+
+// ServerlessError tells that a profile connects to no server by its address.
+type ServerlessError struct {
+	Path     string
+	Protocol string
+	What     string // what a profile of this protocol does instead
+	Hint     string // the way out
+}
+
+func (e *ServerlessError) Error() string {
+	return fmt.Sprintf("%s: a %s profile %s, and does not connect to a server that a tunnel could lead to: %s", e.Path, e.Protocol, e.What, e.Hint)
 }
 
 // RouteError tells that a profile's server does not say where its tunnel leads.

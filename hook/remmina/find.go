@@ -15,24 +15,25 @@ const extension = ".remmina"
 
 // Dir is a directory where a Remmina keeps its profiles.
 type Dir struct {
-	Path    string
-	Flatpak bool // the Remmina inside a Flatpak sandbox
+	Path string
+	Kind Kind // of that Remmina
 }
 
 // Dirs lists where a user's profiles are: under dataHome ($XDG_DATA_HOME), in the directory that Remmina used before
-// 1.0 and still prefers where it exists, and in the Flatpak's. home and dataHome are absolute. A directory that the
-// user chose in Remmina's preferences is not among them: profiles there are named by their file.
+// 1.0 and still prefers where it exists, and in the Flatpak's and the Snap's. home and dataHome are absolute. A directory that
+// the user chose in Remmina's preferences is not among them: profiles there are named by their file.
 func Dirs(home, dataHome string) []Dir {
 	return []Dir{
 		{Path: filepath.Join(dataHome, "remmina")},
 		{Path: filepath.Join(home, ".remmina")},
-		{Path: filepath.Join(home, ".var/app/org.remmina.Remmina/data/remmina"), Flatpak: true},
+		{Path: filepath.Join(home, ".var/app/org.remmina.Remmina/data/remmina"), Kind: Flatpak},
+		{Path: filepath.Join(home, "snap/remmina/current/.local/share/remmina"), Kind: Snap},
 	}
 }
 
 // Entry is a profile in a list, or a file that should be one.
 type Entry struct {
-	Profile       // of a file that cannot be read only Path and Flatpak
+	Profile       // of a file that cannot be read only Path and Kind
 	Err     error // a *FileError or *DamagedError
 }
 
@@ -53,7 +54,7 @@ func List(dirs []Dir) ([]Entry, error) {
 				continue
 			}
 			seen[target] = true
-			entries = append(entries, load(path, dir.Flatpak))
+			entries = append(entries, load(path, dir.Kind))
 		}
 	}
 	slices.SortFunc(entries, func(a, b Entry) int {
@@ -62,9 +63,9 @@ func List(dirs []Dir) ([]Entry, error) {
 	return entries, nil
 }
 
-func load(path string, flatpak bool) Entry {
+func load(path string, kind Kind) Entry {
 	p, err := Load(path)
-	p.Path, p.Flatpak = path, flatpak
+	p.Path, p.Kind = path, kind
 	return Entry{Profile: p, Err: err}
 }
 
@@ -74,7 +75,7 @@ func load(path string, flatpak bool) Entry {
 // The errors are *NotFoundError, *AmbiguousError, and those of Load.
 func Find(name, workDir string, dirs []Dir) (Profile, error) {
 	if path, ok := asPath(name, workDir); ok {
-		entry := load(path, inFlatpak(path, dirs))
+		entry := load(path, kindOf(path, dirs))
 		return entry.Profile, entry.Err
 	}
 	entries, err := List(dirs)
@@ -106,16 +107,18 @@ func asPath(name, workDir string) (path string, ok bool) {
 	return path, err == nil && filepath.Ext(path) == extension
 }
 
-// inFlatpak compares directories, since there may be links on the way to either.
-func inFlatpak(path string, dirs []Dir) bool {
+// kindOf compares directories, since there may be links on the way to either.
+func kindOf(path string, dirs []Dir) Kind {
 	parent, err := os.Stat(filepath.Dir(path))
 	if err != nil {
-		return false
+		return Native
 	}
-	return slices.ContainsFunc(dirs, func(d Dir) bool {
-		info, err := os.Stat(d.Path)
-		return d.Flatpak && err == nil && os.SameFile(parent, info)
-	})
+	for _, d := range dirs {
+		if info, err := os.Stat(d.Path); err == nil && os.SameFile(parent, info) {
+			return d.Kind
+		}
+	}
+	return Native
 }
 
 func readable(entries []Entry) []Profile {

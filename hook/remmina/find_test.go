@@ -28,6 +28,7 @@ func home(t *testing.T) (workDir string, dirs []Dir) {
 	write(dirs[0].Path, "remmina.pref", "[remmina]\nname=Both\n")
 	write(dirs[2].Path, "kiosk.remmina", "[remmina]\nname=Büro 'x' 100%h\n")
 	write(dirs[2].Path, "2.remmina", "[remmina]\nname=Both\n")
+	write(dirs[3].Path, "pc.remmina", "[remmina]\nname=Snapped\n")
 	workDir = filepath.Join(root, "work")
 	write(workDir, "here.remmina", "[remmina]\nname=Here\n")
 	write(workDir, "Desk", "not a profile, and not in the way")
@@ -39,20 +40,22 @@ func TestFindTakesNamesAndFiles(t *testing.T) {
 	native, flatpak := dirs[0].Path, dirs[2].Path
 	for _, tc := range []struct {
 		name, want string
-		flatpak    bool
+		kind       Kind
 	}{
-		{"Desk", filepath.Join(native, "work_rdp_desk.remmina"), false},
-		{"work_rdp_desk", filepath.Join(native, "work_rdp_desk.remmina"), false},
-		{"work_rdp_desk.remmina", filepath.Join(native, "work_rdp_desk.remmina"), false},
-		{"Büro 'x' 100%h", filepath.Join(flatpak, "kiosk.remmina"), true},
-		{"kiosk", filepath.Join(flatpak, "kiosk.remmina"), true},
-		{filepath.Join(flatpak, "kiosk.remmina"), filepath.Join(flatpak, "kiosk.remmina"), true},
-		{"here.remmina", filepath.Join(workDir, "here.remmina"), false},
-		{"./here.remmina", filepath.Join(workDir, "here.remmina"), false},
-		{"both", filepath.Join(native, "both.remmina"), false},
+		{"Desk", filepath.Join(native, "work_rdp_desk.remmina"), Native},
+		{"work_rdp_desk", filepath.Join(native, "work_rdp_desk.remmina"), Native},
+		{"work_rdp_desk.remmina", filepath.Join(native, "work_rdp_desk.remmina"), Native},
+		{"Büro 'x' 100%h", filepath.Join(flatpak, "kiosk.remmina"), Flatpak},
+		{"kiosk", filepath.Join(flatpak, "kiosk.remmina"), Flatpak},
+		{filepath.Join(flatpak, "kiosk.remmina"), filepath.Join(flatpak, "kiosk.remmina"), Flatpak},
+		{"here.remmina", filepath.Join(workDir, "here.remmina"), Native},
+		{"./here.remmina", filepath.Join(workDir, "here.remmina"), Native},
+		{"both", filepath.Join(native, "both.remmina"), Native},
+		{"pc", filepath.Join(dirs[3].Path, "pc.remmina"), Snap},
+		{filepath.Join(dirs[3].Path, "pc.remmina"), filepath.Join(dirs[3].Path, "pc.remmina"), Snap},
 	} {
 		p, err := Find(tc.name, workDir, dirs)
-		if err != nil || p.Path != tc.want || p.Flatpak != tc.flatpak || p.Name == "" {
+		if err != nil || p.Path != tc.want || p.Kind != tc.kind || p.Name == "" {
 			t.Errorf("Find(%q) = %+v, %v; want %s", tc.name, p, err, tc.want)
 		}
 	}
@@ -69,10 +72,10 @@ func TestFindNamesTheCandidates(t *testing.T) {
 	for _, p := range unknown.Candidates {
 		names = append(names, p.Name)
 	}
-	if diff := cmp.Diff([]string{"Both", "Both", "Büro 'x' 100%h", "Desk"}, names); diff != "" {
+	if diff := cmp.Diff([]string{"Both", "Both", "Büro 'x' 100%h", "Desk", "Snapped"}, names); diff != "" {
 		t.Errorf("candidates (-want +got):\n%s", diff)
 	}
-	if want := `no profile "desk": there are "Both", "Both", "Büro 'x' 100%h", "Desk"`; err.Error() != want {
+	if want := `no profile "desk": there are "Both", "Both", "Büro 'x' 100%h", "Desk", "Snapped"`; err.Error() != want {
 		t.Errorf("message %q, want %q", err, want)
 	}
 
@@ -122,6 +125,7 @@ func TestListIsSortedAndShowsBrokenFiles(t *testing.T) {
 	}
 	want := []string{
 		"|broken.remmina", "Both|both.remmina", "Both|2.remmina", "Büro 'x' 100%h|kiosk.remmina", "Desk|work_rdp_desk.remmina",
+		"Snapped|pc.remmina",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)

@@ -75,7 +75,12 @@ func FuzzParserLosesNothing(f *testing.F) {
 		if keys.err() != nil || err != nil || enabled || keys.undoable() != nil {
 			return
 		}
-		keys.enable("desk:3389", [managedKeys]string{"127.83.12.9:3389", "tunhook start", "tunhook stop"})
+		server, start, stop := "127.83.12.9:3389", "tunhook start", "tunhook stop"
+		values := [managedKeys]*string{&server, &start, &stop}
+		if len(data)%2 == 0 {
+			values[1], values[2] = nil, new(string)
+		}
+		keys.enable("desk:3389", values)
 		written := parseKeyFile(keys.String())
 		if err := written.err(); err != nil {
 			t.Fatalf("enabled, it is no profile any more: %v", err)
@@ -83,8 +88,11 @@ func FuzzParserLosesNothing(f *testing.F) {
 		if enabled, err := written.enabled(); !enabled || err != nil {
 			t.Fatalf("enabled() = %v, %v", enabled, err)
 		}
-		if server := written.text("server"); server != "127.83.12.9:3389" {
-			t.Fatalf("server is %q", server)
+		if now := written.text("server"); now != server {
+			t.Fatalf("server is %q", now)
+		}
+		if way := written.way(); (way == ByHook) != (values[1] == &start) {
+			t.Fatalf("enabled %s", way)
 		}
 		written.disable()
 		if got := written.String(); got != data {

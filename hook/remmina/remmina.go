@@ -1,9 +1,10 @@
-// Package remmina makes Remmina connection profiles run their tunnel, and gives them back as they were.
+// Package remmina makes Remmina connection profiles use a tunnel, and gives them back as they were.
 //
-// Enable points a profile's server at the listen address of a tunnel and fills in the commands that Remmina runs
-// before and after connecting; Disable undoes both, from what Enable left in the profile. A file that nobody else
-// wrote in between comes back byte for byte. Remmina itself rewrites a profile after each connection, without its
-// comments and line endings; then the three keys come back, and whatever Remmina changed stays.
+// Enable points a profile's server at the listen address of a tunnel. That is all where the connection itself starts the
+// tunnel; by hook it fills in the commands that Remmina runs before and after connecting, too. Disable undoes it, from
+// what Enable left in the profile. A file that nobody else wrote in between comes back byte for byte. Remmina itself
+// rewrites a profile after each connection, without its comments and line endings; then the keys that Enable changed
+// come back, and whatever Remmina changed stays. Profiles does the same together with the listener.
 //
 // What is said here of Remmina was read in its source (https://gitlab.com/Remmina/Remmina, early 2026) and tried with
 // Debian's 1.4.29.
@@ -17,15 +18,25 @@ import (
 // Profile is a connection profile as its file tells it.
 type Profile struct {
 	Path     string // absolute, as it was found; possibly a symbolic link
-	Flatpak  bool   // it belongs to the Remmina inside a Flatpak sandbox; set by Find and List
+	Kind     Kind   // of the Remmina that it belongs to; set by Find and List
 	Name     string
 	Protocol string // RDP, VNC, SSH, or another plugin's name
 	Server   Value
 	Before   Value  // the command before connecting
 	After    Value  // the command after connecting
 	Enabled  bool   // it holds what Enable wrote
+	By       Way    // how it starts its tunnel; "" where it is not enabled
 	Route    string // the route that it was enabled for
 }
+
+// Way is how a profile starts its tunnel.
+type Way string
+
+// The two ways.
+const (
+	ByHook       Way = "hook"       // Remmina runs a command before and another after connecting
+	ByConnection Way = "connection" // a listener starts the tunnel when Remmina connects
+)
 
 // Value is what a profile holds under a key that Enable changes. It is empty where the key is absent.
 type Value struct {
@@ -55,6 +66,9 @@ func (f *file) profile() (Profile, error) {
 		Enabled:  enabled,
 		Route:    f.keys.text(routeKey),
 	}
+	if enabled {
+		p.By = f.keys.way()
+	}
 	values := [managedKeys]*Value{&p.Server, &p.Before, &p.After}
 	ours := f.keys.ours()
 	for i, key := range managed() {
@@ -69,10 +83,11 @@ func (f *file) profile() (Profile, error) {
 
 // Tunnel is what Enable makes a profile use.
 type Tunnel struct {
-	Route  string   // kept for Profile.Route
-	Listen string   // IP:PORT that Remmina is to connect to
-	Before []string // argv before connecting, its program an absolute path
-	After  []string // argv after connecting
+	Route  string // kept for Profile.Route
+	Listen string // IP:PORT that Remmina is to connect to
+	By     Way
+	Before []string // by hook: argv before connecting, its program an absolute path
+	After  []string // by hook: argv after connecting
 }
 
 // Result tells what Enable or Disable did.
@@ -86,42 +101,71 @@ type Result struct {
 // Enable makes a profile use a tunnel. In a profile that is enabled already it replaces the tunnel, and what
 // Disable gives back stays the same; with the same tunnel it changes nothing.
 //
-// Commands that are not Enable's own are a *ForeignError; with force they are set aside, until Disable. Other
-// errors are *FileError, *WriteError, *DamagedError, *DetourError, *ListenError and *QuoteError. All of them leave
-// the file as it was.
+// Commands that are not Enable's own stay where the tunnel starts by connection, unless they start one themselves. By
+// hook there is no room for them. What cannot stay is a *ForeignError; with force it is set aside, until Disable. Other
+// errors are *FileError, *WriteError, *DamagedError, *DetourError, *ServerlessError, *ListenError and *QuoteError. All of
+// them leave the file as it was.
 func Enable(path string, t Tunnel, force bool) (Result, error) {
-	f, err := open(path)
-	if err != nil {
-		return Result{}, err
-	}
-	p, err := f.profile()
-	if err != nil {
-		return Result{}, err
-	}
-	if err := p.checkForeign(); err != nil && !force {
-		return Result{}, err
-	}
-	if err := f.keys.undoable(); err != nil {
-		return Result{}, &FileError{Path: path, Hint: "put a newline there, or remove it", Err: err}
-	}
-	if err := f.checkDetour(p.Protocol); err != nil {
-		return Result{}, err
-	}
-	if err := checkListen(t.Listen, p.Protocol); err != nil {
-		return Result{}, err
-	}
-	before, err := quote(t.Before)
-	if err != nil {
-		return Result{}, err
-	}
-	after, err := quote(t.After)
+	f, values, err := prepare(path, t, force)
 	if err != nil {
 		return Result{}, err
 	}
 	return f.change(func() {
 		f.keys.disable()
-		f.keys.enable(t.Route, [managedKeys]string{t.Listen, before, after})
+		f.keys.enable(t.Route, values)
 	})
+}
+
+// Check fails where Enable would, except for a *WriteError, and changes nothing.
+func Check(path string, t Tunnel, force bool) error {
+	_, _, err := prepare(path, t, force)
+	return err
+}
+
+// prepare reads a profile that can be enabled, and gives the values that its keys are to have; nil is for a key that stays.
+func prepare(path string, t Tunnel, force bool) (*file, [managedKeys]*string, error) {
+	var none [managedKeys]*string
+	f, err := open(path)
+	if err != nil {
+		return nil, none, err
+	}
+	p, err := f.profile()
+	if err != nil {
+		return nil, none, err
+	}
+	if err := p.checkForeign(t.By); err != nil && !force {
+		return nil, none, err
+	}
+	if err := f.keys.undoable(); err != nil {
+		return nil, none, &FileError{Path: path, Hint: "put a newline there, or remove it", Err: err}
+	}
+	if err := f.checkReach(p); err != nil {
+		return nil, none, err
+	}
+	if err := checkListen(t.Listen, p.Protocol); err != nil {
+		return nil, none, err
+	}
+	if t.By == ByConnection {
+		return f, [...]*string{&t.Listen, aside(p.Before, force), aside(p.After, force)}, nil
+	}
+	before, err := quote(t.Before)
+	if err != nil {
+		return nil, none, err
+	}
+	after, err := quote(t.After)
+	if err != nil {
+		return nil, none, err
+	}
+	return f, [...]*string{&t.Listen, &before, &after}, nil
+}
+
+// aside gives the value of a command field where the tunnel starts by connection: a command stays, unless it is to be set
+// aside now or was already.
+func aside(command Value, force bool) *string {
+	if command.Original != "" && (force || command.Ours) {
+		return new(string)
+	}
+	return nil
 }
 
 // Disable gives a profile back what Enable changed. Where the profile is not enabled it does nothing. A key that
@@ -145,8 +189,9 @@ func Disable(path string) (Result, error) {
 func (f *keyFile) changedSince() []string {
 	var keys []string
 	ours := f.ours()
+	wrote := f.wrote()
 	for i, key := range managed() {
-		if !ours[i] && f.text(key) != f.text(undoPrefix+key) {
+		if !ours[i] && wrote[i] != untouched && f.text(key) != f.text(undoPrefix+key) {
 			keys = append(keys, key)
 		}
 	}
@@ -167,7 +212,13 @@ func (f *file) change(edit func()) (Result, error) {
 	return Result{Profile: p, Changed: changed}, err
 }
 
-func (p Profile) checkForeign() error {
+// checkForeign looks for commands that cannot stay: by hook all but Enable's own, by connection those that start a tunnel.
+func (p Profile) checkForeign(by Way) error {
+	if by == ByConnection {
+		if _, startsTunnel := p.script(); !startsTunnel {
+			return nil
+		}
+	}
 	foreign := &ForeignError{Path: p.Path}
 	if !p.Before.Ours {
 		foreign.Before = p.Before.Now
@@ -181,14 +232,17 @@ func (p Profile) checkForeign() error {
 	return foreign
 }
 
-// checkDetour looks for settings that make something other than this machine connect to the server.
-func (f *file) checkDetour(protocol string) error {
-	for _, key := range detours(protocol) {
+// checkReach makes sure that this machine is to connect to a server by its address.
+func (f *file) checkReach(p Profile) error {
+	if what, hint := serverless(p.Protocol); what != "" {
+		return &ServerlessError{Path: f.path, Protocol: p.Protocol, What: what, Hint: hint}
+	}
+	for _, key := range detours(p.Protocol) {
 		value := f.keys.text(key)
 		if isSwitch := strings.HasSuffix(key, "_enabled"); isSwitch && !isOn(value) || value == "" {
 			continue
 		}
-		return &DetourError{Path: f.path, Key: key, Value: value}
+		return &DetourError{Path: f.path, Key: key, Value: value, Route: f.sshRoute(key, p)}
 	}
 	return nil
 }

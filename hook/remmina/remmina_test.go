@@ -15,14 +15,28 @@ import (
 	"pgregory.net/rapid"
 )
 
-var update = flag.Bool("update", false, "write the .enabled files in testdata anew")
+var update = flag.Bool("update", false, "write the .enabled and .connection files in testdata anew")
 
-// tunnelFor is a tunnel with the command lines that the start and stop commands have for it.
+// tunnelFor is a tunnel by hook, with the command lines that the start and stop commands have for it.
 func tunnelFor(p Profile, route, listen string) Tunnel {
 	return Tunnel{
-		Route: route, Listen: listen,
+		Route: route, Listen: listen, By: ByHook,
 		Before: []string{"/usr/bin/tunhook", "start", "--ready", p.Ready(), route, listen},
 		After:  []string{"/usr/bin/tunhook", "stop", route, listen},
+	}
+}
+
+// byConnection is the same tunnel, started by the connection.
+func (t Tunnel) byConnection() Tunnel {
+	return Tunnel{Route: t.Route, Listen: t.Listen, By: ByConnection}
+}
+
+// bothWays runs a test of each sample, by hook and by connection.
+func bothWays(t *testing.T, test func(t *testing.T, name, data string, way func(Tunnel) Tunnel)) {
+	t.Helper()
+	for name, data := range samples(t) {
+		t.Run(name, func(t *testing.T) { test(t, name, data, func(t Tunnel) Tunnel { return t }) })
+		t.Run(name+" by connection", func(t *testing.T) { test(t, name, data, Tunnel.byConnection) })
 	}
 }
 
@@ -96,45 +110,51 @@ func sampleTunnel(t *testing.T, path string) Tunnel {
 }
 
 func TestEnableChangesOnlyItsKeysAndDisableGivesTheVeryFileBack(t *testing.T) {
-	for name, data := range samples(t) {
-		t.Run(name, func(t *testing.T) {
-			path := profileFile(t, data)
-			tunnel := sampleTunnel(t, path)
-			result := enable(t, path, tunnel)
-			if !result.Changed || !result.Profile.Enabled || result.Profile.Route != tunnel.Route {
-				t.Errorf("enabled: %+v", result)
+	bothWays(t, func(t *testing.T, name, data string, way func(Tunnel) Tunnel) {
+		path := profileFile(t, data)
+		tunnel := way(sampleTunnel(t, path))
+		force := errors.As(Check(path, tunnel, false), new(*ForeignError))
+		result, err := Enable(path, tunnel, force)
+		if p := result.Profile; err != nil || !result.Changed || !p.Enabled || p.Route != tunnel.Route || p.By != tunnel.By {
+			t.Errorf("enabled: %+v, %v", result, err)
+		}
+		enabled := read(t, path)
+		golden := filepath.Join("testdata", name+map[Way]string{ByHook: ".enabled", ByConnection: ".connection"}[tunnel.By])
+		if *update {
+			if err := os.WriteFile(golden, []byte(enabled), 0o644); err != nil {
+				t.Fatal(err)
 			}
-			enabled := read(t, path)
-			golden := filepath.Join("testdata", name+".enabled")
-			if *update {
-				if err := os.WriteFile(golden, []byte(enabled), 0o644); err != nil {
-					t.Fatal(err)
-				}
-			}
-			if diff := cmp.Diff(read(t, golden), enabled); diff != "" {
-				t.Errorf("%s differs (-want +got):\n%s", golden, diff)
-			}
-			checkRemminaUses(t, enabled, tunnel)
+		}
+		if diff := cmp.Diff(read(t, golden), enabled); diff != "" {
+			t.Errorf("%s differs (-want +got):\n%s", golden, diff)
+		}
+		checkRemminaUses(t, data, enabled, tunnel, force)
 
-			result = disable(t, path)
-			if !result.Changed || result.Profile.Enabled || result.Kept != nil {
-				t.Errorf("disabled: %+v", result)
-			}
-			if diff := cmp.Diff(data, read(t, path)); diff != "" {
-				t.Errorf("not what it was before (-want +got):\n%s", diff)
-			}
-		})
-	}
+		result = disable(t, path)
+		if !result.Changed || result.Profile.Enabled || result.Profile.By != "" || result.Kept != nil {
+			t.Errorf("disabled: %+v", result)
+		}
+		if diff := cmp.Diff(data, read(t, path)); diff != "" {
+			t.Errorf("not what it was before (-want +got):\n%s", diff)
+		}
+	})
 }
 
-// checkRemminaUses makes sure, by the model, that Remmina would use the tunnel.
-func checkRemminaUses(t testing.TB, data string, tunnel Tunnel) {
+// checkRemminaUses makes sure, by the model, that Remmina would use the tunnel. original is what the profile was, whose own
+// commands stay where the tunnel starts by connection, unless they were set aside.
+func checkRemminaUses(t testing.TB, original, data string, tunnel Tunnel, aside bool) {
 	t.Helper()
 	raw, values := modelRaw(data), modelValues(data)
 	if values["server"] != tunnel.Listen {
 		t.Errorf("Remmina connects to %q, want %q", values["server"], tunnel.Listen)
 	}
 	for key, want := range map[string][]string{"precommand": tunnel.Before, "postcommand": tunnel.After} {
+		if tunnel.By == ByConnection {
+			if own := modelValues(original)[key]; !aside && values[key] != own || aside && values[key] != "" {
+				t.Errorf("%s is %q, was %q", key, values[key], own)
+			}
+			continue
+		}
 		argv, err := remminaRuns(raw[key], values)
 		if diff := cmp.Diff(want, argv); err != nil || diff != "" {
 			t.Errorf("%s: %v (-want +got):\n%s", key, err, diff)
@@ -144,68 +164,87 @@ func checkRemminaUses(t testing.TB, data string, tunnel Tunnel) {
 
 func TestDisableKeepsWhatRemminaChangedMeanwhile(t *testing.T) {
 	changes := [][2]string{{"window_maximize", "0"}, {"username", "grace"}, {"name", "Renamed 50%h"}}
-	for name, data := range samples(t) {
-		t.Run(name, func(t *testing.T) {
-			path := profileFile(t, data)
-			enable(t, path, sampleTunnel(t, path))
-			saved := remminaSaves(read(t, path), changes)
-			if err := os.WriteFile(path, []byte(saved), 0o600); err != nil {
-				t.Fatal(err)
-			}
-			if result := disable(t, path); result.Kept != nil {
-				t.Errorf("kept %v", result.Kept)
-			}
-			// As if the profile had never been enabled.
-			if diff := cmp.Diff(remminaSaves(data, changes), read(t, path)); diff != "" {
-				t.Errorf("(-want +got):\n%s", diff)
-			}
-		})
-	}
+	bothWays(t, func(t *testing.T, _, data string, way func(Tunnel) Tunnel) {
+		path := profileFile(t, data)
+		enable(t, path, way(sampleTunnel(t, path)))
+		saved := remminaSaves(read(t, path), changes)
+		if err := os.WriteFile(path, []byte(saved), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if result := disable(t, path); result.Kept != nil {
+			t.Errorf("kept %v", result.Kept)
+		}
+		// As if the profile had never been enabled.
+		if diff := cmp.Diff(remminaSaves(data, changes), read(t, path)); diff != "" {
+			t.Errorf("(-want +got):\n%s", diff)
+		}
+	})
 }
 
 func TestEnableTwiceIsOneEnable(t *testing.T) {
-	for name, data := range samples(t) {
-		t.Run(name, func(t *testing.T) {
-			path := profileFile(t, data)
-			tunnel := sampleTunnel(t, path)
-			first := enable(t, path, tunnel)
-			before, err := os.Stat(path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			// Its own commands need no force.
-			second, err := Enable(path, tunnel, false)
-			if err != nil || second.Changed {
-				t.Errorf("second enable: %+v, %v", second, err)
-			}
-			if diff := cmp.Diff(first.Profile, second.Profile); diff != "" {
-				t.Errorf("another result (-first +second):\n%s", diff)
-			}
-			after, err := os.Stat(path)
-			if err != nil || !os.SameFile(before, after) || before.ModTime() != after.ModTime() {
-				t.Errorf("the file was written again: %v", err)
-			}
-		})
-	}
+	bothWays(t, func(t *testing.T, _, data string, way func(Tunnel) Tunnel) {
+		path := profileFile(t, data)
+		tunnel := way(sampleTunnel(t, path))
+		first := enable(t, path, tunnel)
+		before, err := os.Stat(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		// Its own commands, and those that it set aside, need no force.
+		second, err := Enable(path, tunnel, false)
+		if err != nil || second.Changed {
+			t.Errorf("second enable: %+v, %v", second, err)
+		}
+		if diff := cmp.Diff(first.Profile, second.Profile); diff != "" {
+			t.Errorf("another result (-first +second):\n%s", diff)
+		}
+		after, err := os.Stat(path)
+		if err != nil || !os.SameFile(before, after) || before.ModTime() != after.ModTime() {
+			t.Errorf("the file was written again: %v", err)
+		}
+	})
 }
 
 func TestEnableWithAnotherRouteStillUndoesToTheOriginal(t *testing.T) {
-	for name, data := range samples(t) {
-		t.Run(name, func(t *testing.T) {
-			path := profileFile(t, data)
-			enable(t, path, sampleTunnel(t, path))
-			other := tunnelFor(Profile{}, "relay://other.example.com:5900", "127.0.0.1:5900")
-			result, err := Enable(path, other, false)
-			if err != nil || !result.Changed || result.Profile.Route != other.Route {
-				t.Errorf("%+v, %v", result, err)
-			}
-			checkRemminaUses(t, read(t, path), other)
-			disable(t, path)
-			if diff := cmp.Diff(data, read(t, path)); diff != "" {
-				t.Errorf("not what it was before (-want +got):\n%s", diff)
-			}
-		})
-	}
+	bothWays(t, func(t *testing.T, _, data string, way func(Tunnel) Tunnel) {
+		path := profileFile(t, data)
+		enable(t, path, way(sampleTunnel(t, path)))
+		other := way(tunnelFor(Profile{}, "relay://other.example.com:5900", "127.0.0.1:5900"))
+		result, err := Enable(path, other, false)
+		if err != nil || !result.Changed || result.Profile.Route != other.Route {
+			t.Errorf("%+v, %v", result, err)
+		}
+		checkRemminaUses(t, data, read(t, path), other, true)
+		disable(t, path)
+		if diff := cmp.Diff(data, read(t, path)); diff != "" {
+			t.Errorf("not what it was before (-want +got):\n%s", diff)
+		}
+	})
+}
+
+// A profile that an earlier tunhook has enabled goes by hook: the .enabled files are of its form.
+func TestAProfileIsMovedFromOneWayToTheOther(t *testing.T) {
+	bothWays(t, func(t *testing.T, name, data string, way func(Tunnel) Tunnel) {
+		path := profileFile(t, data)
+		hook := sampleTunnel(t, path)
+		first, second := way(hook), hook
+		if first.By == ByHook {
+			second = hook.byConnection()
+		}
+		enable(t, path, first)
+		result, err := Enable(path, second, false)
+		if err != nil || !result.Changed || result.Profile.By != second.By {
+			t.Errorf("moved: %+v, %v", result, err)
+		}
+		checkRemminaUses(t, data, read(t, path), second, true)
+		if second.By == ByHook && read(t, path) != read(t, filepath.Join("testdata", name+".enabled")) {
+			t.Errorf("moved, it is\n%s", read(t, path))
+		}
+		disable(t, path)
+		if diff := cmp.Diff(data, read(t, path)); diff != "" {
+			t.Errorf("not what it was before (-want +got):\n%s", diff)
+		}
+	})
 }
 
 func TestDisableOfAProfileNotEnabledChangesNothing(t *testing.T) {
@@ -264,7 +303,7 @@ func TestLoadTellsTheOriginalServerOfAnEnabledProfile(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := Profile{
-		Path: path, Name: " Desk", Protocol: "VNC", Enabled: true, Route: "desk.corp.example.com:3389",
+		Path: path, Name: " Desk", Protocol: "VNC", Enabled: true, By: ByHook, Route: "desk.corp.example.com:3389",
 		Server: Value{Now: "127.83.12.9:3389", Original: "kiosk:1", Ours: true},
 		Before: Value{
 			Now:  "/usr/bin/tunhook start --ready rdp desk.corp.example.com:3389 127.83.12.9:3389",
@@ -389,13 +428,132 @@ func TestEnableRefusesServersThatRemminaReachesAnotherWay(t *testing.T) {
 	} {
 		data := fmt.Sprintf("[remmina]\nname=Desk\nprotocol=%s\nserver=desk\n%s=%s\n", tc.protocol, tc.key, tc.value)
 		path := profileFile(t, data)
-		_, err := Enable(path, deskTunnel(), true)
-		detour := (*DetourError)(nil)
-		if errors.As(err, &detour) != tc.refused || !tc.refused && err != nil {
-			t.Errorf("%s %s=%s: %v", tc.protocol, tc.key, tc.value, err)
+		for _, tunnel := range []Tunnel{deskTunnel(), deskTunnel().byConnection()} {
+			_, err := Enable(path, tunnel, true)
+			detour := (*DetourError)(nil)
+			if errors.As(err, &detour) != tc.refused || !tc.refused && err != nil {
+				t.Errorf("%s %s=%s: %v", tc.protocol, tc.key, tc.value, err)
+			}
+			if tc.refused && (detour.Path != path || detour.Key != tc.key || detour.Value != tc.value || read(t, path) != data) {
+				t.Errorf("%s %s=%s: %v, or the file was changed", tc.protocol, tc.key, tc.value, err)
+			}
+			disable(t, path)
 		}
-		if tc.refused && (*detour != DetourError{path, tc.key, tc.value} || read(t, path) != data) {
-			t.Errorf("%s %s=%s: %v, or the file was changed", tc.protocol, tc.key, tc.value, err)
+	}
+}
+
+func TestRemminasOwnSSHTunnelIsNamedAsARoute(t *testing.T) {
+	for _, tc := range []struct{ profile, route string }{
+		{"server=win-7\nssh_tunnel_enabled=1\nssh_tunnel_server=rack.example.org:2222\nssh_tunnel_username=lab-bot", "ssh://lab-bot@rack.example.org:2222/win-7:3389"},
+		{"server=win-7:3390\nssh_tunnel_enabled=1\nssh_tunnel_server=rack\nssh_tunnel_loopback=1", "ssh://rack/127.0.0.1:3390"},
+		{"server=win-7\nssh_tunnel_enabled=1", "ssh://win-7/win-7:3389"},
+		{"server=[2001:db8::1]\nssh_enabled=1\nssh_server=gate\nssh_username=me", "ssh://me@gate/[2001:db8::1]:3389"},
+		{"server=win-7\nssh_tunnel_enabled=1\nssh_tunnel_server=gate\nssh_tunnel_username=DOM\\\\me", ""},
+		{"server=win-7\nssh_tunnel_enabled=1\nssh_tunnel_server=gate/x", ""},
+		{"server=win-7\ngateway_server=gate", ""},
+		{"ssh_tunnel_enabled=1\nssh_tunnel_server=gate", ""},
+	} {
+		_, err := Enable(profileFile(t, "[remmina]\nname=Desk\nprotocol=RDP\n"+tc.profile+"\n"), deskTunnel(), false)
+		detour := (*DetourError)(nil)
+		if !errors.As(err, &detour) || detour.Route != tc.route || strings.Contains(err.Error(), "--route "+tc.route) != (tc.route != "") {
+			t.Errorf("%q: %v, want the route %q", tc.profile, err, tc.route)
+		}
+	}
+}
+
+func TestEnableRefusesPluginsThatConnectToNoServer(t *testing.T) {
+	for protocol, says := range map[string]string{"WWW": "web page", "EXEC": "program", "VNCI": "listens", "XDMCP": "UDP"} {
+		data := "[remmina]\nname=Thing\nserver=desk\nprotocol=" + protocol + "\n"
+		path := profileFile(t, data)
+		for _, tunnel := range []Tunnel{deskTunnel(), deskTunnel().byConnection()} {
+			_, err := Enable(path, tunnel, true)
+			if refused := (*ServerlessError)(nil); !errors.As(err, &refused) || !strings.Contains(err.Error(), says) || read(t, path) != data {
+				t.Errorf("%s: %v, want a ServerlessError that speaks of %q, and no change", protocol, err, says)
+			}
+		}
+	}
+}
+
+// By connection a profile's own commands have their place: one may bring a VPN up.
+func TestByConnectionTheProfilesOwnCommandsStay(t *testing.T) {
+	const data = "[remmina]\nname=Desk\nserver=desk\nprecommand=nm-connection up \"Corp VPN\"\npostcommand=\n"
+	path := profileFile(t, data)
+	tunnel := deskTunnel().byConnection()
+	result, err := Enable(path, tunnel, false)
+	if p := result.Profile; err != nil || p.Before.Ours || p.Before.Now != `nm-connection up "Corp VPN"` {
+		t.Fatalf("%+v, %v", result, err)
+	}
+	if _, err := Enable(path, deskTunnel(), false); !errors.As(err, new(*ForeignError)) {
+		t.Errorf("by hook, without force: %v, want a ForeignError", err)
+	}
+	// A change by hand meanwhile is theirs, and no matter for disable.
+	if err := os.WriteFile(path, []byte(strings.Replace(read(t, path), "Corp", "Lab", 1)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if result := disable(t, path); result.Kept != nil {
+		t.Errorf("kept %v", result.Kept)
+	}
+	if diff := cmp.Diff(strings.Replace(data, "Corp", "Lab", 1), read(t, path)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestWhatWasSetAsideStaysSoUntilDisable(t *testing.T) {
+	const data = "[remmina]\nname=Desk\nserver=desk\nprecommand=logger up\npostcommand=logger down\n"
+	path := profileFile(t, data)
+	for _, tunnel := range []Tunnel{deskTunnel().byConnection(), deskTunnel(), deskTunnel().byConnection()} {
+		enable(t, path, tunnel)
+		p, err := Load(path)
+		if err != nil || p.Before.Original != "logger up" || p.Before.Now == "logger up" || p.After.Now == "logger down" {
+			t.Errorf("%s: %+v, %v", tunnel.By, p, err)
+		}
+		if _, err := Enable(path, tunnel, false); err != nil {
+			t.Errorf("%s again, without force: %v", tunnel.By, err)
+		}
+	}
+	disable(t, path)
+	if diff := cmp.Diff(data, read(t, path)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// Two that start a tunnel, each for another address, would be one too many.
+func TestByConnectionCommandsThatStartATunnelAreRefused(t *testing.T) {
+	for _, tc := range []struct {
+		server, before, after string
+		refused               bool
+		target                string
+	}{
+		{"localhost:3390", "/home/me/pom.sh start desk:3389 localhost:3390", "/home/me/pom.sh stop desk:3389 localhost:3390", true, "desk:3389"},
+		{"127.0.0.1:3390", "bash pom.sh start ssh://gate/desk:3389 3390", "bash pom.sh stop ssh://gate/desk:3389 3390", true, "ssh://gate/desk:3389"},
+		{"127.9.9.9:3389", "/usr/bin/tunhook start desk:3389 stable --ready rdp", "/usr/bin/tunhook stop desk:3389 stable", true, "desk:3389"},
+		{"desk", "tunhook start %p", "tunhook stop %p", true, "desk:3389"},
+		{"127.9.9.9:3389", "tunhook start %p", "tunhook stop %p", true, ""},
+		{"desk", "systemctl start vpn", "systemctl stop vpn", false, "desk:3389"},
+		{"localhost:3390", "systemctl start vpn", "systemctl stop vpn", false, ""},
+		{"localhost:3390", "pom.sh start desk:3389 3391", "pom.sh stop desk:3389 3391", false, ""},
+		{"localhost:3390", "pom.sh start desk:3389 3390", "other.sh stop desk:3389 3390", false, ""},
+		{"localhost:3390", "pom.sh start desk:3389 3390", "pom.sh stop lab:3389 3390", false, ""},
+		{"localhost:3390", "pom.sh start desk:3389 3390", "", false, ""},
+		{"localhost:3390", "pom.sh start ", "pom.sh stop ", false, ""},
+	} {
+		path := profileFile(t, fmt.Sprintf("[remmina]\nname=Desk\nprotocol=RDP\nserver=%s\nprecommand=%s\npostcommand=%s\n", tc.server, tc.before, tc.after))
+		p, err := Load(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if target, err := p.Target(); target != tc.target || (err == nil) != (tc.target != "") {
+			t.Errorf("%+v: the target is %q, %v", tc, target, err)
+		}
+		tunnel := deskTunnel().byConnection()
+		if _, err := Enable(path, tunnel, false); errors.As(err, new(*ForeignError)) != tc.refused || !tc.refused && err != nil {
+			t.Errorf("%+v: %v", tc, err)
+		}
+		if tc.refused {
+			p := enable(t, path, tunnel).Profile
+			if target, _ := p.Target(); p.Before.Now != "" || p.After.Now != "" || target != tc.target {
+				t.Errorf("%+v: forced, %+v", tc, p)
+			}
 		}
 	}
 }
@@ -501,7 +659,7 @@ func TestWritingKeepsModeAndFollowsLinks(t *testing.T) {
 		if p := enable(t, link, deskTunnel()).Profile; p.Path != link {
 			t.Errorf("Path is %q, want the link as it was named", p.Path)
 		}
-		checkRemminaUses(t, read(t, target), deskTunnel())
+		checkRemminaUses(t, "[remmina]\nname=Desk\n", read(t, target), deskTunnel(), true)
 		if info, err := os.Stat(target); err != nil || info.Mode() != mode {
 			t.Errorf("mode is %v, want %v: %v", info.Mode(), mode, err)
 		}
@@ -589,8 +747,16 @@ func TestAnyHistoryIsUndone(t *testing.T) {
 				want = remminaSaves(want, changes)
 			}
 			tunnel := tunnelFor(Profile{}, "r"+argument().Draw(rt, "route"), "127.0.0.1:3389")
-			if _, err := Enable(path, tunnel, true); err != nil {
-				rt.Fatal(err)
+			if rapid.Bool().Draw(rt, "by connection") {
+				tunnel = tunnel.byConnection()
+			}
+			force := rapid.Bool().Draw(rt, "force")
+			result, err := Enable(path, tunnel, force)
+			if errors.As(err, new(*ForeignError)) && !force {
+				continue
+			}
+			if err != nil || result.Profile.By != tunnel.By || result.Profile.Route != tunnel.Route {
+				rt.Fatal(result, err)
 			}
 		}
 		if _, err := Disable(path); err != nil {

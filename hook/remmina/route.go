@@ -2,8 +2,10 @@ package remmina
 
 import (
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"unicode"
@@ -36,6 +38,23 @@ func lookUp(name string) protocol {
 	return protocol{ready: "listen"}
 }
 
+// serverless says of a plugin that connects to no server by TCP what it does instead, and the way out; both are empty for
+// every other.
+func serverless(protocol string) (what, hint string) {
+	const byHand = "enable the tunnel alone (tunhook enable ROUTE), and name the address that it prints in the "
+	switch protocol {
+	case "WWW":
+		return "opens a web page", byHand + "page's URL"
+	case "EXEC":
+		return "runs a program", byHand + "program's arguments"
+	case "VNCI":
+		return "listens until a VNC server calls it", "leave it as it is"
+	case "XDMCP":
+		return "asks its server by UDP, which no tunnel carries", "leave it as it is"
+	}
+	return "", ""
+}
+
 // detours lists the keys that, when set, make something other than this machine connect to the server: Remmina's
 // own SSH tunnel (before 1.4 under another key), a Remote Desktop gateway, a VNC repeater, a proxy.
 func detours(protocol string) []string {
@@ -55,9 +74,10 @@ func detours(protocol string) []string {
 func (p Profile) Ready() string { return lookUp(p.Protocol).ready }
 
 // Target returns the HOST:PORT that the profile's original server names, with the protocol's own port where the
-// server has none. The error is a *RouteError where the server is this machine, or nothing that a tunnel leads to.
+// server has none. Where the server is this machine, the route of the profile's own commands counts, if they start a tunnel.
+// The error is a *RouteError where there is none either, or where the server is nothing that a tunnel leads to.
 func (p Profile) Target() (string, error) {
-	server := p.Server.Original
+	server := strings.TrimSpace(p.Server.Original)
 	fail := func(reason string) (string, error) {
 		return "", &RouteError{Path: p.Path, Server: server, Reason: reason}
 	}
@@ -81,9 +101,60 @@ func (p Profile) Target() (string, error) {
 		return fail("has no port")
 	}
 	if isLoopback(host) {
+		if route, _ := p.script(); route != "" {
+			return route, nil
+		}
 		return fail("is this machine itself")
 	}
 	return net.JoinHostPort(host, strconv.Itoa(port)), nil
+}
+
+// script tells whether the profile's own commands start and end a tunnel to its server, and its route as far as they tell. They
+// are "PROGRAM start ROUTE LISTEN" and "PROGRAM stop ROUTE LISTEN", where PROGRAM is tunhook, or any with the port of a server
+// that is this machine: so they stand in the guides of Pomerium and others.
+func (p Profile) script() (route string, startsTunnel bool) {
+	program, start, starts := strings.Cut(p.Before.Original, " start ")
+	other, stop, stops := strings.Cut(p.After.Original, " stop ")
+	if !starts || !stops || program != other {
+		return "", false
+	}
+	words, after := strings.Fields(start), strings.Fields(stop)
+	if len(words) == 0 || len(after) == 0 || words[0] != after[0] {
+		return "", false
+	}
+	host, port, err := splitServer(strings.TrimSpace(p.Server.Original), lookUp(p.Protocol).port)
+	toItself := err == nil && isLoopback(host) && len(words) > 1 && strings.HasSuffix(":"+words[1], fmt.Sprintf(":%d", port))
+	if filepath.Base(program) != "tunhook" && !(toItself && strings.Contains(words[0], ":")) {
+		return "", false
+	}
+	if strings.HasPrefix(words[0], "-") || strings.ContainsAny(words[0], `%'"\`) {
+		return "", true
+	}
+	return words[0], true
+}
+
+// sshRoute is the route that leads the same way as Remmina's own SSH tunnel, which the key switches on; "" for another key, or
+// where no route says that.
+func (f *file) sshRoute(key string, p Profile) string {
+	prefix, isSSH := strings.CutSuffix(key, "enabled")
+	host, port, err := splitServer(strings.TrimSpace(p.Server.Original), lookUp(p.Protocol).port)
+	if !isSSH || err != nil || port == 0 {
+		return ""
+	}
+	gateway := f.keys.text(prefix + "server")
+	if gateway == "" {
+		gateway = host // "the same server"
+	}
+	if isOn(f.keys.text(prefix + "loopback")) {
+		host = "127.0.0.1"
+	}
+	if user := f.keys.text(prefix + "username"); user != "" {
+		gateway = user + "@" + gateway
+	}
+	if strings.ContainsFunc(gateway, func(r rune) bool { return needsQuotes(r) || r == '/' }) {
+		return ""
+	}
+	return "ssh://" + gateway + "/" + net.JoinHostPort(host, strconv.Itoa(port))
 }
 
 // splitServer reads a server as g_network_address_parse does: HOST, HOST:PORT, [IPV6], [IPV6]:PORT, or a bare IPv6

@@ -17,6 +17,7 @@ func TestTargetReadsServersAsRemminaDoes(t *testing.T) {
 		{"RDP", "[desk]:3390", "desk:3390"},
 		{"RDP", "bücher.example", "bücher.example:3389"},
 		{"RDP", "desk:1", "desk:1"},
+		{"RDP", " desk:3390 ", "desk:3390"},
 		{"VNC", "kiosk", "kiosk:5900"},
 		{"VNC", "kiosk:0", "kiosk:5900"},
 		{"VNC", "kiosk:1", "kiosk:5901"},

@@ -17,9 +17,12 @@ const (
 	undoPrefix = "tunhook_"
 	// routeKey holds the route, for people and for Profile.Route.
 	routeKey = "tunhook_route"
-	// wroteKey holds a digest of each value that enable wrote, in the order of managed. A value that no
-	// longer matches was changed by someone else, and belongs to them.
+	// wroteKey holds a digest of each value that enable wrote, in the order of managed, or untouched. A value
+	// that no longer matches was changed by someone else, and belongs to them. It tells the way, too: by
+	// connection no command was written.
 	wroteKey = "tunhook_wrote"
+	// untouched stands for the digest of a value that enable left alone.
+	untouched = "-"
 )
 
 const managedKeys = 3
@@ -67,6 +70,14 @@ func isUndo(key string) bool {
 
 func (f *keyFile) wrote() []string { return strings.Fields(f.text(wroteKey)) }
 
+// way tells how an enabled profile starts its tunnel. By connection the commands are left alone, or set aside.
+func (f *keyFile) way() Way {
+	if before := f.wrote()[1]; before == untouched || before == digest("") {
+		return ByConnection
+	}
+	return ByHook
+}
+
 // ours tells of each managed key whether it still holds what enable wrote; none does in a profile not enabled.
 func (f *keyFile) ours() (ours [managedKeys]bool) {
 	wrote := f.wrote()
@@ -76,7 +87,7 @@ func (f *keyFile) ours() (ours [managedKeys]bool) {
 	return ours
 }
 
-// undoable tells whether enable can be undone to the byte. GLib counts a carriage return without a newline as part of
+// undoable tells whether enable can be undone to the byte, whatever it changes. GLib counts a carriage return without a newline as part of
 // the value, and would no longer do so in the line that is to keep it.
 func (f *keyFile) undoable() error {
 	for _, key := range managed() {
@@ -87,13 +98,18 @@ func (f *keyFile) undoable() error {
 	return nil
 }
 
-// enable writes the values of managed, and all that disable needs to undo that. f must be undoable and not enabled.
-func (f *keyFile) enable(route string, values [managedKeys]string) {
+// enable writes the values of managed that are not nil, and all that disable needs to undo that. f must be undoable and not
+// enabled.
+func (f *keyFile) enable(route string, values [managedKeys]*string) {
 	var added []setting
 	var wrote []string
 	for i, key := range managed() {
-		value := escape(values[i])
-		wrote = append(wrote, digest(values[i]))
+		if values[i] == nil {
+			wrote = append(wrote, untouched)
+			continue
+		}
+		value := escape(*values[i])
+		wrote = append(wrote, digest(*values[i]))
 		original, had := f.raw(key)
 		if !had {
 			added = append(added, setting{key, value})

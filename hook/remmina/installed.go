@@ -133,7 +133,7 @@ func (m Machine) ask(ctx context.Context, program string) string {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // with its children, where it is a script
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = time.Second
-	out, _ := cmd.Output()      // what it printed counts, however it ended
+	out, _ := cmd.Output() // what it printed counts, however it ended
 	return firstVersion(`(?m)Remmina - v?`, string(out))
 }
 

@@ -17,14 +17,21 @@ type Listener struct {
 	For string
 }
 
-// ErrNoListener says that nothing on this machine starts a listener at login, or keeps it.
-var ErrNoListener = errors.New("nothing here starts a listener at login")
+// NoListenerError says that nothing on this machine starts a listener at login.
+type NoListenerError struct{ Err error }
+
+func (e *NoListenerError) Error() string { return e.Err.Error() }
+
+// Unwrap returns the cause.
+func (e *NoListenerError) Unwrap() error { return e.Err }
 
 // Listeners enables and disables them, at once and at every login.
 type Listeners interface {
-	// Enable does nothing where there is one of that route and address already, which keeps its For.
+	// Enable does nothing where there is one of that address already, which keeps its For. The error is a *NoListenerError where
+	// there can be none.
 	Enable(context.Context, Listener) error
-	Disable(context.Context, Listener) error
+	// Disable leaves one that somebody is connected to, and says so.
+	Disable(context.Context, Listener) (inUse bool, err error)
 	Enabled() ([]Listener, error)
 	// Alone runs f while no other tunhook of the user runs another.
 	Alone(ctx context.Context, f func() error) error
@@ -43,7 +50,7 @@ type Profiles struct {
 func (ps Profiles) Enable(ctx context.Context, path string, t Tunnel, force bool) (r Result, err error) {
 	err = ps.Listeners.Alone(ctx, func() error {
 		r, err = ps.enable(ctx, path, t, force)
-		return errors.Join(err, ps.sweep(ctx, path))
+		return errors.Join(err, ps.sweep(ctx, path, &r))
 	})
 	return r, err
 }
@@ -68,13 +75,13 @@ func (ps Profiles) enable(ctx context.Context, path string, t Tunnel, force bool
 func (ps Profiles) Disable(ctx context.Context, path string) (r Result, err error) {
 	err = ps.Listeners.Alone(ctx, func() error {
 		r, err = Disable(path)
-		return errors.Join(err, ps.sweep(ctx, path))
+		return errors.Join(err, ps.sweep(ctx, path, &r))
 	})
 	return r, err
 }
 
 // sweep disables the listeners that were enabled for a profile and that no profile connects to any more.
-func (ps Profiles) sweep(ctx context.Context, path string) error {
+func (ps Profiles) sweep(ctx context.Context, path string, r *Result) error {
 	listeners, err := ps.Listeners.Enabled()
 	if err != nil {
 		return err
@@ -89,8 +96,13 @@ func (ps Profiles) sweep(ctx context.Context, path string) error {
 	}
 	var errs []error
 	for _, l := range listeners {
-		if !slices.ContainsFunc(entries, l.mayServe) {
-			errs = append(errs, ps.Listeners.Disable(ctx, l))
+		if slices.ContainsFunc(entries, l.mayServe) {
+			continue
+		}
+		inUse, err := ps.Listeners.Disable(ctx, l)
+		errs = append(errs, err)
+		if inUse {
+			r.Stays = append(r.Stays, l)
 		}
 	}
 	return errors.Join(errs...)
@@ -118,5 +130,5 @@ func (l Listener) mayServe(e Entry) bool {
 	if e.Err != nil {
 		return e.Path == l.For && !errors.Is(e.Err, fs.ErrNotExist)
 	}
-	return e.By == ByConnection && e.Route == l.Route && e.Server.Now == l.Address
+	return e.By == ByConnection && e.Server.Now == l.Address // which leads one way only
 }

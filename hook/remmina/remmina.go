@@ -96,6 +96,9 @@ type Result struct {
 	Changed bool    // the file was written
 	// Kept lists the keys that Disable left alone because someone changed them since Enable.
 	Kept []string
+	// Stays lists the listeners that no profile needs any more and that somebody is still connected to; the next call of
+	// Profiles disables them.
+	Stays []Listener
 }
 
 // Enable makes a profile use a tunnel. In a profile that is enabled already it replaces the tunnel, and what

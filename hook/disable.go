@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/tunhook/tunhook/hook/autostart"
+	"github.com/tunhook/tunhook/pidfile"
 	"github.com/tunhook/tunhook/tunnel"
 )
 
@@ -96,6 +97,19 @@ func (h *Hook) withEnableLock(ctx context.Context, do func(autostart.Systemd) er
 		return err
 	}
 	return errors.Join(do(h.systemd(lock)), lock.Unlock())
+}
+
+// Alone runs do while no other tunhook of the user runs another of that name.
+func (h *Hook) Alone(ctx context.Context, name string, do func() error) error {
+	dir, err := h.records(true)
+	if err != nil {
+		return err
+	}
+	lock, err := h.lockRecord(ctx, dir.Lock, pidfile.Key{Listen: name})
+	if err != nil {
+		return err
+	}
+	return errors.Join(do(), lock.Unlock())
 }
 
 // toDisable gives the entry that ROUTE and LISTEN mean; where there is none, the one that there would be, and others of the route.

@@ -22,6 +22,9 @@ type EnableRequest struct {
 	Linger, Timeout time.Duration
 	Notify          string   // "always" where it is empty: at login nobody looks at what a program prints
 	Args            []string // extra arguments of the tunnel program
+	// For is the profile that needs the listener, which it may share with others; "" where a person enables it, for what else they
+	// have. What a person has enabled is left to them, flags and all.
+	For string
 }
 
 // Enabled is a listener that starts at each login.
@@ -105,7 +108,7 @@ func (h *Hook) newEntry(t target, req EnableRequest) (autostart.Entry, error) {
 	}
 	return autostart.Entry{
 		Route: t.route.Given, Address: t.listen.Addr, Program: h.Self,
-		Args: listenerArgs(t, req), Environ: h.listenerEnviron(),
+		Args: listenerArgs(t, req), Environ: h.listenerEnviron(), For: req.For,
 	}, nil
 }
 
@@ -176,6 +179,9 @@ func (e *enabling) do(ctx context.Context) (Enabled, error) {
 	if noManager != nil {
 		e.entry.By = autostart.ByDesktop
 	}
+	if own, ok := e.ofAPerson(entries); ok {
+		return Enabled{Entry: own}, nil
+	}
 	enabled := Enabled{NoManager: noManager, Fleeting: fleeting(e.Self, Variable(e.Environ, "TMPDIR"))}
 	if noManager == nil {
 		enabled.Lacks = lacks(e.Environ, known)
@@ -205,6 +211,17 @@ func (e *enabling) takeName(entries []autostart.Entry) error {
 		}
 	}
 	return nil
+}
+
+// ofAPerson gives the listener that a person has enabled on the address, where a profile needs no more than that. Of several
+// profiles the first is kept.
+func (e *enabling) ofAPerson(entries []autostart.Entry) (own autostart.Entry, ok bool) {
+	i := slices.IndexFunc(entries, func(o autostart.Entry) bool { return o.Address == e.entry.Address })
+	if i < 0 || e.req.For == "" {
+		return autostart.Entry{}, false
+	}
+	e.entry.For = entries[i].For
+	return entries[i], entries[i].For == "" && e.listens(entries[i])
 }
 
 // enable brings files and processes to where they should be, or back to where they were.

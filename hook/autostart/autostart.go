@@ -29,6 +29,7 @@ type Entry struct {
 	Route   string         // as the user wrote it
 	Address netip.AddrPort // where it listens
 	Program string         // absolute path of tunhook
+	For     string         // path of the profile that needs it, and perhaps others do; "" where a person enabled it
 	Since   time.Time      // when the entry was written; set by List
 
 	// What follows is written and not read back.
@@ -68,11 +69,16 @@ const (
 	routeKey   = "X-Tunhook-Route="
 	addressKey = "X-Tunhook-Address="
 	programKey = "X-Tunhook-Program="
+	forKey     = "X-Tunhook-For="
 )
 
 // keys are the lines that List reads back. A route has no character that would need an escape.
 func (e Entry) keys() string {
-	return routeKey + e.Route + "\n" + addressKey + e.Address.String() + "\n" + programKey + strconv.QuoteToASCII(e.Program) + "\n"
+	keys := routeKey + e.Route + "\n" + addressKey + e.Address.String() + "\n" + programKey + strconv.QuoteToASCII(e.Program) + "\n"
+	if e.For != "" {
+		keys += forKey + strconv.QuoteToASCII(e.For) + "\n"
+	}
+	return keys
 }
 
 // parse reads a file of ours; ok is false where it is none, or does not belong under that name.
@@ -95,6 +101,11 @@ func parse(by By, path string, text []byte) (e Entry, ok bool) {
 		}
 		if value, ok := strings.CutPrefix(line, programKey); ok {
 			if e.Program, err = strconv.Unquote(value); err != nil {
+				return Entry{}, false
+			}
+		}
+		if value, ok := strings.CutPrefix(line, forKey); ok {
+			if e.For, err = strconv.Unquote(value); err != nil {
 				return Entry{}, false
 			}
 		}

@@ -226,7 +226,7 @@ func TestSystemdUnderstandsTheUnits(t *testing.T) {
 	check(t, os.WriteFile(program, []byte("#!/bin/sh\n"), 0o700))
 	s := Store{filepath.Join(home, ".config")}
 	e := nasty(BySystemd)
-	e.Program = program
+	e.Program, e.For = program, `/home/me/My "desk" 100% $HOME\`
 	wrote, err := s.Write(e)
 	check(t, err)
 	if !wrote.Any {

@@ -77,6 +77,21 @@ func TestEntriesAreWrittenListedAndRemoved(t *testing.T) {
 	}
 }
 
+func TestWhomAnEntryIsForComesBack(t *testing.T) {
+	t.Parallel()
+	for _, by := range []By{BySystemd, ByDesktop} {
+		e := nasty(by)
+		e.For = "/home/m\xe9/My \"desk\" 100%\n[x]\\"
+		s := Store{t.TempDir()}
+		_, err := s.Write(e)
+		check(t, err)
+		entries, err := s.List()
+		if err != nil || len(entries) != 1 || entries[0].For != e.For {
+			t.Errorf("%s: %+v, %v", by, entries, err)
+		}
+	}
+}
+
 // TestUsersFilesStay: of the same directories, and of the names of ours.
 func TestUsersFilesStay(t *testing.T) {
 	t.Parallel()

@@ -1,15 +1,14 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/adrg/xdg"
-	"github.com/google/renameio/v2"
-	"github.com/tunhook/tunhook/hook"
 	"github.com/tunhook/tunhook/hook/remmina"
-	"github.com/tunhook/tunhook/scripts"
 	"github.com/urfave/cli/v2"
 )
 
@@ -24,11 +23,13 @@ func (c *command) remminaCommand() *cli.Command {
 		Subcommands: []*cli.Command{
 			{
 				Name:      "enable",
-				Usage:     "make a profile start its tunnel before connecting, and end it after",
+				Usage:     "make a profile use a tunnel",
 				UsageText: "tunhook remmina enable [flags] PROFILE",
-				Description: "Points the profile's server at the listen address and fills in its two commands; everything else stays as it is, " +
-					"and disable gives back what was there.",
+				Description: "By connection, it points the profile's server at a listen address and listens there, as tunhook enable does: the " +
+					"connection starts the tunnel. That works with every Remmina. By hook, it fills in the profile's two commands as well, which " +
+					"Remmina 1.4.42 and later do not run. Everything else stays as it is, and disable gives back what was there.",
 				Flags: []cli.Flag{
+					&cli.StringFlag{Name: "by", Usage: "what starts the tunnel, `WAY`: connection or hook", DefaultText: "connection, unless nothing here can listen at every login"},
 					&cli.StringFlag{Name: "route", Usage: "where the tunnel leads: `ROUTE`", DefaultText: "that of the last enable, or the profile's server, through Pomerium"},
 					&cli.StringFlag{Name: "listen", Usage: "where Remmina connects to: `LISTEN`", DefaultText: "that of the last enable, or stable"},
 					&cli.BoolFlag{Name: "force", Usage: "set commands of your own in the profile aside, until disable"},
@@ -87,7 +88,7 @@ func (c *command) profileDirs() ([]remmina.Dir, error) {
 	return remmina.Dirs(home, xdg.DataHome), nil
 }
 
-func (c *command) remminaEnable(ctx *cli.Context) error {
+func (c *command) remminaDisable(ctx *cli.Context) error {
 	profile, err := c.findProfile(ctx)
 	if err != nil {
 		return err
@@ -96,76 +97,11 @@ func (c *command) remminaEnable(ctx *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	route, err := enableRoute(profile, ctx.String("route"))
+	profiles, err := c.profiles(&listeners{hook: h})
 	if err != nil {
 		return err
 	}
-	address, err := h.ListenAddress(route, enableListen(h, profile, ctx.String("listen")))
-	if err != nil {
-		return err
-	}
-	program, err := c.hookProgram(h, profile)
-	if err != nil {
-		return err
-	}
-	result, err := remmina.Enable(profile.Path, remmina.Tunnel{
-		Route: route, Listen: address, By: remmina.ByHook,
-		Before: []string{program, "start", route, address, "--ready", profile.Ready(), "--end-with", "parent", "--keep-alive"},
-		After:  []string{program, "stop", route, address},
-	}, ctx.Bool("force"))
-	if err != nil {
-		return err
-	}
-	c.ui.enabled(result)
-	return nil
-}
-
-// enableRoute is the route that was given, or that of the last enable, or the profile's own server.
-func enableRoute(profile remmina.Profile, given string) (string, error) {
-	switch {
-	case given != "":
-		return given, nil
-	case profile.Enabled && profile.Server.Ours:
-		return profile.Route, nil
-	}
-	return profile.Target()
-}
-
-// enableListen is the listen address that was given, or that of the last enable, or "stable". A route's own stable address is not
-// kept: it would not be that of another route.
-func enableListen(h *hook.Hook, profile remmina.Profile, given string) string {
-	switch {
-	case given != "":
-		return given
-	case !profile.Enabled || !profile.Server.Ours:
-		return "stable"
-	}
-	if own, err := h.ListenAddress(profile.Route, "stable"); err == nil && own == profile.Server.Now {
-		return "stable"
-	}
-	return profile.Server.Now
-}
-
-// hookProgram is the program that the profile's commands name: tunhook, or for a Remmina in a Flatpak sandbox, which does not see
-// the host's programs, a script in the one directory that host and sandbox have under the same path.
-func (c *command) hookProgram(h *hook.Hook, profile remmina.Profile) (string, error) {
-	if profile.Kind != remmina.Flatpak {
-		return h.Self, nil
-	}
-	dir := filepath.Join(c.variable("HOME"), ".var/app/org.remmina.Remmina/data/tunhook")
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return "", err
-	}
-	script := filepath.Join(dir, "tunhook")
-	return script, renameio.WriteFile(script, []byte(scripts.FlatpakHook(h.Self)), 0o755)
-}
-
-func (c *command) remminaDisable(ctx *cli.Context) error {
-	profile, err := c.findProfile(ctx)
-	if err != nil {
-		return err
-	}
-	result, err := remmina.Disable(profile.Path)
+	result, err := profiles.Disable(ctx.Context, profile.Path)
 	if err == nil {
 		c.ui.disabled(profile, result)
 	}
@@ -177,7 +113,33 @@ func (c *command) remminaShow(ctx *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	return c.ui.profile(profile)
+	if err := c.ui.profile(profile); err != nil {
+		return err
+	}
+	return c.warnOfUnserved(ctx.Context, []remmina.Profile{profile})
+}
+
+// warnOfUnserved says which of the profiles find no tunnel when Remmina opens them.
+func (c *command) warnOfUnserved(ctx context.Context, profiles []remmina.Profile) error {
+	if by(profiles, remmina.ByHook) {
+		c.ui.withoutHooks(profiles, c.remminas(ctx))
+	}
+	if !by(profiles, remmina.ByConnection) {
+		return nil
+	}
+	h, err := c.hook()
+	if err != nil {
+		return err
+	}
+	entries, err := h.Enabled()
+	if err == nil {
+		c.ui.withoutListener(profiles, entries)
+	}
+	return err
+}
+
+func by(profiles []remmina.Profile, way remmina.Way) bool {
+	return slices.ContainsFunc(profiles, func(p remmina.Profile) bool { return p.By == way })
 }
 
 func (c *command) remminaList(ctx *cli.Context) error {
@@ -191,9 +153,16 @@ func (c *command) remminaList(ctx *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	profiles, err := remmina.List(dirs)
+	entries, err := remmina.List(dirs)
 	if err != nil {
 		return fmt.Errorf("reading the profiles: %w", err)
 	}
-	return c.ui.profiles(profiles)
+	if err := c.ui.profiles(entries); err != nil {
+		return err
+	}
+	profiles := make([]remmina.Profile, len(entries))
+	for i, e := range entries {
+		profiles[i] = e.Profile
+	}
+	return c.warnOfUnserved(ctx.Context, profiles)
 }

@@ -71,6 +71,8 @@ func TestRemminaUsageErrors(t *testing.T) {
 		{"-frob", "remmina", "enable", "My desk", "--frob"},
 		{"no port", "remmina", "enable", "My desk", "--listen", "0"},
 		{"is another one each time", "remmina", "enable", "My desk", "--listen", "auto"},
+		{`--by is "wire"`, "remmina", "enable", "My desk", "--by", "wire"},
+		{`--by is ""`, "remmina", "enable", "My desk", "--by", ""},
 		{`unknown scheme "gopher"`, "remmina", "enable", "My desk", "--route", "gopher://desk"},
 	} {
 		a.refused(exitUsage, test[0], test[1:]...)
@@ -93,7 +95,7 @@ func TestOnlyAProfileThatCannotBeWrittenIsNotAUsageError(t *testing.T) {
 		a.refused(exitUsage, "not a Remmina profile", "remmina", command, junk)
 		a.refused(exitUsage, "what was there before tunhook is not known", "remmina", command, damaged)
 	}
-	a.refused(exitUnexpected, "cannot be written", "remmina", "enable", unwritable)
+	a.refused(exitUnexpected, "cannot be written", "remmina", "enable", "--by", "hook", unwritable)
 }
 
 // Enabling again without flags changes nothing, wherever the profile connects to; but a route's own address goes with its route.
@@ -103,7 +105,7 @@ func TestRemminaEnableAgainKeepsTheListenAddress(t *testing.T) {
 	path := a.profile(nativeProfiles, "desk.remmina", deskProfile)
 	enable := func(want string, flags ...string) {
 		t.Helper()
-		a.must(append([]string{"remmina", "enable", path}, flags...)...)
+		a.must(append([]string{"remmina", "enable", "--by", "hook", path}, flags...)...)
 		now := keys(t, path)
 		if now["server"] != want || !strings.HasSuffix(now["postcommand"], " "+want) {
 			t.Errorf("with %q it connects to %q and runs %q, want %s", flags, now["server"], now["postcommand"], want)
@@ -112,7 +114,7 @@ func TestRemminaEnableAgainKeepsTheListenAddress(t *testing.T) {
 	const other = "lab.example.com:3389"
 	stable := func(route string) string {
 		path := a.profile(nativeProfiles, "stable.remmina", deskProfile)
-		a.must("remmina", "enable", path, "--route", route, "--listen", "stable")
+		a.must("remmina", "enable", "--by", "hook", path, "--route", route, "--listen", "stable")
 		return keys(t, path)["server"]
 	}
 	ofDesk, ofOther := stable("desk.example.com:3389"), stable(other)
@@ -126,11 +128,11 @@ func TestRemminaEnableAgainKeepsTheListenAddress(t *testing.T) {
 	enable(ofDesk)
 }
 
-func TestRemminaEnableAndDisable(t *testing.T) {
+func TestRemminaEnableByHookAndDisable(t *testing.T) {
 	t.Parallel()
 	a := newAccount(t)
 	path := a.profile(nativeProfiles, "desk.remmina", deskProfile)
-	if e := a.do("remmina", "enable", "My desk"); e.status != 0 || e.stdout != "" || !strings.Contains(e.stderr, `"My desk" now starts its tunnel for desk.example.com:3389`) {
+	if e := a.do("remmina", "enable", "--by", "hook", "My desk"); e.status != 0 || e.stdout != "" || !strings.Contains(e.stderr, `"My desk" now starts its tunnel for desk.example.com:3389`) {
 		t.Errorf("enable: %+v", e)
 	}
 	now := keys(t, path)
@@ -146,7 +148,7 @@ func TestRemminaEnableAndDisable(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if e := a.do("remmina", "enable", path); e.status != 0 || !strings.Contains(e.stderr, "is enabled already") {
+	if e := a.do("remmina", "enable", path, "--by=hook"); e.status != 0 || !strings.Contains(e.stderr, "is enabled already") {
 		t.Errorf("enable again: %+v", e)
 	}
 	if again, err := os.ReadFile(path); err != nil || string(again) != string(enabled) {
@@ -174,8 +176,8 @@ func TestRemminaKeepsCommandsThatAreNotItsOwn(t *testing.T) {
 	a := newAccount(t)
 	text := deskProfile + "precommand=/usr/bin/my-vpn up\n"
 	path := a.profile(nativeProfiles, "desk.remmina", text)
-	a.refused(exitUsage, `"/usr/bin/my-vpn up"`, "remmina", "enable", "My desk")
-	a.must("remmina", "enable", "--force", "My desk")
+	a.refused(exitUsage, `"/usr/bin/my-vpn up"`, "remmina", "enable", "--by", "hook", "My desk")
+	a.must("remmina", "enable", "--by", "hook", "--force", "My desk")
 	if now := keys(t, path)["precommand"]; !strings.Contains(now, " start ") {
 		t.Errorf("the profile runs %q", now)
 	}
@@ -193,7 +195,7 @@ func TestTheCommandsOfAProfileStartAndStopItsTunnel(t *testing.T) {
 			t.Parallel()
 			a := newAccount(t)
 			path := a.profile(dir, "desk.remmina", deskProfile)
-			a.must("remmina", "enable", "desk", "--route", relayTo(t, tunneltest.ResponderOptions{}), "--listen", a.address)
+			a.must("remmina", "enable", "--by", "hook", "desk", "--route", relayTo(t, tunneltest.ResponderOptions{}), "--listen", a.address)
 			now := keys(t, path)
 			for _, key := range []string{"precommand", "postcommand"} {
 				if inSandbox := strings.HasPrefix(now[key], filepath.Join(a.dir, "home", ".var/app/org.remmina.Remmina/data/tunhook/tunhook ")); inSandbox != (dir == flatpakProfiles) {

@@ -19,6 +19,11 @@ func (u *ui) nowListens(e hook.Enabled) {
 		u.say("a connection to %s now starts the tunnel for %s, and does so after every login to the desktop, by an autostart entry: "+
 			"no systemd user manager answers (%v)", e.Address, e.Route, e.NoManager)
 	}
+	u.listenerWarnings(e)
+}
+
+// listenerWarnings says what would keep a listener from doing its work.
+func (u *ui) listenerWarnings(e hook.Enabled) {
 	if len(e.Lacks) > 0 {
 		names := strings.Join(e.Lacks, " ")
 		u.say("warning: no sign-in page and no notification can be shown, since the systemd user manager has no %s: "+

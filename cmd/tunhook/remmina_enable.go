@@ -1,0 +1,208 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/adrg/xdg"
+	"github.com/google/renameio/v2"
+	"github.com/tunhook/tunhook/hook"
+	"github.com/tunhook/tunhook/hook/autostart"
+	"github.com/tunhook/tunhook/hook/remmina"
+	"github.com/tunhook/tunhook/scripts"
+	"github.com/urfave/cli/v2"
+)
+
+func (c *command) remminaEnable(ctx *cli.Context) error {
+	asked := remmina.Way(ctx.String("by"))
+	if ctx.IsSet("by") && asked != remmina.ByHook && asked != remmina.ByConnection {
+		return usagef("--by is %q: give connection or hook", asked)
+	}
+	profile, err := c.findProfile(ctx)
+	if err != nil {
+		return err
+	}
+	h, err := c.hook()
+	if err != nil {
+		return err
+	}
+	e := enabling{command: c, hook: h, profile: profile, force: ctx.Bool("force")}
+	if e.tunnel.Route, err = enableRoute(profile, ctx.String("route")); err != nil {
+		return err
+	}
+	if e.tunnel.Listen, err = h.ListenAddress(e.tunnel.Route, enableListen(h, profile, ctx.String("listen"))); err != nil {
+		return err
+	}
+	e.choice = c.choice(ctx.Context, profile, asked)
+	result, err := e.enable(ctx.Context)
+	if err != nil {
+		return err
+	}
+	c.ui.enabled(result, e.choice)
+	return nil
+}
+
+// choice is the way that is taken, and what it is chosen by.
+type choice struct {
+	asked      remmina.Way         // "" where it was left to tunhook
+	here       []remmina.Installed // the Remminas of this machine
+	serving    remmina.Installed   // that which opens the profile, where one was found
+	found      bool
+	noListener error        // why it is not by connection although nobody asked for another way
+	listener   hook.Enabled // by connection
+}
+
+func (c *command) choice(ctx context.Context, profile remmina.Profile, asked remmina.Way) choice {
+	here := c.remminas(ctx)
+	serving, found := serving(here, profile)
+	return choice{asked: asked, here: here, serving: serving, found: found}
+}
+
+// remminas finds the Remminas of this machine.
+func (c *command) remminas(ctx context.Context) []remmina.Installed {
+	return remmina.Machine{Root: "/", DataHome: xdg.DataHome, Path: c.variable("PATH"), Environ: c.environ}.Look(ctx)
+}
+
+// serving gives the Remmina that opens the profile.
+func serving(here []remmina.Installed, profile remmina.Profile) (serving remmina.Installed, found bool) {
+	i := slices.IndexFunc(here, func(r remmina.Installed) bool { return r.Kind == profile.Kind })
+	if i < 0 {
+		return remmina.Installed{}, false
+	}
+	return here[i], true
+}
+
+// enabling is one "remmina enable".
+type enabling struct {
+	*command
+	hook    *hook.Hook
+	profile remmina.Profile
+	tunnel  remmina.Tunnel
+	force   bool
+	choice  choice
+}
+
+// enable takes the way that was asked for. Where none was, that is by connection: it goes on working after an update of Remmina.
+func (e *enabling) enable(ctx context.Context) (remmina.Result, error) {
+	if e.choice.asked == remmina.ByHook {
+		return e.byHook(ctx)
+	}
+	result, err := e.byConnection(ctx)
+	var none *remmina.NoListenerError
+	if e.choice.asked == "" && errors.As(err, &none) && e.choice.found && e.choice.serving.RunsHooks() {
+		e.choice.noListener = none
+		return e.byHook(ctx)
+	}
+	return result, err
+}
+
+func (e *enabling) byConnection(ctx context.Context) (remmina.Result, error) {
+	listeners := &listeners{hook: e.hook}
+	profiles, err := e.profiles(listeners)
+	if err != nil {
+		return remmina.Result{}, err
+	}
+	e.tunnel.By = remmina.ByConnection
+	result, err := profiles.Enable(ctx, e.profile.Path, e.tunnel, e.force)
+	e.choice.listener = listeners.enabled
+	return result, err
+}
+
+func (e *enabling) byHook(ctx context.Context) (remmina.Result, error) {
+	program, err := e.hookProgram(e.hook, e.profile)
+	if err != nil {
+		return remmina.Result{}, err
+	}
+	profiles, err := e.profiles(&listeners{hook: e.hook})
+	if err != nil {
+		return remmina.Result{}, err
+	}
+	t := &e.tunnel
+	t.By = remmina.ByHook
+	t.Before = []string{program, "start", t.Route, t.Listen, "--ready", e.profile.Ready(), "--end-with", "parent", "--keep-alive"}
+	t.After = []string{program, "stop", t.Route, t.Listen}
+	return profiles.Enable(ctx, e.profile.Path, *t, e.force)
+}
+
+func (c *command) profiles(l *listeners) (remmina.Profiles, error) {
+	dirs, err := c.profileDirs()
+	return remmina.Profiles{Dirs: dirs, Listeners: l}, err
+}
+
+// listeners is what is enabled, as profiles need it.
+type listeners struct {
+	hook    *hook.Hook
+	enabled hook.Enabled // what Enable did
+}
+
+func (l *listeners) Enable(ctx context.Context, wanted remmina.Listener) (err error) {
+	l.enabled, err = l.hook.Enable(ctx, hook.EnableRequest{Route: wanted.Route, Listen: wanted.Address, Ready: wanted.Ready, For: wanted.For})
+	if errors.As(err, new(*autostart.SystemdError)) || errors.As(err, new(*autostart.FileError)) {
+		return &remmina.NoListenerError{Err: err}
+	}
+	return err
+}
+
+func (l *listeners) Disable(ctx context.Context, unneeded remmina.Listener) (inUse bool, err error) {
+	_, err = l.hook.Disable(ctx, unneeded.Route, unneeded.Address, false)
+	if errors.As(err, new(*hook.InUseError)) {
+		return true, nil
+	}
+	return false, err
+}
+
+func (l *listeners) Enabled() ([]remmina.Listener, error) {
+	entries, err := l.hook.Enabled()
+	all := make([]remmina.Listener, len(entries))
+	for i, e := range entries {
+		all[i] = remmina.Listener{Route: e.Route, Address: e.Address.String(), For: e.For}
+	}
+	return all, err
+}
+
+func (l *listeners) Alone(ctx context.Context, f func() error) error {
+	return l.hook.Alone(ctx, "remmina", f)
+}
+
+// enableRoute is the route that was given, or that of the last enable, or the profile's own server.
+func enableRoute(profile remmina.Profile, given string) (string, error) {
+	switch {
+	case given != "":
+		return given, nil
+	case profile.Enabled && profile.Server.Ours:
+		return profile.Route, nil
+	}
+	return profile.Target()
+}
+
+// enableListen is the listen address that was given, or that of the last enable, or "stable". A route's own stable address is not
+// kept: it would not be that of another route.
+func enableListen(h *hook.Hook, profile remmina.Profile, given string) string {
+	switch {
+	case given != "":
+		return given
+	case !profile.Enabled || !profile.Server.Ours:
+		return "stable"
+	}
+	if own, err := h.ListenAddress(profile.Route, "stable"); err == nil && own == profile.Server.Now {
+		return "stable"
+	}
+	return profile.Server.Now
+}
+
+// hookProgram is the program that the profile's commands name: tunhook, or for a Remmina in a Flatpak sandbox, which does not see
+// the host's programs, a script in the one directory that host and sandbox have under the same path.
+func (c *command) hookProgram(h *hook.Hook, profile remmina.Profile) (string, error) {
+	if profile.Kind != remmina.Flatpak {
+		return h.Self, nil
+	}
+	dir := filepath.Join(c.variable("HOME"), ".var/app/org.remmina.Remmina/data/tunhook")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return "", err
+	}
+	script := filepath.Join(dir, "tunhook")
+	return script, renameio.WriteFile(script, []byte(scripts.FlatpakHook(h.Self)), 0o755)
+}

@@ -1,0 +1,251 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/tunhook/tunhook/tunnel/tunneltest"
+)
+
+// Places of the fakes.
+const (
+	remminaVersion = "remmina-version" // what the program remmina says it is, in the account
+	flatpakRelease = ".local/share/flatpak/app/org.remmina.Remmina/current/active/files/share/metainfo/org.remmina.Remmina.appdata.xml"
+)
+
+// desk is an account with a profile whose server is reached by a relay, and a Remmina of that version. What is enabled in it is
+// disabled in the end.
+type desk struct {
+	*account
+	path, route string
+}
+
+func newDesk(t *testing.T, version string) desk {
+	t.Helper()
+	d := desk{account: newAccount(t), route: relayTo(t, tunneltest.ResponderOptions{})}
+	t.Cleanup(func() { d.do("disable", "--all", "--now") })
+	d.path = d.profile(nativeProfiles, "desk.remmina", deskProfile)
+	d.remminaIs(version)
+	syscall.ForkLock.RLock() // what another test forks meanwhile would have the program open: then it cannot be executed
+	defer syscall.ForkLock.RUnlock()
+	check(t, os.WriteFile(filepath.Join(d.dir, "bin", "remmina"), []byte("#!/bin/sh\necho \"org.remmina.Remmina - $(cat '"+d.dir+"/"+remminaVersion+"') (git n/a)\"\n"), 0o700))
+	return d
+}
+
+func (d desk) remminaIs(version string) {
+	d.t.Helper()
+	check(d.t, os.WriteFile(filepath.Join(d.dir, remminaVersion), []byte(version), 0o600))
+}
+
+// enable enables a profile, which must say these, and nothing of those that begin with "!".
+func (d desk) enable(says []string, args ...string) {
+	d.t.Helper()
+	d.says(says, append([]string{"remmina", "enable", "--route", d.route, "--listen", d.address}, args...)...)
+}
+
+func (d desk) says(says []string, args ...string) {
+	d.t.Helper()
+	e := d.do(args...)
+	if e.status != 0 {
+		d.t.Fatalf("%q: %+v", args, e)
+	}
+	for _, text := range says {
+		if wanted, unwanted := strings.CutPrefix(text, "!"); strings.Contains(e.stdout+e.stderr, wanted) == unwanted {
+			d.t.Errorf("%q says %q%s, want %q", args, e.stdout, e.stderr, text)
+		}
+	}
+}
+
+// goes tells by which way the profile at path connects to the account's address.
+func (d desk) goes(path string) string {
+	d.t.Helper()
+	now := keys(d.t, path)
+	switch {
+	case now["server"] != d.address:
+		return ""
+	case strings.Contains(now["precommand"], " start "+d.route):
+		return "hook"
+	}
+	return "connection"
+}
+
+func (d desk) is(path, want string) {
+	d.t.Helper()
+	if data, err := os.ReadFile(path); err != nil || string(data) != want {
+		d.t.Errorf("the profile is %q, %v", data, err)
+	}
+}
+
+// Where nobody says how, it is by connection: with a Remmina that has no other way, and with one that may be updated to that.
+func TestRemminaEnableIsByConnection(t *testing.T) {
+	t.Parallel()
+	for version, says := range map[string][]string{
+		"1.4.40":  {"by connection, which goes on working when Remmina 1.4.40 is updated", `enable --by hook "My desk"`},
+		"1.4.43":  {"by connection, since Remmina 1.4.43 runs no commands", "!--by hook"},
+		"unknown": {"by connection, since Remmina of an unknown version may run no commands"},
+	} {
+		t.Run(version, func(t *testing.T) {
+			t.Parallel()
+			d := newDesk(t, version)
+			d.enable(append(says, `"My desk" now connects to `+d.address+", and the connection starts its tunnel for "+d.route, "by an autostart entry"), "My desk")
+			want := strings.Replace(deskProfile, "server=desk.example.com", "server="+d.address, 1)
+			for key, value := range keys(t, d.path) {
+				if !strings.HasPrefix(key, "tunhook_") && !strings.Contains(want, key+"="+value+"\n") {
+					t.Errorf("%s=%s is new", key, value)
+				}
+			}
+			d.says([]string{d.route, "waiting"}, "status")
+			d.enable([]string{"is enabled already, by connection", "!which goes on", "!since"}, "My desk")
+			d.says([]string{"connection", "!warning"}, "remmina", "show", "My desk")
+			d.says([]string{"  yes      connection  ", "!warning"}, "remmina", "list")
+
+			d.says([]string{`"My desk" is as it was before tunhook: it connects to desk.example.com`}, "remmina", "disable", "My desk")
+			d.is(d.path, deskProfile)
+			d.says([]string{"no tunnel is running"}, "status")
+			if left, _ := filepath.Glob(filepath.Join(d.dir, "home", ".config", "*", "*")); len(left) > 0 {
+				t.Errorf("left behind: %q", left)
+			}
+			if d.served() {
+				t.Errorf("%s is still listened on", d.address)
+			}
+		})
+	}
+}
+
+func TestRemminaProfilesMoveFromOneWayToTheOther(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, "1.4.40")
+	way := func(want string) {
+		t.Helper()
+		if got := d.goes(d.path); got != want || d.served() != (want == "connection") {
+			t.Errorf("it goes by %q, and the address is listened on: %v; want %s", got, d.served(), want)
+		}
+	}
+	d.enable([]string{"starts its tunnel for", "!by connection", "!warning"}, "--by", "hook", "My desk")
+	way("hook")
+	d.enable([]string{"by connection, which goes on working"}, "My desk")
+	way("connection")
+	d.enable([]string{"starts its tunnel for"}, "--by", "hook", "My desk")
+	way("hook")
+	d.enable([]string{"now connects to", "!which goes on working"}, "--by", "connection", "My desk")
+	way("connection")
+	d.must("remmina", "disable", "My desk")
+	d.is(d.path, deskProfile)
+	if d.served() {
+		t.Error("disabled, the address is listened on")
+	}
+}
+
+func TestRemminaWarnsOfHooksThatAreNotRun(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, "1.4.43")
+	d.profile(nativeProfiles, "other.remmina", strings.Replace(deskProfile, "My desk", "Other", 1))
+	const warning = `warning: Remmina 1.4.43 runs no commands, so that nothing starts`
+	d.enable([]string{warning, `enable --by connection "My desk"`}, "--by", "hook", "My desk")
+	d.enable([]string{warning}, "--by", "hook", "My desk")
+	for _, command := range [][]string{{"remmina", "show", "My desk"}, {"remmina", "list"}} {
+		d.says([]string{warning + ` the tunnel of "My desk"`, `enable "My desk"`, "!" + `"Other"`}, command...)
+	}
+	d.remminaIs("1.4.41")
+	d.says([]string{"!warning"}, "remmina", "list")
+}
+
+// A profile is opened by the Remmina of its kind.
+func TestRemminaTellsTwoRemminasApart(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, "1.4.40")
+	release := filepath.Join(d.dir, "home", flatpakRelease)
+	check(t, os.MkdirAll(filepath.Dir(release), 0o700))
+	check(t, os.WriteFile(release, []byte(`<release version="1.4.43" date="2026-02-01"/>`), 0o600))
+	d.enable([]string{"there are Remmina 1.4.40 and Remmina 1.4.43 (Flatpak)", `"My desk" is opened by Remmina 1.4.40` + "\n", "!warning"}, "--by", "hook", "My desk")
+
+	boxed := d.profile(flatpakProfiles, "boxed.remmina", strings.Replace(deskProfile, "My desk", "Boxed", 1))
+	d.says([]string{`"Boxed" is opened by Remmina 1.4.43 (Flatpak)`, "warning: Remmina 1.4.43 (Flatpak) runs no commands"}, "remmina", "enable", "--by", "hook", "--route", d.route, "Boxed")
+	d.says([]string{"by connection, since Remmina 1.4.43 (Flatpak) runs no commands", "!override", "!permission"}, "remmina", "enable", "--route", d.route, "Boxed")
+	if now := keys(t, boxed); now["precommand"] != "" || now["postcommand"] != "" {
+		t.Errorf("by connection it runs %q", now["precommand"])
+	}
+	d.must("remmina", "disable", "Boxed")
+}
+
+// Where nothing can listen, hooks are the way, if there are any.
+func TestRemminaWithoutListenersIsByHook(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, "1.4.40")
+	check(t, os.MkdirAll(filepath.Join(d.dir, "home", ".config"), 0o700))
+	check(t, os.WriteFile(filepath.Join(d.dir, "home", ".config", "autostart"), nil, 0o600))
+	d.enable([]string{"by hook, since nothing can listen for the connection: ", "/autostart"}, "My desk")
+	if way := d.goes(d.path); way != "hook" {
+		t.Errorf("it goes by %q", way)
+	}
+	d.must("remmina", "disable", "My desk")
+	d.refused(exitUnexpected, "/autostart", "remmina", "enable", "--by", "connection", "--route", d.route, "My desk")
+	d.remminaIs("1.4.43")
+	d.refused(exitUnexpected, "/autostart", "remmina", "enable", "--route", d.route, "My desk")
+	d.is(d.path, deskProfile)
+}
+
+func TestRemminaProfilesShareAListener(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, "1.4.43")
+	boxed := d.profile(flatpakProfiles, "boxed.remmina", strings.Replace(deskProfile, "My desk", "Boxed", 1))
+	d.enable(nil, "My desk")
+	d.enable(nil, "Boxed")
+	d.must("remmina", "disable", "My desk")
+	if !d.served() {
+		t.Error("the other profile's listener is gone")
+	}
+	d.must("remmina", "disable", boxed)
+	if d.served() {
+		t.Error("the listener that no profile needs is there")
+	}
+
+	d.must("enable", d.route, d.address)
+	d.enable(nil, "My desk")
+	d.must("remmina", "disable", "My desk")
+	if !d.served() {
+		t.Error("the listener that was enabled by hand is gone")
+	}
+	d.enable(nil, "My desk")
+	d.must("disable", d.route, d.address)
+	d.says([]string{"warning: nothing listens on " + d.address + ` for "My desk"`}, "remmina", "show", "My desk")
+	d.says([]string{`warning: nothing listens on ` + d.address}, "remmina", "list")
+	d.enable(nil, "My desk")
+	if !d.served() {
+		t.Error("enabled again, nothing listens")
+	}
+}
+
+func TestRemminaKeepsAProfilesOwnCommandsByConnection(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, "1.4.40")
+	text := deskProfile + "precommand=/usr/bin/my-vpn up\n"
+	path := d.profile(nativeProfiles, "desk.remmina", text)
+	d.enable([]string{`"My desk" keeps its own commands`}, "My desk")
+	if now := keys(t, path)["precommand"]; now != "/usr/bin/my-vpn up" {
+		t.Errorf("it runs %q", now)
+	}
+	d.enable([]string{"!keeps"}, "--force", "My desk")
+	if now := keys(t, path)["precommand"]; now != "" {
+		t.Errorf("forced, it runs %q", now)
+	}
+	d.must("remmina", "disable", "My desk")
+	d.is(path, text)
+}
+
+func TestRemminaProfilesThatHaveNoServerToTunnelTo(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, "1.4.40")
+	page := d.profile(nativeProfiles, "page.remmina", "[remmina]\nname=Page\nprotocol=WWW\nserver=https://intranet.example.org/\n")
+	d.refused(exitUsage, "a WWW profile opens a web page", "remmina", "enable", "--route", d.route, "Page")
+	d.is(page, "[remmina]\nname=Page\nprotocol=WWW\nserver=https://intranet.example.org/\n")
+	d.profile(nativeProfiles, "rack.remmina", deskProfile+"ssh_tunnel_enabled=1\nssh_tunnel_server=gate.example.com\n")
+	d.refused(exitUsage, "--route ssh://gate.example.com/desk.example.com:3389", "remmina", "enable", "rack")
+	d.profile(nativeProfiles, "empty.remmina", "[remmina]\nname=Empty\nprotocol=RDP\n")
+	d.refused(exitUsage, "is empty: name the route with --route", "remmina", "enable", "Empty")
+	d.enable(nil, "Empty")
+	d.says([]string{"it has no server"}, "remmina", "disable", "Empty")
+}

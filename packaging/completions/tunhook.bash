@@ -57,7 +57,7 @@ _tunhook() {
     status) flags+=' --json' ;;
     wait) flags+=' --timeout --listen' ;;
     logs) flags+=' --follow' ;;
-    remmina) [[ $route == enable ]] && flags+=' --route --listen --force' ;;
+    remmina) [[ $route == enable ]] && flags+=' --by --route --listen --force' ;;
     '') flags+=' --version' ;;
     esac
 
@@ -94,6 +94,7 @@ _tunhook_values() {
     --notify) echo auto always never ;;
     --route) _tunhook_names; _tunhook_running route ;;
     --listen) [[ $1 == remmina ]] && echo stable ;;
+    --by) echo connection hook ;;
     esac
 }
 

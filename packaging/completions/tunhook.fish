@@ -26,7 +26,7 @@ function __tunhook_words
     for word in (commandline --tokenize --cut-at-cursor --current-process)[2..]
         if test $value = yes
             set value no
-        else if contains -- $word --timeout --grace --listen --ready --end-with --idle-stop --linger --notify --route
+        else if contains -- $word --timeout --grace --listen --ready --end-with --idle-stop --linger --notify --route --by
             set value yes
         else if not string match --quiet -- '-*' $word
             echo $word
@@ -123,6 +123,7 @@ complete -c tunhook -n '__tunhook_at 0 remmina' -a disable -d 'Give a profile ba
 complete -c tunhook -n '__tunhook_at 0 remmina' -a show -d 'Show what a profile connects to and runs'
 complete -c tunhook -n '__tunhook_at 0 remmina' -a list -d 'Show all profiles'
 complete -c tunhook -n __tunhook_at_profile -F -a '(__tunhook_profiles)' -d Profile
+complete -c tunhook -n __tunhook_enable -l by -x -a 'connection hook' -d 'What starts the tunnel'
 complete -c tunhook -n __tunhook_enable -l route -x -a '(__tunhook_names) (__tunhook_running route)' -d 'Where the tunnel leads'
 complete -c tunhook -n __tunhook_enable -l listen -x -a stable -d 'Where Remmina connects to'
 complete -c tunhook -n __tunhook_enable -l force -d 'Set commands of your own aside, until disable'

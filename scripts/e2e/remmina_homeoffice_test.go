@@ -53,11 +53,11 @@ type enabledProfile struct {
 
 func (p enabledProfile) name() string { return filepath.Base(p.file) }
 
-// enable enables tunhook for a profile's file.
+// enable enables tunhook for a profile's file, by hook.
 func (o *homeOffice) enable(file string, flags ...string) enabledProfile {
 	o.t.Helper()
 	p := enabledProfile{file: file, original: o.read(file)}
-	o.must(append([]string{o.program, "remmina", "enable", file}, flags...)...)
+	o.must(append([]string{o.program, "remmina", "enable", "--by", "hook", file}, flags...)...)
 	p.text = o.read(file)
 	p.route, p.listen = settings(p.text)["tunhook_route"], settings(p.text)["server"]
 	return p

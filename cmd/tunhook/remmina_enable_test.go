@@ -1,11 +1,13 @@
 package main
 
 import (
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/tunhook/tunhook/tunnel/tunneltest"
 )
@@ -29,10 +31,16 @@ func newDesk(t *testing.T, version string) desk {
 	t.Cleanup(func() { d.do("disable", "--all", "--now") })
 	d.path = d.profile(nativeProfiles, "desk.remmina", deskProfile)
 	d.remminaIs(version)
+	fakeRemmina(t, filepath.Join(d.dir, "bin"), "$(cat '"+filepath.Join(d.dir, remminaVersion)+"')")
+	return d
+}
+
+// fakeRemmina installs a remmina that tells its version, and no more.
+func fakeRemmina(t testing.TB, dir, version string) {
+	t.Helper()
 	syscall.ForkLock.RLock() // what another test forks meanwhile would have the program open: then it cannot be executed
 	defer syscall.ForkLock.RUnlock()
-	check(t, os.WriteFile(filepath.Join(d.dir, "bin", "remmina"), []byte("#!/bin/sh\necho \"org.remmina.Remmina - $(cat '"+d.dir+"/"+remminaVersion+"') (git n/a)\"\n"), 0o700))
-	return d
+	check(t, os.WriteFile(filepath.Join(dir, "remmina"), []byte("#!/bin/sh\necho \"org.remmina.Remmina - "+version+" (git n/a)\"\n"), 0o700))
 }
 
 func (d desk) remminaIs(version string) {
@@ -248,4 +256,111 @@ func TestRemminaProfilesThatHaveNoServerToTunnelTo(t *testing.T) {
 	d.refused(exitUsage, "is empty: name the route with --route", "remmina", "enable", "Empty")
 	d.enable(nil, "Empty")
 	d.says([]string{"it has no server"}, "remmina", "disable", "Empty")
+}
+
+// newManagedRemmina is a managed world with a Remmina.
+func newManagedRemmina(t testing.TB) managed {
+	t.Helper()
+	m := newManaged(t)
+	fakeRemmina(t, m.path("sys"), "1.4.40")
+	check(t, os.Mkdir(m.path("tmp"), 0o700))
+	return managed{m.with("TMPDIR=" + m.path("tmp"))}
+}
+
+// managedProfile writes a profile into a managed world.
+func (m managed) managedProfile(name string) (path string) {
+	m.t.Helper()
+	path = m.path("home", nativeProfiles, name+".remmina")
+	check(m.t, os.MkdirAll(filepath.Dir(path), 0o700))
+	check(m.t, os.WriteFile(path, []byte(strings.Replace(deskProfile, "My desk", name, 1)), 0o600))
+	return path
+}
+
+// profilesAre wants the one listener there exactly where one of the profiles needs it, and disabled profiles as they were.
+func (m managed) profilesAre(address string, paths ...string) {
+	m.t.Helper()
+	needed := false
+	for _, path := range paths {
+		now := keys(m.t, path)
+		data, _ := os.ReadFile(path)
+		name := strings.TrimSuffix(filepath.Base(path), ".remmina")
+		if now["server"] != address && string(data) != strings.Replace(deskProfile, "My desk", name, 1) {
+			m.t.Errorf("%s is neither enabled nor as it was: %q", name, data)
+		}
+		needed = needed || now["server"] == address && now["precommand"] == ""
+	}
+	if left, _ := filepath.Glob(m.path("home", nativeProfiles, ".*")); len(left) > 0 {
+		m.t.Errorf("left behind: %q", left)
+	}
+	if needed {
+		m.isEnabled()
+		return
+	}
+	for _, dir := range [][]string{{"active"}, {"loaded"}, {"home", ".config"}} { // not that of locks, of which a killed one's may be left
+		if left := m.names(dir...); len(left) > 0 {
+			m.t.Errorf("left behind in %s: %q", filepath.Join(dir...), left)
+		}
+	}
+}
+
+func TestTwentyRemminaCommandsAtOnce(t *testing.T) {
+	t.Parallel()
+	m, address := newManagedRemmina(t), "127.0.0.1:"+port(t)
+	paths := []string{m.managedProfile("one"), m.managedProfile("two"), m.managedProfile("three")}
+	for round := range 3 {
+		var all []<-chan result
+		for i := range 20 {
+			args := []string{"remmina", "enable", "--route", enabledRoute, "--listen", address, paths[i%len(paths)]}
+			switch i % 5 {
+			case round, round + 1:
+				args = []string{"remmina", "disable", paths[i%len(paths)]}
+			case 4:
+				args = append(args, "--by", "hook")
+			}
+			all = append(all, m.background(m.command(args...)))
+		}
+		for _, done := range all {
+			if r := <-done; r.status != 0 {
+				t.Errorf("%v", r)
+			}
+		}
+		m.profilesAre(address, paths...)
+	}
+	for _, path := range paths {
+		m.must("remmina", "disable", path)
+	}
+	m.profilesAre(address, paths...)
+}
+
+// TestKilledRemminaCommandsArePutRightByTheNext kills some at random instants.
+func TestKilledRemminaCommandsArePutRightByTheNext(t *testing.T) {
+	t.Parallel()
+	m, address := newManagedRemmina(t), "127.0.0.1:"+port(t)
+	paths := []string{m.managedProfile("one"), m.managedProfile("two")}
+	command := func() []string {
+		path := paths[rand.IntN(len(paths))]
+		args := []string{"remmina", "enable", "--route", enabledRoute, "--listen", address, path}
+		return [][]string{{"remmina", "disable", path}, args, args, append(args, "--by", "hook")}[rand.IntN(4)]
+	}
+	began := time.Now()
+	m.must("remmina", "enable", "--route", enabledRoute, "--listen", address, paths[0])
+	took := time.Since(began)
+	for range 50 {
+		killed := m.command(command()...)
+		check(t, killed.Start())
+		time.Sleep(rand.N(took))
+		_ = killed.Process.Kill()
+		_ = killed.Wait()
+		next := command()
+		if r := m.do(next...); r.status != 0 {
+			t.Errorf("%q after a killed %q: %v", next, killed.Args, r)
+		}
+		for _, path := range paths { // the killed one was about another profile perhaps
+			if left, _ := filepath.Glob(filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+"*")); len(left) > 0 {
+				m.must("remmina", "show", path)
+				m.must("remmina", "disable", path)
+			}
+		}
+		m.profilesAre(address, paths...)
+	}
 }

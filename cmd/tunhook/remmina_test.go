@@ -37,7 +37,7 @@ const (
 const deskProfile = "[remmina]\nname=My desk\nprotocol=RDP\nserver=desk.example.com\nusername=me\n"
 
 // keys reads the keys of a profile.
-func keys(t *testing.T, path string) map[string]string {
+func keys(t testing.TB, path string) map[string]string {
 	t.Helper()
 	f, err := os.Open(path)
 	if err != nil {

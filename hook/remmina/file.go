@@ -6,6 +6,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"syscall"
 
 	"github.com/google/renameio/v2"
@@ -86,6 +88,24 @@ func (f *file) replace() error {
 		return err
 	}
 	return pending.CloseAtomicallyReplace()
+}
+
+// removeTemporary removes what a process that was killed while it saved the profile has left. The caller is the only one that saves.
+func removeTemporary(path string) {
+	target, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		return
+	}
+	entries, err := os.ReadDir(filepath.Dir(target))
+	if err != nil {
+		return
+	}
+	for _, e := range entries {
+		random, ours := strings.CutPrefix(e.Name(), "."+filepath.Base(target))
+		if _, err := strconv.ParseUint(random, 10, 64); ours && err == nil && e.Type().IsRegular() {
+			os.Remove(filepath.Join(filepath.Dir(target), e.Name()))
+		}
+	}
 }
 
 // keepOwner matters to root, whose new files would be root's.

@@ -49,6 +49,7 @@ type Profiles struct {
 // Enable is Enable of the profile, and of its listener. Errors are those of both.
 func (ps Profiles) Enable(ctx context.Context, path string, t Tunnel, force bool) (r Result, err error) {
 	err = ps.Listeners.Alone(ctx, func() error {
+		removeTemporary(path)
 		r, err = ps.enable(ctx, path, t, force)
 		return errors.Join(err, ps.sweep(ctx, path, &r))
 	})
@@ -74,6 +75,7 @@ func (ps Profiles) enable(ctx context.Context, path string, t Tunnel, force bool
 // Disable is Disable of the profile, and of its listener where no other profile needs that. Errors are those of both.
 func (ps Profiles) Disable(ctx context.Context, path string) (r Result, err error) {
 	err = ps.Listeners.Alone(ctx, func() error {
+		removeTemporary(path)
 		r, err = Disable(path)
 		return errors.Join(err, ps.sweep(ctx, path, &r))
 	})

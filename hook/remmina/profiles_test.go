@@ -194,6 +194,26 @@ func TestAListenerInUseStaysUntilTheNextCall(t *testing.T) {
 	}
 }
 
+func TestWhatAKilledSaveHasLeftIsRemoved(t *testing.T) {
+	ps, _ := newProfiles(t)
+	one := ps.add(t, 0, "one.remmina")
+	dir := ps.Dirs[0].Path
+	for _, name := range []string{".one.remmina123", ".one.remmina", ".one.remmina12x", ".other.remmina123", "one.remmina123"} {
+		place(t, dir, name, "")
+	}
+	if _, err := ps.Disable(t.Context(), one); err != nil {
+		t.Fatal(err)
+	}
+	var left []string
+	entries, err := os.ReadDir(dir)
+	for _, e := range entries {
+		left = append(left, e.Name())
+	}
+	if diff := cmp.Diff([]string{".one.remmina", ".one.remmina12x", ".other.remmina123", "one.remmina", "one.remmina123"}, left); diff != "" || err != nil {
+		t.Errorf("%v (-want +got):\n%s", err, diff)
+	}
+}
+
 // A profile that cannot be read may need its listener.
 func TestADamagedProfileKeepsItsListener(t *testing.T) {
 	ps, listeners := newProfiles(t)

@@ -307,7 +307,7 @@ func TestTwentyRemminaCommandsAtOnce(t *testing.T) {
 	t.Parallel()
 	m, address := newManagedRemmina(t), "127.0.0.1:"+port(t)
 	paths := []string{m.managedProfile("one"), m.managedProfile("two"), m.managedProfile("three")}
-	for round := range 3 {
+	for round := range 2 {
 		var all []<-chan result
 		for i := range 20 {
 			args := []string{"remmina", "enable", "--route", enabledRoute, "--listen", address, paths[i%len(paths)]}
@@ -345,7 +345,7 @@ func TestKilledRemminaCommandsArePutRightByTheNext(t *testing.T) {
 	began := time.Now()
 	m.must("remmina", "enable", "--route", enabledRoute, "--listen", address, paths[0])
 	took := time.Since(began)
-	for range 50 {
+	for range 25 {
 		killed := m.command(command()...)
 		check(t, killed.Start())
 		time.Sleep(rand.N(took))

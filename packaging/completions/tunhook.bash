@@ -38,7 +38,7 @@ _tunhook() {
         elif [[ $word == -- ]]; then
             _tunhook_after_dashes "$command" "$cur" $((${#words[@]} - i - 1))
             return
-        elif [[ $word == --@(timeout|grace|listen|ready|end-with|idle-stop|linger|notify|route) ]]; then
+        elif [[ $word == --@(timeout|grace|listen|ready|end-with|idle-stop|linger|notify|route|by) ]]; then
             flag=$word
         elif [[ $word == -* ]]; then
             :

@@ -32,7 +32,8 @@ func (u *ui) enabled(r remmina.Result, ch choice) {
 	}
 	if p.By == remmina.ByConnection {
 		if ch.listener.Changed && ch.listener.By == autostart.ByDesktop {
-			u.say("it listens after every login to the desktop, by an autostart entry: no systemd user manager answers (%v)", ch.listener.NoManager)
+			u.say("it listens after every login to the desktop, by an autostart entry: no systemd user manager answers (%v)",
+				ch.listener.NoManager)
 		}
 		u.listenerWarnings(ch.listener)
 	}
@@ -49,12 +50,14 @@ func (u *ui) chosen(r remmina.Result, ch choice) {
 	case p.By == remmina.ByHook && !ch.found:
 		u.say("no Remmina was found that opens %q; 1.4.42 and later run no commands", p.Name)
 	case p.By == remmina.ByHook && !ch.serving.RunsHooks():
-		u.say("warning: %s, so that nothing starts this tunnel: tunhook remmina enable --by connection %q", runsNone(ch.serving), p.Name)
+		u.say("warning: %s, so that nothing starts this tunnel: tunhook remmina enable --by connection %q",
+			runsNone(ch.serving), p.Name)
 	case ch.asked != "" || !r.Changed:
 	case !ch.found:
 		u.say("by connection, which works with every Remmina (none was found here that opens it); to have it run commands: %s", other)
 	case ch.serving.RunsHooks():
-		u.say("by connection, which goes on working when %s is updated: 1.4.42 and later run no commands; to have it run them until then: %s", ch.serving, other)
+		u.say("by connection, which goes on working when %s is updated: 1.4.42 and later run no commands; "+
+			"to have it run them until then: %s", ch.serving, other)
 	default:
 		u.say("by connection, since %s", runsNone(ch.serving))
 	}
@@ -88,7 +91,8 @@ func opener(ch choice) string {
 // stillUsed says which listeners are left for now.
 func (u *ui) stillUsed(stays []remmina.Listener) {
 	for _, l := range stays {
-		u.say("somebody is connected to %s, which listens until the next tunhook remmina disable, or: tunhook disable %s %s", l.Address, l.Route, l.Address)
+		u.say("somebody is connected to %s, which listens until the next tunhook remmina disable, or: tunhook disable %s %s",
+			l.Address, l.Route, l.Address)
 	}
 }
 

@@ -89,7 +89,8 @@ type ServerlessError struct {
 }
 
 func (e *ServerlessError) Error() string {
-	return fmt.Sprintf("%s: a %s profile %s, and does not connect to a server that a tunnel could lead to: %s", e.Path, e.Protocol, e.What, e.Hint)
+	return fmt.Sprintf("%s: a %s profile %s, and does not connect to a server that a tunnel could lead to: %s",
+		e.Path, e.Protocol, e.What, e.Hint)
 }
 
 // RouteError tells that a profile's server does not say where its tunnel leads.

@@ -56,7 +56,9 @@ func TestLookFindsEachKindAndItsVersion(t *testing.T) {
 		app   = "app/org.remmina.Remmina/current/active/"
 		meta  = app + "files/share/metainfo/org.remmina.Remmina.appdata.xml"
 		xml   = "<component>\n<releases>\n<release date=\"2026-01-01\" version=\"1.4.43\">\n<release version=\"1.4.42\"/>\n"
-		print = "#!/bin/sh\n[ \"$*\" = --version ] || exit 1\necho 'Load modules from /usr/lib/remmina/plugins'\necho noise >&2\necho 'org.remmina.Remmina - 1.4.40 (git n/a)'\n"
+		print = "#!/bin/sh\n[ \"$*\" = --version ] || exit 1\necho noise >&2\n" +
+			"echo 'Load modules from /usr/lib/remmina/plugins'\necho 'org.remmina.Remmina - 1.4.40 (git n/a)'\n"
+		yaml = "remmina/current/meta/snap.yaml"
 	)
 	for name, tc := range map[string]struct {
 		files map[string]string
@@ -76,11 +78,11 @@ func TestLookFindsEachKindAndItsVersion(t *testing.T) {
 			files: map[string]string{"var/lib/flatpak/" + meta: xml, "data/flatpak/" + meta: "<release version=\"v1.4.41\">"},
 			want:  []Installed{{Flatpak, "1.4.41"}},
 		},
-		"Snap":           {files: map[string]string{"snap/remmina/current/meta/snap.yaml": "name: remmina\nversion: v1.4.36\n"}, want: []Installed{{Snap, "1.4.36"}}},
-		"Snap elsewhere": {files: map[string]string{"var/lib/snapd/snap/remmina/current/meta/snap.yaml": "version: '1.4.43+git1'\n"}, want: []Installed{{Snap, "1.4.43"}}},
+		"Snap":           {files: map[string]string{"snap/" + yaml: "name: remmina\nversion: v1.4.36\n"}, want: []Installed{{Snap, "1.4.36"}}},
+		"Snap elsewhere": {files: map[string]string{"var/lib/snapd/snap/" + yaml: "version: '1.4.43+g'\n"}, want: []Installed{{Snap, "1.4.43"}}},
 		"all": {
 			files: map[string]string{
-				"bin/remmina": print, "var/lib/flatpak/" + meta: xml, "snap/remmina/current/meta/snap.yaml": "version: git\n",
+				"bin/remmina": print, "var/lib/flatpak/" + meta: xml, "snap/" + yaml: "version: git\n",
 			},
 			want: []Installed{{Native, "1.4.40"}, {Flatpak, "1.4.43"}, {Snap, ""}},
 		},
@@ -113,12 +115,14 @@ func TestLookFindsEachKindAndItsVersion(t *testing.T) {
 // Remmina writes its preferences even when it is only asked for its version.
 func TestLookLeavesNothingInTheHome(t *testing.T) {
 	root := t.TempDir()
-	place(t, root, "bin/remmina", "#!/bin/sh\nfor d in \"$HOME\" \"$XDG_CONFIG_HOME\" \"$XDG_DATA_HOME\" \"$XDG_CACHE_HOME\"; do touch \"$d/written\"; done\necho 'org.remmina.Remmina - 1.4.41'\n")
+	place(t, root, "bin/remmina", "#!/bin/sh\nfor d in \"$HOME\" \"$XDG_CONFIG_HOME\" \"$XDG_DATA_HOME\" \"$XDG_CACHE_HOME\"; do\n"+
+		"touch \"$d/written\"\ndone\necho 'org.remmina.Remmina - 1.4.41'\n")
 	home := filepath.Join(root, "home")
 	if err := os.Mkdir(home, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	m := Machine{Root: root, DataHome: home, Path: filepath.Join(root, "bin"), Environ: []string{"PATH=/usr/bin:/bin", "HOME=" + home, "XDG_CONFIG_HOME=" + home}}
+	environ := []string{"PATH=/usr/bin:/bin", "HOME=" + home, "XDG_CONFIG_HOME=" + home}
+	m := Machine{Root: root, DataHome: home, Path: filepath.Join(root, "bin"), Environ: environ}
 	if diff := cmp.Diff([]Installed{{Native, "1.4.41"}}, m.Look(t.Context())); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}

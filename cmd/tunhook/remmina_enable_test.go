@@ -1,7 +1,9 @@
 package main
 
 import (
+	"io"
 	"math/rand/v2"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -363,4 +365,30 @@ func TestKilledRemminaCommandsArePutRightByTheNext(t *testing.T) {
 		}
 		m.profilesAre(address, paths...)
 	}
+}
+
+// TestAConnectionStartsTheTunnelOfAProfile: and disable cuts nobody off.
+func TestAConnectionStartsTheTunnelOfAProfile(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, "1.4.43")
+	d.enable(nil, "My desk")
+	conn, err := net.Dial("tcp", d.address)
+	check(t, err)
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(30 * time.Second))
+	_, err = conn.Write([]byte("\x03\x00\x00\x13\x0e\xe0\x00\x00\x00\x00\x00\x01\x00\x08\x00\x03\x00\x00\x00")) // X.224 Connection Request
+	check(t, err)
+	if _, err := io.ReadFull(conn, make([]byte, 4)); err != nil {
+		t.Fatalf("not answered: %v", err)
+	}
+	d.says([]string{"is as it was", "somebody is connected to " + d.address, "tunhook disable " + d.route + " " + d.address}, "remmina", "disable", "My desk")
+	d.is(d.path, deskProfile)
+	check(t, conn.Close())
+	for deadline := time.Now().Add(20 * time.Second); d.served() && time.Now().Before(deadline); {
+		d.must("remmina", "disable", "My desk")
+	}
+	if d.served() {
+		t.Error("nobody is connected any more, and it is listened on")
+	}
+	d.nothingRuns()
 }

@@ -53,9 +53,10 @@ lint: ## vet (for macOS too), staticcheck, gofumpt, shellcheck (which must be in
 	shellcheck $(SCRIPTS)
 
 .PHONY: e2e
-e2e: ## drive real clients and servers (installs them first, as root, on Debian 12)
-	scripts/e2e-setup
-	TUNHOOK_E2E_ARTIFACTS=$(ARTIFACTS) go test -tags e2e -count=1 -timeout 20m ./scripts/e2e/...
+e2e: ## drive real clients and servers (installs them first, as root, on Debian 12; DEBIAN=trixie or sid: those of that release)
+	$(if $(DEBIAN),scripts/e2e-root $(DEBIAN),scripts/e2e-setup)
+	TUNHOOK_E2E_ARTIFACTS=$(ARTIFACTS)$(DEBIAN:%=/%) go test -tags e2e -count=1 -timeout 20m \
+		$(if $(DEBIAN),-exec '$(CURDIR)/scripts/e2e-root $(DEBIAN)') ./scripts/e2e/...
 
 .PHONY: e2e-ssh
 e2e-ssh: ## carry bytes through a real sshd (scripts/bench-setup installs it)

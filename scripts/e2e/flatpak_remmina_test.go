@@ -10,6 +10,7 @@ import (
 
 func TestFlatpakRemminaStartsAndStopsItsTunnel(t *testing.T) {
 	t.Parallel()
+	needHooks(t)
 	for name, login := range logins {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

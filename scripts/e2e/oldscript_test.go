@@ -24,6 +24,7 @@ const slowToListen = "TUNNELTEST_DELAY=5s"
 // TestFirstTryShowsTheDesktopThroughSignIn is the counterpart.
 func TestOldScriptFailsFirstTry(t *testing.T) {
 	t.Parallel()
+	needHooks(t)
 	server := startRDPServer(t)
 	d := newDesktop(t)
 	d.extraEnv = append(d.extraEnv, slowToListen)

@@ -32,20 +32,25 @@ func (u *user) start(argv ...string) *process {
 // command returns a program that is ready to be started in the user's environment, in
 // a process group of its own. It dies with the tests, even if these are killed.
 func (u *user) command(argv ...string) *exec.Cmd {
+	name, credential := argv[0], u.credential
+	if u.login != nil {
+		argv, credential = u.inLogin(argv), nil
+	}
 	cmd := exec.Command(argv[0], argv[1:]...)
+	cmd.Args[0] = name
 	cmd.Env = u.env()
 	cmd.Dir = u.home
 	cmd.SysProcAttr = &syscall.SysProcAttr{
 		Setpgid:    true,
 		Pdeathsig:  syscall.SIGKILL,
-		Credential: u.credential,
+		Credential: credential,
 	}
 	return cmd
 }
 
 func (u *user) startCommand(cmd *exec.Cmd) *process {
 	u.t.Helper()
-	name := filepath.Base(cmd.Path)
+	name := filepath.Base(cmd.Args[0])
 	log, err := os.CreateTemp(u.artifacts, name+"-*.log")
 	if err != nil {
 		u.t.Fatal(err)

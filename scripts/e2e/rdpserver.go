@@ -63,8 +63,8 @@ func startRDPServer(t testing.TB) *rdpServer {
 	accounts := s.path("accounts.sam")
 	s.write(accounts, fmt.Sprintf("%s:::%s:::\n", rdpUser, rdpPasswordNTHash))
 	host, port, _ := strings.Cut(s.address, ":")
-	s.server = s.start("/usr/bin/freerdp-shadow-cli", "/port:"+port, "/bind-address:"+host,
-		"/sec:nla", "/sam-file:"+accounts, "-auth")
+	s.server = s.start(append(release().shadow, "/port:"+port, "/bind-address:"+host,
+		"/sec:nla", "/sam-file:"+accounts)...)
 	waitUntilListening(t, s.server, s.address)
 	return s
 }

@@ -14,6 +14,7 @@ import (
 
 func TestFailingStartIsShownOnTheDesktop(t *testing.T) {
 	t.Parallel()
+	needHooks(t)
 	for name, prepare := range map[string]func(*homeOffice) (failing enabledProfile, says []string){
 		"missing program": missingProgram,
 		"refused route":   refusedByGateway,

@@ -12,6 +12,7 @@ import (
 
 func TestRemminaOpensEnabledProfiles(t *testing.T) {
 	t.Parallel()
+	needHooks(t)
 	t.Run("RDP", func(t *testing.T) {
 		t.Parallel()
 		openThroughTunnel(t, "RDP", startRDPServer(t).address)
@@ -82,7 +83,8 @@ func openSamples(t *testing.T) {
 	t.Logf("Remmina opened %d profiles and rewrote %d", len(samples), rewritten)
 }
 
-// saveSamples saves those of the samples whose protocol this Remmina has.
+// saveSamples saves those of the samples whose protocol this Remmina has, and that do not
+// crash it by themselves.
 func (o *homeOffice) saveSamples() (files []string) {
 	o.t.Helper()
 	data := filepath.Dir(o.save(o.nativeRemmina(), profile{name: "none"}))
@@ -92,7 +94,7 @@ func (o *homeOffice) saveSamples() (files []string) {
 	}
 	for _, sample := range samples {
 		text := o.read(sample)
-		if readiness[settings(text)["protocol"]] == "" {
+		if readiness[settings(text)["protocol"]] == "" || filepath.Base(sample) == release().badSample {
 			continue
 		}
 		file := filepath.Join(data, filepath.Base(sample))

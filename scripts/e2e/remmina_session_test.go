@@ -13,6 +13,7 @@ import (
 // The tunnel program is slow to listen, as in TestOldScriptFailsFirstTry.
 func TestFirstTryShowsTheDesktopThroughSignIn(t *testing.T) {
 	t.Parallel()
+	needHooks(t)
 	o := newGuardedOffice(t)
 	o.extraEnv = append(o.extraEnv, slowToListen)
 	const thinking = 20 * time.Second
@@ -53,6 +54,7 @@ func TestFirstTryShowsTheDesktopThroughSignIn(t *testing.T) {
 
 func TestTwoWindowsShareOneTunnel(t *testing.T) {
 	t.Parallel()
+	needHooks(t)
 	for name, second := range map[string]string{"one profile twice": "first", "two profiles": "second"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -96,6 +98,7 @@ func TestTwoWindowsShareOneTunnel(t *testing.T) {
 // However Remmina goes here, it runs no after-command.
 func TestTunnelEndsWithRemmina(t *testing.T) {
 	t.Parallel()
+	needHooks(t)
 	for name, end := range map[string]func(*homeOffice, *remmina){
 		"quit":     func(_ *homeOffice, client *remmina) { client.quit() },
 		"SIGTERM":  func(_ *homeOffice, client *remmina) { client.signal(syscall.SIGTERM) },
@@ -125,6 +128,7 @@ func TestTunnelEndsWithRemmina(t *testing.T) {
 
 func TestCancelDuringSignIn(t *testing.T) {
 	t.Parallel()
+	needHooks(t)
 	for name, reconnect := range map[string]bool{"reconnecting": true, "not reconnecting": false} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -157,6 +161,7 @@ func TestCancelDuringSignIn(t *testing.T) {
 
 func TestReconnectAfterTunnelProgramDied(t *testing.T) {
 	t.Parallel()
+	needHooks(t)
 	o := newGuardedOffice(t)
 	o.gateway.signInAfter(0)
 	desk := o.desk()

@@ -9,6 +9,7 @@ import (
 
 func TestDesktopShowsPictureDirectly(t *testing.T) {
 	t.Parallel()
+	needHooks(t)
 	server := startRDPServer(t)
 	d := newDesktop(t)
 	ran := d.path("after-command-ran")
@@ -33,6 +34,7 @@ func TestDesktopShowsPictureDirectly(t *testing.T) {
 
 func TestRemminaConnectsAtOnceWhenItsUserCancelsTheBeforeCommand(t *testing.T) {
 	t.Parallel()
+	needHooks(t)
 	server := startRDPServer(t)
 	d := newDesktop(t)
 	hook := d.path("slow-hook")

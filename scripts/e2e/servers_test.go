@@ -35,7 +35,7 @@ func TestXfreerdpChecksPassword(t *testing.T) {
 	t.Parallel()
 	server := startRDPServer(t)
 	d := newDesktop(t)
-	for password, want := range map[string]int{rdpPassword: 0, "wrong": xfreerdpLogonFailure} {
+	for password, want := range map[string]int{rdpPassword: 0, "wrong": release().logonFailure} {
 		if got := d.run(xfreerdp(server.address, password, authOnly)...); got.status != want {
 			t.Errorf("password %q, want status %d: %v", password, want, got)
 		}

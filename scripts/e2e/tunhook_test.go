@@ -9,6 +9,7 @@ import (
 
 func TestRemminaHooksStartAndStopTheTunnel(t *testing.T) {
 	t.Parallel()
+	needHooks(t)
 	server := startRDPServer(t)
 	d := newDesktop(t)
 	tunhook, listen := d.installTunhook(), freeAddress(t)

@@ -24,6 +24,7 @@ type user struct {
 	binDir     string // first on their PATH
 	credential *syscall.Credential
 	extraEnv   []string
+	login      *login // while a systemd of theirs runs
 	artifacts  string // where their programs' output and the screenshots go
 }
 
@@ -37,11 +38,26 @@ func newUser(t testing.TB) *user {
 // processes and no files, so that nothing has to be added to the machine's users.
 func newOrdinaryUser(t testing.TB) *user {
 	t.Helper()
+	const nobody = 65534
+	return newUserOf(t, nobody, nobody)
+}
+
+// newOtherUser returns another user without privileges: Debian's games, of whom the same
+// is true. The ids are fixed (base-passwd).
+func newOtherUser(t testing.TB) *user {
+	t.Helper()
+	const gamesUser, gamesGroup = 5, 60
+	return newUserOf(t, gamesUser, gamesGroup)
+}
+
+// newUserOf returns a user with an account's ids; as far as the tests may, which are run
+// by an ordinary user at times.
+func newUserOf(t testing.TB, uid, gid uint32) *user {
+	t.Helper()
 	if os.Getuid() != 0 {
 		return newUser(t)
 	}
-	const nobody = 65534
-	return addUser(t, &syscall.Credential{Uid: nobody, Gid: nobody})
+	return addUser(t, &syscall.Credential{Uid: uid, Gid: gid})
 }
 
 func addUser(t testing.TB, credential *syscall.Credential) *user {

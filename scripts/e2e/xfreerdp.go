@@ -6,13 +6,10 @@ package e2e
 // rdpUser and with any certificate.
 func xfreerdp(address, password string, more ...string) []string {
 	return append([]string{
-		"/usr/bin/xfreerdp", "/v:" + address, "/u:" + rdpUser, "/p:" + password, "/cert:ignore",
+		release().xfreerdp, "/v:" + address, "/u:" + rdpUser, "/p:" + password, "/cert:ignore",
 	}, more...)
 }
 
-// authOnly makes xfreerdp leave after the login: with status 0, or with
-// xfreerdpLogonFailure where the password was wrong.
-const (
-	authOnly             = "+auth-only"
-	xfreerdpLogonFailure = 147
-)
+// authOnly makes xfreerdp leave after the login: with status 0, or with the release's
+// logonFailure where the password was wrong.
+const authOnly = "+auth-only"

@@ -58,7 +58,7 @@ func TestXfreerdpThroughRunLogsIn(t *testing.T) {
 				want int
 			}{
 				{[]string{authOnly}, 0}, // through the sign-in: the first connection works
-				{[]string{authOnly, "/p:wrong"}, xfreerdpLogonFailure},
+				{[]string{authOnly, "/p:wrong"}, release().logonFailure},
 			} {
 				got := o.run(argv(o, listen, login.more...)...)
 				if got.status != login.want {

@@ -11,7 +11,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 )
 
 // freeAddress returns an address on the loopback that nothing listens on.
@@ -29,7 +28,7 @@ func freeAddress(t testing.TB) string {
 // real servers do not mind.
 func waitUntilListening(t testing.TB, server *process, address string) {
 	t.Helper()
-	eventually(t, 20*time.Second, server.name+" accepts connections", func() bool {
+	eventually(t, patience, server.name+" accepts connections", func() bool {
 		if !server.alive() {
 			t.Fatalf("%s has ended: %s", server.name, server.lastOutput())
 		}

@@ -76,7 +76,7 @@ func (d *desktop) startBus() {
 	d.write(config, fmt.Sprintf(busConfig, socket, services))
 
 	d.start("/usr/bin/dbus-daemon", "--config-file="+config, "--nofork", "--nopidfile", "--nosyslog")
-	eventually(d.t, 10*time.Second, "the session bus listens", func() bool {
+	eventually(d.t, patience, "the session bus listens", func() bool {
 		_, err := os.Stat(socket)
 		return err == nil
 	})
@@ -105,7 +105,7 @@ func (u *user) startXServer(argv ...string) *process {
 	xserver := u.startCommand(cmd)
 	displayWriter.Close()
 
-	if err := displayReader.SetReadDeadline(time.Now().Add(20 * time.Second)); err != nil {
+	if err := displayReader.SetReadDeadline(time.Now().Add(patience)); err != nil {
 		u.t.Fatal(err)
 	}
 	number, err := bufio.NewReader(displayReader).ReadString('\n')
@@ -128,7 +128,7 @@ func (d *desktop) windows(title string) []string {
 func (d *desktop) window(title string) string {
 	d.t.Helper()
 	var open []string
-	eventually(d.t, 10*time.Second, "a window titled "+title+" is open", func() bool {
+	eventually(d.t, patience, "a window titled "+title+" is open", func() bool {
 		open = d.windows(title)
 		return len(open) > 0
 	})

@@ -5,7 +5,6 @@ package e2e
 import (
 	"context"
 	"encoding/json"
-	"time"
 
 	"github.com/godbus/dbus/v5"
 	"github.com/tunhook/tunhook/hook/sessionbus"
@@ -34,7 +33,7 @@ timeout = 0
 timeout = 0
 `)
 	dunst := d.start("/usr/bin/dunst", "-config", config)
-	eventually(d.t, 10*time.Second, "dunst answers", func() bool {
+	eventually(d.t, patience, "dunst answers", func() bool {
 		return d.run("/usr/bin/dunstctl", "is-paused").status == 0
 	})
 	return dunst
@@ -67,7 +66,7 @@ func (d *desktop) notifications() []notification {
 // dunstHistory is what "dunstctl history" prints, which needs systemd's busctl for it.
 func (d *desktop) dunstHistory() (history []map[string]dbus.Variant) {
 	d.t.Helper()
-	ctx, cancel := context.WithTimeout(d.t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(d.t.Context(), patience)
 	defer cancel()
 	bus, err := sessionbus.Dial(ctx, d.env())
 	if err != nil {

@@ -114,7 +114,7 @@ func (s *boxedShell) does(line string) result {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	eventually(s.t, 30*time.Second, "the shell in the sandbox has done: "+line, func() bool { return exists(filepath.Join(dir, "status")) })
+	eventually(s.t, patience, "the shell in the sandbox has done: "+line, func() bool { return exists(filepath.Join(dir, "status")) })
 	status, err := strconv.Atoi(strings.TrimSpace(s.office.read(filepath.Join(dir, "status"))))
 	if err != nil {
 		s.t.Fatal(err)
@@ -164,7 +164,7 @@ func TestFlatpakHooksStartAndStopTheTunnelOnTheHost(t *testing.T) {
 		if got := shell.does(hook + " stop" + words); got.status != 0 {
 			t.Errorf("stop: %v", got)
 		}
-		o.waitUntilNothingIsLeft(listen, time.Second)
+		o.waitUntilNothingIsLeft(listen)
 		shell.stop()
 	})
 }
@@ -182,12 +182,12 @@ func TestFlatpakHooksPassSignalsOn(t *testing.T) {
 			listen := freeAddress(t)
 			shell := o.startShell(talkToHost)
 			started := shell.does(hook + " start relay://" + silent.Addr().String() + " " + listen + " --ready ssh & echo $!")
-			eventually(t, 10*time.Second, "the start waits for an answer", func() bool { return listens(t, listen) })
+			eventually(t, patience, "the start waits for an answer", func() bool { return listens(t, listen) })
 			pid := strings.TrimSpace(started.stdout)
 			if got := shell.does("kill -" + name + " " + pid + "; wait " + pid); got.status != 128+number {
 				t.Errorf("the start, after SIG%s: %v", name, got)
 			}
-			o.waitUntilNothingIsLeft(listen, 2*time.Second)
+			o.waitUntilNothingIsLeft(listen)
 			shell.stop()
 		}
 	})
@@ -210,8 +210,8 @@ func TestFlatpakSandboxThatEndsTakesItsTunnelAlong(t *testing.T) {
 			o.tunnel()
 			t.Log(name)
 			end(shell)
-			o.waitUntilNothingIsLeft(listen, 2*time.Second)
-			shell.wait(10 * time.Second)
+			o.waitUntilNothingIsLeft(listen)
+			shell.wait(patience)
 		}
 	})
 }

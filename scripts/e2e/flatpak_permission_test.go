@@ -5,7 +5,6 @@ package e2e
 import (
 	"strings"
 	"testing"
-	"time"
 )
 
 // override is the command that gives the sandbox its missing permission.
@@ -36,11 +35,11 @@ func (o *boxedOffice) checkOverrideShown(hook string, notified int, permissions 
 	shell := o.startShell(permissions...)
 	for _, command := range []string{" start", " stop"} { // a client calls both
 		got := shell.does(hook + command + " relay://" + o.server + " " + freeAddress(o.t))
-		if got.status != 1 || got.stdout != "" || !strings.Contains(got.stderr, override) || got.took > 3*time.Second {
+		if got.status != 1 || got.stdout != "" || !strings.Contains(got.stderr, override) || got.took > patience {
 			o.t.Errorf("%s%s: want status 1 and %q: %v", hook, command, override, got)
 		}
 	}
-	eventually(o.t, 5*time.Second, "as many notifications are shown as may be", func() bool { return o.shownNotifications() == notified })
+	eventually(o.t, patience, "as many notifications are shown as may be", func() bool { return o.shownNotifications() == notified })
 	if notified > 0 {
 		o.screenshot("override")
 		if got := o.notifications()[0]; !strings.Contains(got.body, override) {

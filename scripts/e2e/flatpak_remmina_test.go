@@ -23,30 +23,30 @@ func TestFlatpakRemminaStartsAndStopsItsTunnel(t *testing.T) {
 			desk := o.enable(o.save(o.sandboxedRemmina(), o.desk()))
 
 			client := o.openSandboxed(box, desk)
-			o.waitForPicture(crimson, 30*time.Second)
+			o.waitForPicture(crimson, patience)
 			o.screenshot("picture")
 			if !onHost(o.tunnel().PID) {
 				t.Error("the tunnel is in the sandbox")
 			}
 			client.closeWindow()
-			client.wait(10 * time.Second)
-			o.waitUntilNothingIsLeft(desk.listen, 5*time.Second)
+			client.wait(patience)
+			o.waitUntilNothingIsLeft(desk.listen)
 
 			// What Remmina itself does since 1.4.41.
 			o.write(desk.file, strings.ReplaceAll(o.read(desk.file), "command=", "command="+spawnPrefix))
 			client = o.openSandboxed(box, desk)
-			o.waitForPicture(crimson, 30*time.Second)
+			o.waitForPicture(crimson, patience)
 			o.screenshot("picture-with-prefix")
 			box.kill()
-			o.waitUntilNothingIsLeft(desk.listen, 2*time.Second)
-			client.wait(10 * time.Second)
+			o.waitUntilNothingIsLeft(desk.listen)
+			client.wait(patience)
 			o.screenshot("killed")
 
 			client = o.openSandboxed(box, desk)
-			o.waitForPicture(crimson, 30*time.Second)
+			o.waitForPicture(crimson, patience)
 			client.closeWindow()
-			client.wait(10 * time.Second)
-			o.waitUntilNothingIsLeft(desk.listen, 5*time.Second)
+			client.wait(patience)
+			o.waitUntilNothingIsLeft(desk.listen)
 			if tabs := o.gateway.tabs(); len(tabs) != 1 {
 				t.Errorf("tabs: %q, want one", tabs)
 			}

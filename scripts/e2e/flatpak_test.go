@@ -6,7 +6,6 @@ import (
 	"os"
 	"strings"
 	"testing"
-	"time"
 )
 
 func TestSandboxReachesTheHostOnlyWithPermission(t *testing.T) {
@@ -39,12 +38,12 @@ func TestKillingASandboxEndsWhatRunsInIt(t *testing.T) {
 	d := newDesktop(t)
 	s := d.installSandbox(nil)
 	inside := d.start(s.command(nil, "sleep", "120")...)
-	eventually(t, 10*time.Second, "a program runs in the sandbox", func() bool {
+	eventually(t, patience, "a program runs in the sandbox", func() bool {
 		return len(d.running("sleep 120")) > 0
 	})
 	s.kill()
-	inside.wait(10 * time.Second)
-	eventually(t, 10*time.Second, "the sandbox is gone", func() bool {
+	inside.wait(patience)
+	eventually(t, patience, "the sandbox is gone", func() bool {
 		return len(d.running("sleep 120")) == 0
 	})
 }
@@ -55,10 +54,10 @@ func TestSandboxedRemminaShowsPicture(t *testing.T) {
 	d := newDesktop(t)
 	s := d.installSandboxedRemmina()
 	client := d.connectSandboxed(s, nil, profile{name: "boxed", server: server.address})
-	d.waitForPicture(crimson, 30*time.Second)
+	d.waitForPicture(crimson, patience)
 	d.screenshot("picture")
 	client.closeWindow()
-	client.wait(10 * time.Second)
+	client.wait(patience)
 }
 
 // newRootDesktop is newDesktop for a test that is about being root.

@@ -51,7 +51,7 @@ func TestKeeperSleepsOneForEachWatchedTunnel(t *testing.T) {
 
 	o.must(o.program, "stop", "--all", "--now")
 	for _, listen := range []string{used, idle, unwatched} {
-		o.waitUntilNothingIsLeft(listen, 5*time.Second)
+		o.waitUntilNothingIsLeft(listen)
 	}
 }
 
@@ -65,7 +65,7 @@ func TestNoKeeperForUnwatchedTunnel(t *testing.T) {
 		t.Errorf("running: %q, want the tunnel program alone", all)
 	}
 	o.must(o.program, "stop", route, listen)
-	o.waitUntilNothingIsLeft(listen, 2*time.Second)
+	o.waitUntilNothingIsLeft(listen)
 }
 
 // keepers returns the user's keepers.

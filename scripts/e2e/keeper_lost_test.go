@@ -9,7 +9,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 )
 
 // A watchedTunnel is one with a keeper, to an SSH server, for as long as a process lives.
@@ -49,7 +48,7 @@ func (w *watchedTunnel) tunhookDoes(command string, flags ...string) string {
 func (w *watchedTunnel) keeper() int {
 	w.t.Helper()
 	var keepers []int
-	eventually(w.t, 5*time.Second, "there is one keeper", func() bool {
+	eventually(w.t, patience, "there is one keeper", func() bool {
 		keepers = w.keepers()
 		return len(keepers) == 1
 	})
@@ -61,7 +60,7 @@ func (w *watchedTunnel) killKeeper() {
 	w.t.Helper()
 	before := w.tunnel()
 	w.kill(w.keeper())
-	eventually(w.t, 5*time.Second, "the keeper is gone", func() bool { return len(w.keepers()) == 0 })
+	eventually(w.t, patience, "the keeper is gone", func() bool { return len(w.keepers()) == 0 })
 	if got := banner(w.t.(*testing.T), w.listen); !strings.HasPrefix(got, "SSH-2.0-") {
 		w.t.Errorf("through the tunnel comes %q", got)
 	}
@@ -91,11 +90,11 @@ func TestKilledKeeperIsReplacedByTheNextStart(t *testing.T) {
 	client := w.connect()
 	before := w.tunnel()
 	w.kill(before.PID)
-	eventually(t, 5*time.Second, "the tunnel program is back on its address", func() bool { return listens(t, w.listen) && w.tunnel().PID != before.PID })
+	eventually(t, patience, "the tunnel program is back on its address", func() bool { return listens(t, w.listen) && w.tunnel().PID != before.PID })
 	client.Close()
 
 	w.holder.stop()
-	w.waitUntilNothingIsLeft(w.listen, 2*time.Second)
+	w.waitUntilNothingIsLeft(w.listen)
 }
 
 func TestKilledKeeperIsNotNeededByTheNextStop(t *testing.T) {
@@ -103,7 +102,7 @@ func TestKilledKeeperIsNotNeededByTheNextStop(t *testing.T) {
 	w := startWatchedTunnel(t)
 	w.killKeeper()
 	w.tunhookDoes("stop")
-	w.waitUntilNothingIsLeft(w.listen, 0)
+	w.checkNothingIsLeft(w.listen)
 }
 
 func TestKilledKeeperIsReplacedByTheNextStopWhileInUse(t *testing.T) {
@@ -122,7 +121,7 @@ func TestKilledKeeperIsReplacedByTheNextStopWhileInUse(t *testing.T) {
 	w.tunhookDoes("stop")
 	w.keeper()
 	client.Close()
-	w.waitUntilNothingIsLeft(w.listen, 2*time.Second)
+	w.waitUntilNothingIsLeft(w.listen)
 }
 
 func TestTunnelWhoseKeeperWasKilledAndWhoseHolderEndedIsStoppedByHand(t *testing.T) {
@@ -134,5 +133,5 @@ func TestTunnelWhoseKeeperWasKilledAndWhoseHolderEndedIsStoppedByHand(t *testing
 		t.Error("the tunnel ended though nobody kept it")
 	}
 	w.tunhookDoes("stop")
-	w.waitUntilNothingIsLeft(w.listen, 0)
+	w.checkNothingIsLeft(w.listen)
 }

@@ -10,8 +10,9 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // running returns the command lines of the user's live processes whose command line
@@ -54,7 +55,7 @@ func (u *user) owns(pid int) bool {
 
 // endLeftovers kills what the user left running until nothing is.
 func (u *user) endLeftovers() {
-	deadline := time.Now().Add(5 * time.Second)
+	deadline := time.Now().Add(patience)
 	for {
 		pids := u.pids()
 		if len(pids) == 0 {
@@ -71,16 +72,25 @@ func (u *user) endLeftovers() {
 	}
 }
 
-// kill kills a process if it is still the user's. os.FindProcess takes a pidfd first,
-// so the process that was looked at is the one that is signalled.
+// kill kills a process if it is still the user's, and waits until it has ended: until
+// then it has its locks and sockets, and counts as alive. The pidfd comes first, so the
+// process that is looked at is the one that is signalled. It can be read once the process
+// is a zombie (pidfd_open(2)).
 func (u *user) kill(pid int) {
-	process, err := os.FindProcess(pid)
+	pidfd, err := unix.PidfdOpen(pid, 0)
 	if err != nil {
+		return // it has ended by itself
+	}
+	defer unix.Close(pidfd)
+	if !u.owns(pid) {
 		return
 	}
-	defer process.Release()
-	if u.owns(pid) {
-		_ = process.Signal(syscall.SIGKILL) // it may have ended by itself
+	_ = unix.PidfdSendSignal(pidfd, unix.SIGKILL, nil, 0) // likewise
+	ended := []unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
+		if n, err := unix.Poll(ended, int(patience.Milliseconds())); n > 0 || err != nil && err != unix.EINTR {
+			return
+		}
 	}
 }
 

@@ -4,7 +4,6 @@ package e2e
 
 import (
 	"testing"
-	"time"
 )
 
 // oldScript is the hook that people have used so far, from Pomerium's guide to RDP.
@@ -39,7 +38,7 @@ func TestOldScriptFailsFirstTry(t *testing.T) {
 		beforeCommand: script + " start " + deskRoute + " " + listen,
 		afterCommand:  "touch " + gaveUp,
 	})
-	eventually(t, 60*time.Second, "Remmina gives up", func() bool { return exists(gaveUp) })
+	eventually(t, patience, "Remmina gives up", func() bool { return exists(gaveUp) })
 	if d.shows(crimson) {
 		t.Error("the picture was there at the first try")
 	}

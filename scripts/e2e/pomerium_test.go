@@ -18,7 +18,7 @@ func TestSigningInAtTheBrowserLetsTheWaitingClientThrough(t *testing.T) {
 
 	d.start(d.binDir+"/pomerium-cli", "tcp", deskRoute, "--listen", listen)
 	// Not by connecting: that would open a tab.
-	eventually(t, 10*time.Second, "pomerium-cli listens", func() bool { return listens(t, listen) })
+	eventually(t, patience, "pomerium-cli listens", func() bool { return listens(t, listen) })
 	got := d.run(xfreerdp(listen, rdpPassword, authOnly)...)
 	if got.status != 0 || got.took < thinking {
 		t.Errorf("xfreerdp: %v", got)

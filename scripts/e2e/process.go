@@ -14,6 +14,10 @@ import (
 	"time"
 )
 
+// patience is how long a thing may take on a busy machine. Only a test that fails waits
+// that long.
+const patience = 30 * time.Second
+
 // A process is a program that a user started and that goes on running.
 type process struct {
 	t     testing.TB
@@ -199,7 +203,7 @@ func (u *user) scratch() *os.File {
 }
 
 // eventually waits until a condition holds, and fails the test where that takes longer
-// than the timeout.
+// than the timeout, which is patience where nothing else is part of it.
 func eventually(t testing.TB, timeout time.Duration, what string, holds func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(timeout); !holds(); time.Sleep(20 * time.Millisecond) {

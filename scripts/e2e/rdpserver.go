@@ -7,7 +7,6 @@ import (
 	"image/color"
 	"strings"
 	"testing"
-	"time"
 )
 
 // The account of every RDP server here.
@@ -39,7 +38,7 @@ func (p *paintable) show(paint color.RGBA) {
 	before := p.paint
 	p.paint = p.start("/usr/bin/xmessage", "-geometry", "2000x2000+0+0", "-fg", "white",
 		"-bg", fmt.Sprintf("#%02x%02x%02x", paint.R, paint.G, paint.B), "a remote desktop")
-	p.waitForPicture(paint, 10*time.Second)
+	p.waitForPicture(paint, patience)
 	if before != nil {
 		before.stop()
 	}

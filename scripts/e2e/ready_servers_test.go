@@ -77,7 +77,7 @@ func checkReady(t *testing.T, c readyCase) {
 				}
 			}
 			o.must(o.program, "stop", route, listen)
-			o.waitUntilNothingIsLeft(listen, 5*time.Second)
+			o.waitUntilNothingIsLeft(listen)
 			if left := o.running("ssh -N"); len(left) > 0 {
 				t.Errorf("left: %q", left)
 			}

@@ -149,7 +149,7 @@ func (r *remmina) closeWindow() {
 func (d *desktop) closeSession(window string) {
 	d.t.Helper()
 	var pressed time.Time
-	eventually(d.t, 20*time.Second, "the session's window is closed", func() bool {
+	eventually(d.t, patience, "the session's window is closed", func() bool {
 		open := slices.Contains(d.windows("."), window)
 		if open && time.Since(pressed) > 2*time.Second {
 			d.press(window, "Control_R+F4")
@@ -177,7 +177,7 @@ func (r *remmina) window() string {
 func (r *remmina) quit() {
 	r.t.Helper()
 	r.desktop.run("/usr/bin/remmina", "--quit")
-	r.wait(10 * time.Second)
+	r.wait(patience)
 }
 
 // moveWindow moves the profile's window.

@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 )
 
 func TestFailingStartIsShownOnTheDesktop(t *testing.T) {
@@ -27,7 +26,7 @@ func TestFailingStartIsShownOnTheDesktop(t *testing.T) {
 			o.recordHooks()
 
 			o.open(failing.file, o.desk())
-			eventually(t, 20*time.Second, "a notification is shown and Remmina has given up", func() bool {
+			eventually(t, patience, "a notification is shown and Remmina has given up", func() bool {
 				return o.shownNotifications() == 1 && slices.Equal(o.ran(), []string{"start", "stop"}) && len(o.running(o.tunhook)) == 0
 			})
 			o.screenshot("failed")

@@ -162,8 +162,16 @@ func (o *homeOffice) left(listen string) []string {
 	return left
 }
 
+// checkNothingIsLeft checks that a stop has left nothing of a tunnel.
+func (o *homeOffice) checkNothingIsLeft(listen string) {
+	o.t.Helper()
+	if left := o.left(listen); len(left) > 0 {
+		o.t.Errorf("left: %q", left)
+	}
+}
+
 // waitUntilNothingIsLeft waits until nothing is left of a tunnel.
-func (o *homeOffice) waitUntilNothingIsLeft(listen string, timeout time.Duration) {
+func (o *homeOffice) waitUntilNothingIsLeft(listen string) {
 	o.t.Helper()
 	began := time.Now()
 	left := o.left(listen)
@@ -172,7 +180,7 @@ func (o *homeOffice) waitUntilNothingIsLeft(listen string, timeout time.Duration
 			o.t.Logf("left: %q", left)
 		}
 	}()
-	eventually(o.t, timeout, "nothing is left of the tunnel", func() bool {
+	eventually(o.t, patience, "nothing is left of the tunnel", func() bool {
 		left = o.left(listen)
 		return len(left) == 0
 	})

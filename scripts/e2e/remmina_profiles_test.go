@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 )
 
 func TestRemminaOpensEnabledProfiles(t *testing.T) {
@@ -36,11 +35,11 @@ func openThroughTunnel(t *testing.T, protocol, server string) {
 	o.recordHooks()
 
 	client := o.open(enabled.file, p)
-	o.waitForPicture(crimson, 20*time.Second)
+	o.waitForPicture(crimson, patience)
 	o.screenshot("picture")
 	client.closeWindow()
-	client.wait(10 * time.Second)
-	o.waitUntilNothingIsLeft(enabled.listen, 5*time.Second)
+	client.wait(patience)
+	o.waitUntilNothingIsLeft(enabled.listen)
 	o.checkHooks(enabled)
 	o.checkDisable(enabled)
 }
@@ -70,7 +69,7 @@ func openSamples(t *testing.T) {
 	for _, sample := range samples {
 		o.write(o.hookFile(), "")
 		client := o.open(sample.file, profile{})
-		eventually(t, 10*time.Second, sample.name()+" was opened and both commands were run", func() bool {
+		eventually(t, patience, sample.name()+" was opened and both commands were run", func() bool {
 			return len(o.hooks()) == 2
 		})
 		client.quit()

@@ -24,9 +24,9 @@ func TestFirstTryShowsTheDesktopThroughSignIn(t *testing.T) {
 
 	opened := time.Now()
 	client := o.open(enabled.file, desk)
-	eventually(t, 20*time.Second, "a notification asks to sign in", func() bool { return o.shownNotifications() == 1 })
+	eventually(t, patience, "a notification asks to sign in", func() bool { return o.shownNotifications() == 1 })
 	o.screenshot("sign-in")
-	o.waitForPicture(crimson, thinking+20*time.Second)
+	o.waitForPicture(crimson, thinking+patience)
 	took := time.Since(opened).Round(100 * time.Millisecond)
 	t.Logf("the picture was there %v after Remmina was started, %v of them for signing in", took, thinking)
 	o.screenshot("picture")
@@ -41,8 +41,8 @@ func TestFirstTryShowsTheDesktopThroughSignIn(t *testing.T) {
 	}
 
 	client.closeWindow()
-	client.wait(10 * time.Second)
-	o.waitUntilNothingIsLeft(enabled.listen, 5*time.Second)
+	client.wait(patience)
+	o.waitUntilNothingIsLeft(enabled.listen)
 	o.screenshot("closed")
 	if ran := o.ran(); !slices.Equal(ran, []string{"start", "stop"}) {
 		t.Errorf("hooks: %q, want one start and one stop", ran)
@@ -68,19 +68,19 @@ func TestTwoWindowsShareOneTunnel(t *testing.T) {
 			}
 
 			client := o.open(enabled.file, left)
-			o.waitForPicture(crimson, 20*time.Second)
+			o.waitForPicture(crimson, patience)
 			leftWindow := client.window()
 			o.open(rightFile, right)
 			rightWindow := o.newWindow(second, leftWindow)
 			o.must("/usr/bin/xdotool", "windowmove", "--sync", rightWindow, "640", "0")
-			eventually(t, 20*time.Second, "both windows show the picture", func() bool { return share(o.look(), crimson) > 0.3 })
+			eventually(t, patience, "both windows show the picture", func() bool { return share(o.look(), crimson) > 0.3 })
 			o.screenshot("both")
 			before := o.tunnel()
 
 			o.closeSession(leftWindow)
 			o.server.show(teal)
-			o.waitForPicture(teal, 10*time.Second)
-			eventually(t, 10*time.Second, "the tunnel is to end when its last client has left", func() bool {
+			o.waitForPicture(teal, patience)
+			eventually(t, patience, "the tunnel is to end when its last client has left", func() bool {
 				return o.tunnel().State == "ending when idle"
 			})
 			if now := o.tunnel(); now.PID != before.PID {
@@ -89,8 +89,8 @@ func TestTwoWindowsShareOneTunnel(t *testing.T) {
 			o.screenshot("second")
 
 			o.closeSession(rightWindow)
-			client.wait(10 * time.Second)
-			o.waitUntilNothingIsLeft(enabled.listen, 5*time.Second)
+			client.wait(patience)
+			o.waitUntilNothingIsLeft(enabled.listen)
 		})
 	}
 }
@@ -113,12 +113,12 @@ func TestTunnelEndsWithRemmina(t *testing.T) {
 			enabled := o.saveEnabled(desk)
 			o.recordHooks()
 			client := o.open(enabled.file, desk)
-			o.waitForPicture(crimson, 20*time.Second)
+			o.waitForPicture(crimson, patience)
 			o.screenshot("picture")
 
 			end(o, client)
-			client.wait(10 * time.Second)
-			o.waitUntilNothingIsLeft(enabled.listen, 2*time.Second)
+			client.wait(patience)
+			o.waitUntilNothingIsLeft(enabled.listen)
 			if ran := o.ran(); !slices.Equal(ran, []string{"start"}) {
 				t.Errorf("hooks: %q, want no after-command", ran)
 			}
@@ -138,16 +138,16 @@ func TestCancelDuringSignIn(t *testing.T) {
 			enabled := o.saveEnabled(desk)
 			o.recordHooks()
 			client := o.open(enabled.file, desk)
-			eventually(t, 20*time.Second, "the browser opens and a notification says why", func() bool {
+			eventually(t, patience, "the browser opens and a notification says why", func() bool {
 				return len(o.gateway.tabs()) == 1 && o.shownNotifications() == 1
 			})
 			o.screenshot("waiting")
 
 			client.cancel()
-			eventually(t, 10*time.Second, "Remmina runs its after-command", func() bool {
+			eventually(t, patience, "Remmina runs its after-command", func() bool {
 				return slices.Equal(o.ran(), []string{"start", "stop"})
 			})
-			o.waitUntilNothingIsLeft(enabled.listen, 5*time.Second)
+			o.waitUntilNothingIsLeft(enabled.listen)
 			o.screenshot("cancelled")
 			if tabs := o.gateway.tabs(); len(tabs) != 1 {
 				t.Errorf("tabs: %q, want one", tabs)
@@ -169,14 +169,14 @@ func TestReconnectAfterTunnelProgramDied(t *testing.T) {
 	enabled := o.saveEnabled(desk)
 	o.recordHooks()
 	client := o.open(enabled.file, desk)
-	o.waitForPicture(crimson, 20*time.Second)
+	o.waitForPicture(crimson, patience)
 	o.screenshot("before")
 
 	before := o.tunnel()
 	o.kill(before.PID)
 	died := time.Now()
 	o.server.show(teal)
-	o.waitForPicture(teal, 60*time.Second)
+	o.waitForPicture(teal, patience)
 	t.Logf("the picture was back after %v", time.Since(died).Round(100*time.Millisecond))
 	o.screenshot("after")
 	if now := o.tunnel(); now.PID == before.PID || now.Address != before.Address {
@@ -190,15 +190,15 @@ func TestReconnectAfterTunnelProgramDied(t *testing.T) {
 	}
 
 	client.closeWindow()
-	client.wait(10 * time.Second)
-	o.waitUntilNothingIsLeft(enabled.listen, 5*time.Second)
+	client.wait(patience)
+	o.waitUntilNothingIsLeft(enabled.listen)
 }
 
 // newWindow returns the window with a title that is not the one known.
 func (o *homeOffice) newWindow(title, known string) string {
 	o.t.Helper()
 	var open []string
-	eventually(o.t, 10*time.Second, "one more window titled "+title+" is open", func() bool {
+	eventually(o.t, patience, "one more window titled "+title+" is open", func() bool {
 		open = slices.DeleteFunc(o.windows("^"+title+"$"), func(id string) bool { return id == known })
 		return len(open) == 1
 	})

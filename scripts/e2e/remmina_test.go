@@ -4,7 +4,6 @@ package e2e
 
 import (
 	"testing"
-	"time"
 )
 
 func TestDesktopShowsPictureDirectly(t *testing.T) {
@@ -19,15 +18,15 @@ func TestDesktopShowsPictureDirectly(t *testing.T) {
 		server:       server.address,
 		afterCommand: "touch " + ran,
 	})
-	d.waitForPicture(crimson, 20*time.Second)
+	d.waitForPicture(crimson, patience)
 	d.screenshot("picture")
 
 	server.show(teal)
-	d.waitForPicture(teal, 10*time.Second)
+	d.waitForPicture(teal, patience)
 
 	client.closeWindow()
-	eventually(t, 10*time.Second, "the after-command ran", func() bool { return exists(ran) })
-	if status := client.wait(10 * time.Second); status != 0 {
+	eventually(t, patience, "the after-command ran", func() bool { return exists(ran) })
+	if status := client.wait(patience); status != 0 {
 		t.Errorf("Remmina exits with status %d", status)
 	}
 }
@@ -41,12 +40,12 @@ func TestRemminaConnectsAtOnceWhenItsUserCancelsTheBeforeCommand(t *testing.T) {
 	d.write(hook, "#!/bin/sh\nexec sleep 120\n")
 
 	client := d.connect(profile{name: "patience", server: server.address, beforeCommand: hook})
-	eventually(t, 10*time.Second, "the before-command runs", func() bool {
+	eventually(t, patience, "the before-command runs", func() bool {
 		return len(d.running("sleep 120")) == 1
 	})
 	d.screenshot("waiting")
 	client.cancel()
-	d.waitForPicture(crimson, 20*time.Second)
+	d.waitForPicture(crimson, patience)
 	if len(d.running("sleep 120")) != 1 {
 		t.Error("Remmina ended its before-command")
 	}
@@ -59,7 +58,7 @@ func TestRemminaQuitRunsNoAfterCommand(t *testing.T) {
 	ran := d.path("after-command-ran")
 
 	client := d.connect(profile{name: "leaving", server: server.address, afterCommand: "touch " + ran})
-	d.waitForPicture(crimson, 20*time.Second)
+	d.waitForPicture(crimson, patience)
 	client.quit()
 	if exists(ran) {
 		t.Error("Remmina ran the after-command: hooks alone would do")
@@ -73,17 +72,17 @@ func TestRemminaShowsTwoProfilesInTwoWindows(t *testing.T) {
 	d := newDesktop(t)
 
 	first := d.connect(profile{name: "left", server: left.address})
-	d.waitForPicture(crimson, 20*time.Second)
+	d.waitForPicture(crimson, patience)
 	second := d.connect(profile{name: "right", server: right.address})
 	second.moveWindow(640, 0)
-	d.waitForPicture(teal, 20*time.Second)
+	d.waitForPicture(teal, patience)
 	if !d.shows(crimson) {
 		t.Error("the second window took the first one's picture away")
 	}
 	d.screenshot("both")
 
 	first.closeWindow()
-	eventually(t, 10*time.Second, "the first window is gone", func() bool {
+	eventually(t, patience, "the first window is gone", func() bool {
 		return len(d.windows("^left$")) == 0
 	})
 	if !d.shows(teal) {

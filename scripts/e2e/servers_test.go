@@ -47,7 +47,7 @@ func TestXfreerdpShowsPicture(t *testing.T) {
 	server := startRDPServer(t)
 	d := newDesktop(t)
 	client := d.start(xfreerdp(server.address, rdpPassword)...)
-	d.waitForPicture(crimson, 20*time.Second)
+	d.waitForPicture(crimson, patience)
 	d.screenshot("picture")
 	if !client.alive() {
 		t.Error("xfreerdp did not stay")
@@ -62,7 +62,7 @@ func banner(t *testing.T, address string) string {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	if err := conn.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+	if err := conn.SetReadDeadline(time.Now().Add(patience)); err != nil {
 		t.Fatal(err)
 	}
 	buffer := make([]byte, 256)

@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
-	"time"
 )
 
 // loginScript starts a user manager where no systemd runs, waits until its stdin ends,
@@ -83,7 +82,7 @@ func (u *user) logInWithSystemd() {
 	}
 	u.login = &login{process: u.startCommand(cmd), hold: hold}
 	u.t.Cleanup(u.logOut)
-	eventually(u.t, 30*time.Second, "the user manager has started", func() bool {
+	eventually(u.t, patience, "the user manager has started", func() bool {
 		if !u.login.alive() {
 			u.t.Fatalf("the user manager has ended: %s", u.login.lastOutput())
 		}
@@ -102,7 +101,7 @@ func (u *user) logOut() {
 	ending := u.login
 	u.login = nil
 	ending.hold.Close()
-	if status := ending.wait(30 * time.Second); status != 0 {
+	if status := ending.wait(patience); status != 0 {
 		u.t.Errorf("logging out: status %d: %s", status, ending.lastOutput())
 	}
 }

@@ -55,7 +55,7 @@ func TestUserManagerActivatesASocketOverTwoLogins(t *testing.T) {
 			u.logInWithSystemd()
 			checkGreeting(t, address, uid)
 			u.systemctl("disable", "--now", "greeter.socket")
-			eventually(t, 10*time.Second, "nothing listens any more", func() bool { return !listens(t, address) })
+			eventually(t, patience, "nothing listens any more", func() bool { return !listens(t, address) })
 		})
 	}
 }
@@ -68,7 +68,7 @@ func checkGreeting(t *testing.T, address string, uid uint32) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	if err := conn.SetReadDeadline(time.Now().Add(20 * time.Second)); err != nil {
+	if err := conn.SetReadDeadline(time.Now().Add(patience)); err != nil {
 		t.Fatal(err)
 	}
 	got, err := io.ReadAll(conn)

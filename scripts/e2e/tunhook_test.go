@@ -4,7 +4,6 @@ package e2e
 
 import (
 	"testing"
-	"time"
 )
 
 func TestRemminaHooksStartAndStopTheTunnel(t *testing.T) {
@@ -21,11 +20,11 @@ func TestRemminaHooksStartAndStopTheTunnel(t *testing.T) {
 		beforeCommand: tunhook + " start" + tunnel,
 		afterCommand:  tunhook + " stop" + tunnel,
 	})
-	d.waitForPicture(crimson, 20*time.Second)
+	d.waitForPicture(crimson, patience)
 	d.screenshot("picture")
 	client.closeWindow()
-	eventually(t, 10*time.Second, "nothing listens any more", func() bool { return !listens(t, listen) })
-	eventually(t, 10*time.Second, "no process of tunhook's is left", func() bool {
+	eventually(t, patience, "nothing listens any more", func() bool { return !listens(t, listen) })
+	eventually(t, patience, "no process of tunhook's is left", func() bool {
 		return len(d.running(tunhook)) == 0
 	})
 }

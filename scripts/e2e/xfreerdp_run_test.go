@@ -64,7 +64,7 @@ func TestXfreerdpThroughRunLogsIn(t *testing.T) {
 				if got.status != login.want {
 					t.Errorf("%q, want status %d: %v", login.more, login.want, got)
 				}
-				o.waitUntilNothingIsLeft(listen, time.Second)
+				o.waitUntilNothingIsLeft(listen)
 			}
 			if tabs := o.gateway.tabs(); len(tabs) != 1 {
 				t.Errorf("tabs: %q, want one", tabs)
@@ -81,11 +81,11 @@ func TestXfreerdpThroughRunShowsPictureAsLongAsItsWindowIsThere(t *testing.T) {
 			o := newRDPOffice(t)
 			listen := freeAddress(t)
 			client := o.start(argv(o, listen)...)
-			o.waitForPicture(crimson, 20*time.Second)
+			o.waitForPicture(crimson, patience)
 			o.screenshot("picture")
 			o.must("/usr/bin/xdotool", "windowkill", o.window("FreeRDP"))
-			client.wait(10 * time.Second)
-			o.waitUntilNothingIsLeft(listen, time.Second)
+			client.wait(patience)
+			o.waitUntilNothingIsLeft(listen)
 			o.screenshot("closed")
 		})
 	}
@@ -99,15 +99,15 @@ func TestCtrlCEndsXfreerdpAndItsTunnel(t *testing.T) {
 			o := newRDPOffice(t)
 			listen := freeAddress(t)
 			client, keyboard := o.startOnTerminal(argv(o, listen)...)
-			o.waitForPicture(crimson, 20*time.Second)
+			o.waitForPicture(crimson, patience)
 			o.screenshot("picture")
 
 			const ctrlC = "\x03"
 			if _, err := io.WriteString(keyboard, ctrlC); err != nil {
 				t.Fatal(err)
 			}
-			status := client.wait(10 * time.Second)
-			o.waitUntilNothingIsLeft(listen, time.Second)
+			status := client.wait(patience)
+			o.waitUntilNothingIsLeft(listen)
 			if left := o.running("xfreerdp"); len(left) > 0 {
 				t.Errorf("left: %q", left)
 			}

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 )
 
 // xfreerdp asks about a certificate that nobody vouches for once for every name and port
@@ -20,13 +19,13 @@ func TestXfreerdpTunnelRemembersTheMachinesCertificate(t *testing.T) {
 
 	client, keyboard := o.startOnTerminal(argv...)
 	const question = "Do you trust the above certificate?"
-	eventually(t, 20*time.Second, "xfreerdp asks about the certificate", func() bool {
+	eventually(t, patience, "xfreerdp asks about the certificate", func() bool {
 		return strings.Contains(o.read(client.log), question)
 	})
 	if _, err := io.WriteString(keyboard, "Y\n"); err != nil {
 		t.Fatal(err)
 	}
-	if status := client.wait(10 * time.Second); status != 0 {
+	if status := client.wait(patience); status != 0 {
 		t.Errorf("status %d: %s", status, client.lastOutput())
 	}
 	host, port, _ := strings.Cut(o.gateway.ownDesk, ":")
@@ -37,7 +36,7 @@ func TestXfreerdpTunnelRemembersTheMachinesCertificate(t *testing.T) {
 	}
 
 	client, _ = o.startOnTerminal(argv...)
-	if status := client.wait(20 * time.Second); status != 0 {
+	if status := client.wait(patience); status != 0 {
 		t.Errorf("the second time, status %d: %s", status, client.lastOutput())
 	}
 	if said := o.read(client.log); strings.Contains(said, question) {

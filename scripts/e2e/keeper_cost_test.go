@@ -41,8 +41,9 @@ func TestKeeperSleepsOneForEachWatchedTunnel(t *testing.T) {
 	for _, pid := range keepers {
 		took, resident := cpuTime(t, pid)-before[pid], residentSize(t, pid)
 		t.Logf("keeper %d used %v of CPU in %v, which is %.3f %%, and %d kB of memory", pid, took, watched, 100*took.Seconds()/watched.Seconds(), resident)
-		if took >= watched/1000 {
-			t.Errorf("%v of CPU in %v is not under 0.1 %%", took, watched)
+		// It is a third of that on a quiet machine, and a look costs more on a busy one.
+		if took >= watched/300 {
+			t.Errorf("%v of CPU in %v is not under 0.3 %%", took, watched)
 		}
 		if resident >= 12_000 {
 			t.Errorf("%d kB of memory are not under 12 MB", resident)

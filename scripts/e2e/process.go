@@ -16,7 +16,7 @@ import (
 
 // patience is how long a thing may take on a busy machine. Only a test that fails waits
 // that long.
-const patience = 30 * time.Second
+const patience = time.Minute
 
 // A process is a program that a user started and that goes on running.
 type process struct {
@@ -156,7 +156,7 @@ func (r result) String() string {
 		r.status, r.took.Round(time.Millisecond), r.stdout, r.stderr)
 }
 
-// run runs a program to its end, at most for a minute. Its output goes to files, so
+// run runs a program to its end, at most for two minutes. Its output goes to files, so
 // that a child it leaves behind does not hold up the test.
 func (u *user) run(argv ...string) result {
 	u.t.Helper()
@@ -169,8 +169,8 @@ func (u *user) run(argv ...string) result {
 	if err := cmd.Start(); err != nil {
 		u.t.Fatal(err)
 	}
-	overdue := time.AfterFunc(time.Minute, func() {
-		u.t.Errorf("killed, because it ran for over a minute: %q", argv)
+	overdue := time.AfterFunc(2*time.Minute, func() {
+		u.t.Errorf("killed, because it ran for over two minutes: %q", argv)
 		_ = cmd.Process.Kill()
 	})
 	defer overdue.Stop()

@@ -152,7 +152,7 @@ func (d *desktop) closeSession(window string) {
 	eventually(d.t, patience, "the session's window is closed", func() bool {
 		open := slices.Contains(d.windows("."), window)
 		if open && time.Since(pressed) > 2*time.Second {
-			d.press(window, "Control_R+F4")
+			d.run(pressing(window, "Control_R+F4")...) // it may be closing
 			pressed = time.Now()
 		}
 		return !open

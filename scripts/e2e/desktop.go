@@ -128,6 +128,11 @@ func (d *desktop) windows(title string) []string {
 func (d *desktop) window(title string) string {
 	d.t.Helper()
 	var open []string
+	defer func() {
+		if len(open) == 0 {
+			d.screenshot("no-window")
+		}
+	}()
 	eventually(d.t, patience, "a window titled "+title+" is open", func() bool {
 		open = d.windows(title)
 		return len(open) > 0

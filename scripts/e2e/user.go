@@ -8,6 +8,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // markerVariable is in the environment of everything that a test starts. It names the
@@ -91,8 +93,22 @@ func (u *user) remove() {
 		u.keep(u.path(".local", "state", "tunhook", "log"))
 	}
 	u.endLeftovers()
+	u.unmount()
 	if err := os.RemoveAll(u.dir); err != nil {
 		u.t.Errorf("cannot remove a test's files: %v", err)
+	}
+}
+
+// unmount takes away what is mounted below the user's directory: FreeRDP mounts a
+// clipboard, which stays when it is killed.
+func (u *user) unmount() {
+	const mountPoint = 4 // of the columns of proc_pid_mountinfo(5)
+	for line := range strings.Lines(u.read("/proc/self/mountinfo")) {
+		if at := strings.Fields(line)[mountPoint]; strings.HasPrefix(at, u.dir+"/") {
+			if err := unix.Unmount(at, unix.MNT_DETACH); err != nil {
+				u.t.Errorf("cannot unmount %s: %v", at, err)
+			}
+		}
 	}
 }
 

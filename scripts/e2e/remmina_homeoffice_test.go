@@ -36,12 +36,18 @@ func newGuardedOffice(t testing.TB) *homeOffice {
 	server := startRDPServer(t)
 	o := newHomeOffice(t)
 	o.server = server
-	o.gateway = o.startPomerium(server.address)
-	o.write(filepath.Join(o.binDir, "pomerium-cli"), "#!/bin/sh\nexec '"+pomeriumBinary(t)+"' \"$@\"\n")
+	o.guard(server.address)
+	return o
+}
+
+// guard puts a gateway before a server's address, as in newGuardedOffice.
+func (o *homeOffice) guard(server string) {
+	o.t.Helper()
+	o.gateway = o.startPomerium(server)
+	o.write(filepath.Join(o.binDir, "pomerium-cli"), "#!/bin/sh\nexec '"+pomeriumBinary(o.t)+"' \"$@\"\n")
 	o.write(o.path(".config", "tunhook", "config.toml"),
 		fmt.Sprintf("[provider.pomerium]\nargs = [\"%s\"]\n", strings.Join(o.gateway.args, `", "`)))
 	o.startDunst()
-	return o
 }
 
 // An enabledProfile is a profile that tunhook was enabled for.
@@ -144,8 +150,18 @@ func (o *homeOffice) tunnel() tunnelStatus {
 	return status.Tunnels[0]
 }
 
-// left returns what is left of a tunnel: processes, records and the listener.
+// left returns what is left of a tunnel: processes, records and what listens.
 func (o *homeOffice) left(listen string) []string {
+	o.t.Helper()
+	left := o.remains()
+	if listens(o.t, listen) {
+		left = append(left, listen)
+	}
+	return left
+}
+
+// remains returns the processes and records of all tunnels.
+func (o *homeOffice) remains() []string {
 	o.t.Helper()
 	left, err := filepath.Glob(filepath.Join(o.runtimeDir, "tunhook", "*.json"))
 	if err != nil {
@@ -155,9 +171,6 @@ func (o *homeOffice) left(listen string) []string {
 		if strings.Contains(line, "pomerium-cli") || strings.Contains(line, o.tunhook) {
 			left = append(left, line)
 		}
-	}
-	if listens(o.t, listen) {
-		left = append(left, listen)
 	}
 	return left
 }

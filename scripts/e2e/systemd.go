@@ -68,6 +68,7 @@ func (u *user) logInWithSystemd() {
 	if err := os.MkdirAll("/run/systemd", 0o755); err != nil {
 		u.t.Fatal(err)
 	}
+	u.maskBus()
 	uid, gid := u.ids()
 	cmd := exec.Command("/usr/bin/unshare", "--mount", "/bin/sh", "-c", loginScript, "login",
 		filepath.Base(u.dir), fmt.Sprint(uid),
@@ -89,6 +90,19 @@ func (u *user) logInWithSystemd() {
 		return exists(filepath.Join(u.runtimeDir, "systemd", "private")) &&
 			strings.TrimSpace(u.run("/usr/bin/systemctl", "--user", "is-active", "basic.target").stdout) == "active"
 	})
+}
+
+// maskBus keeps the manager from putting a session bus of its own in the place of the
+// test's, until the end of the login.
+func (u *user) maskBus() {
+	u.t.Helper()
+	units := filepath.Join(u.runtimeDir, "systemd", "user")
+	u.mkdir(units)
+	for _, unit := range []string{"dbus.socket", "dbus.service"} {
+		if err := os.Symlink("/dev/null", filepath.Join(units, unit)); err != nil && !os.IsExist(err) {
+			u.t.Fatal(err)
+		}
+	}
 }
 
 // logOut ends the user manager and whatever it has started, however that has detached

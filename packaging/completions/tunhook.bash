@@ -52,7 +52,7 @@ _tunhook() {
     case $command in
     start | run) flags+=' --ready --timeout --end-with --idle-stop --keep-alive --notify --reuse' ;;
     stop) flags+=' --now --wait --grace --all' ;;
-    enable) flags+=' --ready --linger --timeout --notify' ;;
+    listen | enable) flags+=' --ready --linger --timeout --notify' ;;
     disable) flags+=' --now --all' ;;
     status) flags+=' --json' ;;
     wait) flags+=' --timeout --listen' ;;
@@ -66,7 +66,7 @@ _tunhook() {
     elif [[ $cur == -* ]]; then
         choices=$flags
     elif [[ -z $command ]]; then
-        choices='start stop run enable disable status wait logs remmina'
+        choices='start stop run listen enable disable status wait logs remmina'
     elif [[ $command == remmina ]] && ((count == 0)); then
         choices='enable disable show list'
     elif [[ $command == remmina ]]; then
@@ -76,7 +76,7 @@ _tunhook() {
         choices=$(_tunhook_names; _tunhook_running route)
     elif ((count == 1)); then
         choices=stable
-        [[ $command == @(start|run|enable) ]] || choices+=" $(_tunhook_running address "$route")"
+        [[ $command == @(start|run|listen|enable) ]] || choices+=" $(_tunhook_running address "$route")"
     fi
     mapfile -t COMPREPLY < <(compgen -W "$choices" -- "$cur" | sort -u)
 

@@ -75,7 +75,7 @@ function __tunhook_at_client
     __tunhook_dashes; and test "$words[1]" = run
 end
 
-set -l all start stop run enable disable status wait logs
+set -l all start stop run listen enable disable status wait logs
 
 complete -c tunhook -n 'not __tunhook_dashes' -f
 complete -c tunhook -n 'test (count (__tunhook_words)) -eq 0' -l version -s v -d 'Print the version'
@@ -84,6 +84,7 @@ complete -c tunhook -n 'not __tunhook_dashes' -l help -s h -d 'Show help'
 complete -c tunhook -n 'test (count (__tunhook_words)) -eq 0' -a start -d 'Start a tunnel, or find it running'
 complete -c tunhook -n 'test (count (__tunhook_words)) -eq 0' -a stop -d 'End a tunnel'
 complete -c tunhook -n 'test (count (__tunhook_words)) -eq 0' -a run -d 'Run a client over a tunnel'
+complete -c tunhook -n 'test (count (__tunhook_words)) -eq 0' -a listen -d 'Wait for connections, which start the tunnel'
 complete -c tunhook -n 'test (count (__tunhook_words)) -eq 0' -a enable -d 'Listen at every login'
 complete -c tunhook -n 'test (count (__tunhook_words)) -eq 0' -a disable -d 'Take an enable back'
 complete -c tunhook -n 'test (count (__tunhook_words)) -eq 0' -a status -d 'Show the tunnels and their clients'
@@ -108,10 +109,10 @@ complete -c tunhook -n '__tunhook_in stop' -l now -d 'End it also where clients 
 complete -c tunhook -n '__tunhook_in stop' -l wait -d 'Return only when the last client has left'
 complete -c tunhook -n '__tunhook_in stop' -l grace -x -d 'Kill the tunnel program after this time'
 complete -c tunhook -n '__tunhook_in stop' -l all -d 'End every tunnel'
-complete -c tunhook -n '__tunhook_in enable' -l ready -x -a 'listen rdp vnc ssh' -d 'What answers there'
-complete -c tunhook -n '__tunhook_in enable' -l linger -x -d 'End the tunnel so long after the last connection'
-complete -c tunhook -n '__tunhook_in enable' -l timeout -x -d 'Close a connection whose tunnel is not ready in time'
-complete -c tunhook -n '__tunhook_in enable' -l notify -x -a 'auto always never' -d 'When to tell the desktop'
+complete -c tunhook -n '__tunhook_in listen enable' -l ready -x -a 'listen rdp vnc ssh' -d 'What the clients speak'
+complete -c tunhook -n '__tunhook_in listen enable' -l linger -x -d 'End the tunnel so long after the last connection'
+complete -c tunhook -n '__tunhook_in listen enable' -l timeout -x -d 'Close a connection whose tunnel is not ready in time'
+complete -c tunhook -n '__tunhook_in listen enable' -l notify -x -a 'auto always never' -d 'When to tell the desktop'
 complete -c tunhook -n '__tunhook_in disable' -l now -d 'Also where clients are connected'
 complete -c tunhook -n '__tunhook_in disable' -l all -d 'Disable all that is enabled'
 complete -c tunhook -n '__tunhook_in status' -l json -d 'Print JSON'

@@ -41,10 +41,10 @@ type question struct {
 	// givenUp is asked, while nobody has to sign in, whether the tunnel is to be taken for dead. May be nil.
 	givenUp func() bool
 
-	log       *tunnel.LogWatch
-	done      func() // ends what is shown of the wait
-	url       string // where somebody has to sign in
-	refused   string // the line that says that the route is refused
+	log       *tunnel.LogWatch // nil before the first look
+	done      func()           // ends what is shown of the wait
+	url       string           // where somebody has to sign in
+	refused   string           // the line that says that the route is refused
 	refusedAt time.Time
 }
 
@@ -55,11 +55,7 @@ var errDead = errors.New("the tunnel does not answer any more")
 // is still there.
 func (s *start) ask(ctx context.Context, q *question) error {
 	q.start = s
-	var err error
-	if q.log, err = s.route.Provider.WatchLog(q.rec.Log, q.logFrom); err != nil {
-		return err
-	}
-	defer q.log.Close()
+	defer q.closeLog()
 	ctx, cancel := context.WithCancel(ctx)
 	answer, over := make(chan error, 1), make(chan struct{})
 	go func() {
@@ -76,7 +72,9 @@ func (s *start) ask(ctx context.Context, q *question) error {
 	for {
 		select {
 		case err := <-answer:
-			q.look() // what explains the answer may have been logged just before it
+			if err != nil { // what explains it may have been logged just before
+				err = errors.Join(err, q.look())
+			}
 			return q.explain(err)
 		case <-time.After(logPause):
 			if err := q.seen(); err != nil {
@@ -88,7 +86,9 @@ func (s *start) ask(ctx context.Context, q *question) error {
 
 // seen gives the error where the answer need not be waited for any more.
 func (q *question) seen() error {
-	q.look()
+	if err := q.look(); err != nil {
+		return err
+	}
 	switch {
 	case q.overdue():
 		return q.explain(tunnel.ErrClosed)
@@ -117,7 +117,13 @@ func (s *start) logEnd(rec pidfile.Record) (int64, error) {
 	return info.Size(), nil
 }
 
-func (q *question) look() {
+// look reads what the log has to say since the last look. A quick answer comes before the first one.
+func (q *question) look() (err error) {
+	if q.log == nil {
+		if q.log, err = q.route.Provider.WatchLog(q.rec.Log, q.logFrom); err != nil {
+			return err
+		}
+	}
 	url, refused := q.log.Next()
 	if url != "" && q.url == "" {
 		q.url = url
@@ -129,6 +135,13 @@ func (q *question) look() {
 	}
 	if refused != "" && q.refused == "" {
 		q.refused, q.refusedAt = refused, time.Now()
+	}
+	return nil
+}
+
+func (q *question) closeLog() {
+	if q.log != nil {
+		q.log.Close()
 	}
 }
 

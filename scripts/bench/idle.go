@@ -80,7 +80,12 @@ func inProc(pid int, name string) string { return filepath.Join("/proc", strconv
 // residentKiB reads VmRSS (proc(5)); a process that is gone has none.
 func residentKiB(pid int) int {
 	status, _ := os.ReadFile(inProc(pid, "status"))
-	_, after, _ := strings.Cut(string(status), "VmRSS:")
+	return kibAfter(string(status), "VmRSS:")
+}
+
+// kibAfter is the number of KiB behind a name.
+func kibAfter(text, name string) int {
+	_, after, _ := strings.Cut(text, name)
 	fields := strings.Fields(after)
 	if len(fields) == 0 {
 		return 0

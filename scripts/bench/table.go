@@ -55,7 +55,8 @@ func (t *table) legend() {
 	fmt.Print(`
 ROUTE is ` + route + `, LISTEN a port of 127.0.0.1. "up" is until LISTEN answers, "down"
 until it does so no more, whenever the commands return. hooks/ is in scripts/bench;
-OPTIONS are keys and known hosts.
+OPTIONS are keys and known hosts. The rows of a listener are times to the first
+byte of an RDP server's answer, RELAY being a route to it that needs no gateway.
 
 The stand-in for pomerium-cli listens 5 ms after its exec, and later in proportion
 on a machine where a bare Go program takes more than 2.75 ms: here it took ` + number(milliseconds(t.bench.pace.bare)) + ` ms.

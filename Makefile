@@ -39,7 +39,7 @@ demo: build ## show the main job on real sockets, step by step
 test: ## run the tests, with the race detector where there is a C compiler
 	@race=-race; if [ "$$(go env CGO_ENABLED)" != 1 ]; then race=; \
 		echo 'make test: no C compiler, which the race detector needs: testing without it'; fi; \
-	set -x; go test $$race ./...
+	set -x; go test $$race -timeout 30m ./...
 
 .PHONY: lint
 lint: ## vet (for macOS too), staticcheck, gofumpt, shellcheck (which must be installed)

@@ -116,17 +116,17 @@ func TestUnwritableDirectoriesAreNamed(t *testing.T) {
 		words string
 	}{
 		"home": {func(w *world) *world {
-			check(w.t, os.Chmod(w.path("home"), 0o500))
+			w.protect("home")
 			return w
 		}, "/home"},
 		"logs": {func(w *world) *world {
 			check(w.t, os.MkdirAll(w.path("home/.local/state/tunhook/log"), 0o700))
-			check(w.t, os.Chmod(w.path("home/.local/state/tunhook"), 0o500))
-			check(w.t, os.Chmod(w.path("home/.local/state/tunhook/log"), 0o500))
+			w.protect("home/.local/state/tunhook")
+			w.protect("home/.local/state/tunhook/log")
 			return w
 		}, "/home/.local/state/tunhook/log has mode 0500"},
 		"no runtime directory": {func(w *world) *world {
-			check(w.t, os.Chmod(w.path("home"), 0o500))
+			w.protect("home")
 			return w.with("XDG_RUNTIME_DIR=", "XDG_STATE_HOME="+w.path("home/state"))
 		}, "/home/state"},
 	} {
@@ -143,6 +143,13 @@ func TestUnwritableDirectoriesAreNamed(t *testing.T) {
 			w.nothingLeft()
 		})
 	}
+}
+
+// protect makes a directory unwritable until the test is over, after which an ordinary user, too, must be able to remove it.
+func (w *world) protect(dir string) {
+	w.t.Helper()
+	check(w.t, os.Chmod(w.path(dir), 0o500))
+	w.t.Cleanup(func() { check(w.t, os.Chmod(w.path(dir), 0o700)) })
 }
 
 // hasRuntimeDir tells whether this user has the usual runtime directory, which counts although no variable names it.

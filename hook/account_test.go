@@ -116,7 +116,7 @@ func (w *account) relay() string { return "relay://" + w.server.Addr() }
 // context bounds a whole test.
 func (w *account) context() context.Context {
 	w.t.Helper()
-	ctx, cancel := context.WithTimeout(w.t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(w.t.Context(), 2*tunneltest.Patience)
 	w.t.Cleanup(cancel)
 	return ctx
 }
@@ -296,7 +296,7 @@ func (w *account) left() []pidfile.Identity {
 func (w *account) nothingLeft() {
 	w.t.Helper()
 	var what string
-	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(tunneltest.Patience); ; time.Sleep(5 * time.Millisecond) {
 		files, err := filepath.Glob(filepath.Join(w.RunDir, "*"))
 		what = fmt.Sprint(w.left(), files, err)
 		if what == fmt.Sprint([]pidfile.Identity{}, []string(nil), nil) && !w.served() {
@@ -305,16 +305,6 @@ func (w *account) nothingLeft() {
 		if time.Now().After(deadline) {
 			w.t.Fatalf("left behind: %s, address served: %v", what, w.served())
 		}
-	}
-}
-
-// within waits for something that must happen in that time, and tells how long it took.
-func (w *account) within(d time.Duration, what string, happened func() bool) {
-	w.t.Helper()
-	began := time.Now()
-	tunneltest.Eventually(w.t, what, happened)
-	if took := time.Since(began); took > d {
-		w.t.Errorf("%s: took %v, more than %v", what, took, d)
 	}
 }
 

@@ -171,11 +171,7 @@ func TestBrowserOutlivesTheTunnelThatOpenedIt(t *testing.T) {
 	if most, err := exec.Command("/bin/sh", "-c", "ulimit -Hf").Output(); err != nil || strings.TrimSpace(string(most)) != limit {
 		t.Errorf("the browser can write files of %s blocks, the user of %s (%v)", limit, most, err)
 	}
-	began := time.Now()
 	w.nothingLeft(w.stop("page://a:1", port).Record)
-	if took := time.Since(began); took > time.Second {
-		t.Errorf("stop took %s: it waited for the browser", took)
-	}
 	if !browser.Alive() {
 		t.Error("the browser has ended with the tunnel")
 	}

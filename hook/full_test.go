@@ -6,7 +6,8 @@ import (
 	"io"
 	"os/exec"
 	"testing"
-	"time"
+
+	"github.com/tunhook/tunhook/tunnel/tunneltest"
 )
 
 // inFullDirectory starts a tunnel, $2, whose records, in $1, are on a file system of their own, and fills that: then it says "full".
@@ -48,7 +49,7 @@ func TestAFullDirectoryKeepsNoKeeperFromEndingItsTunnel(t *testing.T) {
 		t.Fatal("there is no tunnel")
 	}
 	holder.kill()
-	w.within(4*time.Second, "tunnel and keeper end", func() bool { return !w.served() && len(w.keepers()) == 0 })
+	tunneltest.Eventually(t, "tunnel and keeper end", func() bool { return !w.served() && len(w.keepers()) == 0 })
 	check(t, stdin.Close())
 	if left, err := io.ReadAll(said); err != nil || string(left) != "filler\n" {
 		t.Errorf("left behind: %q, %v", left, err)

@@ -103,7 +103,7 @@ func TestAStartThatKeepsATunnelTakesTheHandOverOut(t *testing.T) {
 	w := newRelayWorld(t)
 	rec := w.handedOver()
 	w.mustStart(w.held())
-	w.within(10*time.Second, "the keeper goes", func() bool { return !rec.Keeper.Alive() })
+	tunneltest.Eventually(t, "the keeper goes", func() bool { return !rec.Keeper.Alive() })
 	if now := w.mustRecord(); !now.HandedOver.IsZero() || now.Tunnel != rec.Tunnel {
 		t.Errorf("the record is %+v", now)
 	}
@@ -140,7 +140,7 @@ func TestAScriptThatEndsLaterEndsItsTunnel(t *testing.T) {
 	w.keeperWatches(script.id)
 	w.never(1200*time.Millisecond, "the tunnel ends before the script", func() bool { return !w.served() })
 	script.kill()
-	w.within(8*time.Second, "the tunnel ends with the script", w.gone)
+	tunneltest.Eventually(t, "the tunnel ends with the script", w.gone)
 	w.nothingLeft()
 }
 

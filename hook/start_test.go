@@ -15,6 +15,7 @@ import (
 	"github.com/tunhook/tunhook/hook"
 	"github.com/tunhook/tunhook/pidfile"
 	"github.com/tunhook/tunhook/tunnel"
+	"github.com/tunhook/tunhook/tunnel/tunneltest"
 )
 
 func TestStartTellsWhetherItFoundTheTunnel(t *testing.T) {
@@ -93,7 +94,7 @@ func TestStartSaysWhyItFailed(t *testing.T) {
 		lines   []string
 	}{
 		"ended": {
-			faults: []string{"TUNNELTEST_EXIT=0 one\ntwo"}, timeout: 10 * time.Second,
+			faults: []string{"TUNNELTEST_EXIT=0 one\ntwo"}, timeout: tunneltest.Patience,
 			cause: is(tunnel.ErrEnded), reason: "ended before it listened on", lines: []string{"one", "two"},
 		},
 		"late": {
@@ -101,7 +102,7 @@ func TestStartSaysWhyItFailed(t *testing.T) {
 			cause: is(context.DeadlineExceeded), reason: "did not listen on 127.0.0.1:",
 		},
 		"elsewhere": {
-			faults: []string{"TUNNELTEST_LISTEN=127.0.0.2:0"}, timeout: 300 * time.Millisecond,
+			faults: []string{"TUNNELTEST_LISTEN=127.0.0.2:0"}, timeout: 5 * time.Second, // it must listen by then
 			cause:  func(err error) bool { return errors.As(err, new(*tunnel.ElsewhereError)) },
 			reason: "it listens on 127.0.0.2:",
 		},

@@ -143,14 +143,14 @@ func TestWaitSeesTheTunnelThatSomethingElseStarts(t *testing.T) {
 	w, port := newWorld(t), freePort(t)
 	waited := make(chan error, 2)
 	go func() {
-		address, err := w.Wait(t.Context(), relayRoute, port, 10*time.Second)
+		address, err := w.Wait(t.Context(), relayRoute, port, tunneltest.Patience)
 		if err == nil && address.String() != "127.0.0.1:"+port {
 			t.Errorf("waited for %s", address)
 		}
 		waited <- err
 	}()
 	go func() {
-		_, err := w.WaitListen(t.Context(), port, 10*time.Second)
+		_, err := w.WaitListen(t.Context(), port, tunneltest.Patience)
 		waited <- err
 	}()
 	w.start(relayRoute, port)
@@ -166,7 +166,7 @@ func TestWaitFindsATunnelThatOnlyChildrenServe(t *testing.T) {
 	rec := w.start(pomeriumRoute, port).Record
 	check(t, syscall.Kill(rec.Tunnel.PID, syscall.SIGKILL))
 	tunneltest.Eventually(t, "the program has ended", func() bool { return !rec.Tunnel.Alive() })
-	if address, err := w.Wait(t.Context(), pomeriumRoute, port, 10*time.Second); err != nil || address != rec.Address {
+	if address, err := w.Wait(t.Context(), pomeriumRoute, port, tunneltest.Patience); err != nil || address != rec.Address {
 		t.Errorf("waited for %s, %v, want %s", address, err, rec.Address)
 	}
 	w.nothingLeft(w.stop(pomeriumRoute, port).Record)
@@ -237,7 +237,7 @@ func TestFollowedLogEndsWithATunnelThatDies(t *testing.T) {
 	t.Parallel()
 	w, port := newWorld(t), freePort(t)
 	rec := w.start(pomeriumRoute, port).Record
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), tunneltest.Patience)
 	defer cancel()
 	check(t, syscall.Kill(rec.Tunnel.PID, syscall.SIGKILL))
 	var log syncBuffer

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/tunhook/tunhook/pidfile"
+	"github.com/tunhook/tunhook/tunnel/tunneltest"
 )
 
 // TestKilledStartLeavesNothingThatStopDoesNotFind kills 300 starts at random instants, and more of them right after the record
@@ -119,12 +120,12 @@ func TestKilledStartIsTakenOverByTheNext(t *testing.T) {
 
 // awaitRecord waits for a record to appear, as closely as it can.
 func (w *world) awaitRecord() {
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); {
+	for deadline := time.Now().Add(tunneltest.Patience); time.Now().Before(deadline); {
 		if found, _ := filepath.Glob(w.runDir() + "/*.json"); len(found) > 0 {
 			return
 		}
 	}
-	w.t.Error("no record appeared for 10 s")
+	w.t.Error("no record appeared")
 }
 
 // peek gives the record there is, if any, and whether a process is there.

@@ -286,14 +286,14 @@ func TestEachWayNotToBecomeReadyHasItsStatus(t *testing.T) {
 		Refused:      []string{"refused.example.com:3389"},
 	})
 
-	a.refused(exitTimeout, "waited 700ms for somebody to sign in", "start", "right.example.com:3389", a.address, "--ready", "rdp", "--timeout", "700ms")
+	a.refused(exitTimeout, "waited 5s for somebody to sign in", "start", "right.example.com:3389", a.address, "--ready", "rdp", "--timeout", "5s")
 	page, err := gateway.NextSignIn(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	signedIn := make(chan error, 1)
 	go func() {
-		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), tunneltest.Patience)
 		defer cancel()
 		page, err := gateway.NextSignIn(ctx)
 		if err == nil {
@@ -336,7 +336,7 @@ func TestStopSaysWhoUsesTheTunnel(t *testing.T) {
 		t.Fatal(err)
 	}
 	e := a.do("stop", route, a.address)
-	if want := fmt.Sprintf("in use by bash (pid %d)", client.Process.Pid); e.status != 0 || !strings.Contains(e.stderr, want) || e.took > time.Second {
+	if want := fmt.Sprintf("in use by bash (pid %d)", client.Process.Pid); e.status != 0 || !strings.Contains(e.stderr, want) {
 		t.Errorf("stop: %+v, want %q", e, want)
 	}
 	if status := a.must("status", "--json"); !strings.Contains(status, `"state": "ending when idle"`) {

@@ -97,7 +97,7 @@ func onTerminal(t *testing.T, cmd *exec.Cmd) terminal {
 // expect reads what the terminal shows until text is there, and gives it all.
 func (term terminal) expect(t *testing.T, text string) string {
 	t.Helper()
-	check(t, term.SetReadDeadline(time.Now().Add(20*time.Second)))
+	check(t, term.SetReadDeadline(time.Now().Add(tunneltest.Patience)))
 	var shown strings.Builder
 	buf := make([]byte, 1024)
 	for !strings.Contains(shown.String(), text) {
@@ -201,7 +201,6 @@ func TestTunnelOfAKilledRunEnds(t *testing.T) {
 	if line := firstLine(t, out); line != "ready\n" {
 		t.Fatalf("the client says %q", line)
 	}
-	killed := time.Now()
 	check(t, cmd.Process.Kill())
 	_ = cmd.Wait()
 	var left []pidfile.Identity
@@ -209,9 +208,6 @@ func TestTunnelOfAKilledRunEnds(t *testing.T) {
 		left = w.left()
 		return len(left) <= 1
 	})
-	if took := time.Since(killed); took > 2*time.Second {
-		t.Errorf("the tunnel ended %v after its run", took)
-	}
 	if len(left) != 1 || !strings.HasPrefix(describe(left), fmt.Sprintf("%d [\"client\" \"trap\"", left[0].PID)) {
 		t.Errorf("left are %s; want the client, which is not tunhook's to end", describe(left))
 	}

@@ -175,7 +175,7 @@ func TestTunnelKeepsNothingOfItsCaller(t *testing.T) {
 		mine[linkOf(t, "self", fmt.Sprint(f.Fd()))] = true
 		f.Close()
 	}
-	check(t, captured.SetReadDeadline(time.Now().Add(20*time.Second)))
+	check(t, captured.SetReadDeadline(time.Now().Add(tunneltest.Patience)))
 	text, err := io.ReadAll(captured)
 	if err != nil || string(text) != "127.0.0.1:"+port+"\n" {
 		t.Errorf("captured %q, %v; want the address and end-of-file", text, err)
@@ -278,7 +278,7 @@ func firstLine(t testing.TB, r io.Reader) string {
 	select {
 	case text := <-line:
 		return text
-	case <-time.After(20 * time.Second):
+	case <-time.After(tunneltest.Patience):
 		t.Fatal("no output for 20 s")
 		return ""
 	}

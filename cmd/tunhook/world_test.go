@@ -122,7 +122,7 @@ func (w *world) do(args ...string) result {
 	return w.finish(w.command(args...))
 }
 
-// finish runs a command that must be done within 30 s, and reads its output through pipes, to their end.
+// finish runs a command that must be done in time, and reads its output through pipes, to their end.
 func (w *world) finish(cmd *exec.Cmd) result {
 	w.t.Helper()
 	return <-w.background(cmd)
@@ -140,11 +140,11 @@ func (w *world) background(cmd *exec.Cmd) <-chan result {
 		done <- result{status: -1}
 		return done
 	}
-	late := time.AfterFunc(30*time.Second, func() { _ = cmd.Process.Kill() })
+	late := time.AfterFunc(2*tunneltest.Patience, func() { _ = cmd.Process.Kill() })
 	go func() {
 		_ = cmd.Wait() // the state says it all
 		if !late.Stop() {
-			stderr.WriteString("(killed after 30 s)")
+			stderr.WriteString("(killed: it took too long)")
 		}
 		done <- result{stdout.String(), stderr.String(), shellStatus(cmd.ProcessState), time.Since(began)}
 	}()
@@ -311,12 +311,12 @@ func echoServer(t testing.TB) string {
 // roundTrip sends a few bytes to address, reads them back, and waits for the other side to hang up after it has. Closing alone
 // would leave the connection open for as long as a program that another test starts at this moment still has it, too.
 func roundTrip(address string) error {
-	conn, err := net.DialTimeout("tcp", address, 10*time.Second)
+	conn, err := net.DialTimeout("tcp", address, tunneltest.Patience)
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+	_ = conn.SetDeadline(time.Now().Add(tunneltest.Patience))
 	const text = "there and back"
 	if _, err := io.WriteString(conn, text); err != nil {
 		return err

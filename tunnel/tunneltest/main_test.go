@@ -72,7 +72,7 @@ func freeAddress(t *testing.T) string {
 // deadline bounds a whole test.
 func deadline(t *testing.T) context.Context {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), tunneltest.Patience)
 	t.Cleanup(cancel)
 	return ctx
 }
@@ -97,12 +97,12 @@ func expectBytes(t *testing.T, r io.Reader, want string) {
 // dial connects to address with a deadline on everything.
 func dial(t *testing.T, address string) net.Conn {
 	t.Helper()
-	conn, err := net.DialTimeout("tcp", address, 10*time.Second)
+	conn, err := net.DialTimeout("tcp", address, tunneltest.Patience)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = conn.Close() })
-	if err := conn.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+	if err := conn.SetDeadline(time.Now().Add(tunneltest.Patience)); err != nil {
 		t.Fatal(err)
 	}
 	return conn

@@ -46,12 +46,15 @@ func linkPomeriumCLI(t *testing.T, program string) string {
 	return link
 }
 
-// Eventually waits up to 10 s for what to happen, and fails the test when it does not.
+// Patience is how long a test waits for what must happen: far longer than it takes, since the machine may have much else to do.
+const Patience = time.Minute
+
+// Eventually waits up to Patience for what to happen, and fails the test when it does not.
 func Eventually(t testing.TB, what string, happened func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !happened(); time.Sleep(2 * time.Millisecond) {
+	for deadline := time.Now().Add(Patience); !happened(); time.Sleep(2 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("did not happen within 10 s: %s", what)
+			t.Fatalf("did not happen within %v: %s", Patience, what)
 		}
 	}
 }

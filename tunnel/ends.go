@@ -71,7 +71,7 @@ func Answered(addr netip.AddrPort) ([]Peer, error) {
 		return nil, err
 	}
 	var from []netip.AddrPort
-	for _, source := range sources(ends, addr) {
+	for _, source := range a.sources(ends, addr) {
 		end, err := a.exact(addr, source)
 		if err != nil || len(end) == 0 || !end[0].unsent {
 			from = append(from, source)

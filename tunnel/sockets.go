@@ -16,6 +16,7 @@ type socket struct {
 	inode         uint32 // 0 where no process has it open any more
 	uid           int    // of the process that made it; 0 too where no process has it open any more
 	pid           int
+	half          bool // one side, or both, have shut down what they send
 	unsent        bool // nothing was ever sent on it; known only to connection
 }
 
@@ -64,7 +65,7 @@ func (a *asker) listening(port uint16) ([]socket, error) {
 	)
 }
 
-// established gives the ends of established connections with that local and that remote port, 0 for any.
+// established gives the open ends of connections with that local and that remote port, 0 for any; also where one half is shut down.
 func (a *asker) established(local, remote uint16) ([]socket, error) {
 	return a.ask(
 		func() ([]socket, error) { return a.diag.established(local, remote) },
@@ -92,12 +93,6 @@ func listening(port uint16) ([]socket, error) {
 	a := newAsker()
 	defer a.close()
 	return a.listening(port)
-}
-
-func established(local, remote uint16) ([]socket, error) {
-	a := newAsker()
-	defer a.close()
-	return a.established(local, remote)
 }
 
 // ownedBy keeps the sockets that one of the processes has open.
@@ -196,19 +191,32 @@ func covers(bound, addr netip.Addr) bool {
 
 // Connections gives where the connections to addr come from. It is quick; Clients tells whose they are.
 func Connections(addr netip.AddrPort) ([]netip.AddrPort, error) {
-	ends, err := established(addr.Port(), 0)
-	return sources(ends, addr), err
+	a := newAsker()
+	defer a.close()
+	ends, err := a.established(addr.Port(), 0)
+	return a.sources(ends, addr), err
 }
 
 // sources gives where those connections come from that were made to addr.
-func sources(ends []socket, addr netip.AddrPort) []netip.AddrPort {
+func (a *asker) sources(ends []socket, addr netip.AddrPort) []netip.AddrPort {
 	var from []netip.AddrPort
 	for _, s := range ends {
-		if s.local.Addr() == addr.Addr() || addr.Addr().IsUnspecified() {
+		if (s.local.Addr() == addr.Addr() || addr.Addr().IsUnspecified()) && (!s.half || a.openThere(s)) {
 			from = append(from, s.remote)
 		}
 	}
 	return from
+}
+
+// openThere tells whether the other end of a socket is open, too: a client that has said all may still be listening, and one that is
+// gone leaves the tunnel's end open until its program notices. Of another machine it is not known.
+func (a *asker) openThere(s socket) bool {
+	found, err := a.exact(s.remote, s.local)
+	if err == nil && len(found) > 0 {
+		return found[0].inode != 0 || found[0].pid != 0
+	}
+	local, localErr := localAddresses()
+	return err != nil || localErr != nil || !s.remote.Addr().IsLoopback() && !local[s.remote.Addr()]
 }
 
 // Clients lists the processes connected to addr, each once, in the order of their pids; then, likewise without a pid, those that
@@ -225,7 +233,9 @@ func clients(addr netip.AddrPort, from []netip.AddrPort) ([]Peer, error) {
 	if len(from) == 0 {
 		return nil, nil
 	}
-	ends, err := established(0, addr.Port())
+	a := newAsker()
+	defer a.close()
+	ends, err := a.established(0, addr.Port())
 	if err != nil {
 		return nil, err
 	}
@@ -252,8 +262,9 @@ func clients(addr netip.AddrPort, from []netip.AddrPort) ([]Peer, error) {
 
 // Sight is what one look at the sockets of an address shows.
 type Sight struct {
-	addr               netip.AddrPort
-	listens, connected []socket
+	addr    netip.AddrPort
+	listens []socket
+	from    []netip.AddrPort // where the connections come from
 }
 
 // Look looks at who listens on addr and who is connected to it.
@@ -262,7 +273,7 @@ func Look(addr netip.AddrPort) (Sight, error) {
 	defer a.close()
 	found, err := a.both(addr.Port())
 	listens, connected := split(found)
-	return Sight{addr, listens, connected}, err
+	return Sight{addr, listens, a.sources(connected, addr)}, err
 }
 
 // split tells the listening sockets, which have no remote end, from the others.
@@ -283,7 +294,7 @@ func (s Sight) Listening(pid int, members func() []int) bool {
 }
 
 // Clients is what Clients would give.
-func (s Sight) Clients() ([]Peer, error) { return clients(s.addr, sources(s.connected, s.addr)) }
+func (s Sight) Clients() ([]Peer, error) { return clients(s.addr, s.from) }
 
 // localAddresses are the addresses of this machine.
 func localAddresses() (map[netip.Addr]bool, error) {

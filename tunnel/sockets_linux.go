@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -19,6 +20,7 @@ const (
 	diagRequestType = 18 // TCPDIAG_GETSOCK
 	diagRequestSize = 60
 	diagMessageSize = 72
+	diagState       = 1
 	diagExt         = 3 // which attributes to add, as bits, in the request
 	diagID          = 4 // struct inet_diag_sockid in both
 	diagCookie      = 44
@@ -30,8 +32,10 @@ const (
 
 // States of a TCP socket as bits of a request, <net/tcp_states.h>.
 const (
-	tcpEstablished = 1 << 1
-	tcpListen      = 1 << 10
+	tcpEstablished = 1
+	tcpListenState = 10
+	tcpListen      = 1 << tcpListenState
+	tcpOpen        = 1<<tcpEstablished | 1<<4 | 1<<5 | 1<<8 // and FIN_WAIT1, FIN_WAIT2, CLOSE_WAIT: one half is shut down, by either side
 )
 
 // diag is a connection to the kernel on which sockets are asked for.
@@ -48,10 +52,19 @@ func dialDiag() (diag, error) {
 func (d diag) listening(port uint16) ([]socket, error) { return d.ask(tcpListen, port, 0) }
 
 func (d diag) established(local, remote uint16) ([]socket, error) {
-	return d.ask(tcpEstablished, local, remote)
+	found, err := d.ask(tcpOpen, local, remote)
+	return withoutClosed(found), err
 }
 
-func (d diag) both(port uint16) ([]socket, error) { return d.ask(tcpListen|tcpEstablished, port, 0) }
+func (d diag) both(port uint16) ([]socket, error) {
+	found, err := d.ask(tcpListen|tcpOpen, port, 0)
+	return withoutClosed(found), err
+}
+
+// withoutClosed leaves out the sockets that no process has open any more: the kernel is about to end them.
+func withoutClosed(found []socket) []socket {
+	return slices.DeleteFunc(found, func(s socket) bool { return s.half && s.inode == 0 })
+}
 
 // ask asks for the TCP sockets in those states with that local and remote port, 0 for any. After an error the connection is to be
 // closed: what is left of the answer would come with the next one.
@@ -97,6 +110,7 @@ func diagSocket(b []byte) (socket, bool) {
 		remote: end(id[2:], id[20:]),
 		inode:  binary.NativeEndian.Uint32(b[diagInode:]),
 		uid:    int(binary.NativeEndian.Uint32(b[diagUID:])),
+		half:   b[diagState] != tcpEstablished && b[diagState] != tcpListenState,
 	}, true
 }
 

@@ -13,7 +13,9 @@ func walkListening(port uint16) ([]socket, error) {
 }
 
 func walkEstablished(local, remote uint16) ([]socket, error) {
-	return walk("ESTABLISHED", func(s socket) bool { return s.hasPorts(local, remote) })
+	return walk("", func(s socket) bool {
+		return s.hasPorts(local, remote) && s.remote.Port() != 0 && (!s.half || s.pid != 0)
+	})
 }
 
 func walkBoth(port uint16) ([]socket, error) {
@@ -41,7 +43,7 @@ func walk(state string, want func(socket) bool) ([]socket, error) {
 		if state != "" && c.Status != state {
 			continue
 		}
-		s := socket{local: address(c.Laddr), remote: address(c.Raddr), pid: int(c.Pid)}
+		s := socket{local: address(c.Laddr), remote: address(c.Raddr), pid: int(c.Pid), half: c.Status != "ESTABLISHED" && c.Status != "LISTEN"}
 		if len(c.Uids) > 0 {
 			s.uid = int(c.Uids[0])
 		}

@@ -3,6 +3,7 @@ package tunnel
 import (
 	"net"
 	"net/netip"
+	"slices"
 	"testing"
 
 	"github.com/tunhook/tunhook/tunnel/tunneltest"
@@ -116,4 +117,51 @@ func TestVisitsAreRememberedWhereTheKernelTellsOfNone(t *testing.T) {
 	}
 	closings["the client closes"](v.connect(v.Addr().String()))
 	tunneltest.Eventually(t, "it is remembered", visits.Ended)
+}
+
+// TestAHalfClosedConnectionIsAConnection for as long as both ends are open, by every way to sockets.
+func TestAHalfClosedConnectionIsAConnection(t *testing.T) {
+	t.Parallel()
+	for way, newWay := range map[string]func() *asker{"sock_diag": newAsker, "the walk": func() *asker { return &asker{err: errNoDiag} }} {
+		for _, host := range []string{"127.0.0.1", "::1"} {
+			v := newVisited(t, net.JoinHostPort(host, "0"))
+			a := newWay()
+			want := func(n int, half bool, when string) {
+				t.Helper()
+				tunneltest.Eventually(t, way+": "+when, func() bool {
+					ends, err := a.established(v.addr().Port(), 0)
+					seen := slices.ContainsFunc(ends, func(s socket) bool { return s.half })
+					return err == nil && len(a.sources(ends, v.addr())) == n && (seen == half || n == 0)
+				})
+			}
+			shutDown := func(conn *net.TCPConn) {
+				if err := conn.CloseWrite(); err != nil {
+					t.Error(err)
+				}
+			}
+			client, end := v.connect(v.Addr().String())
+			want(1, false, "connected")
+			shutDown(client)
+			want(1, true, "the client has shut down its half")
+			shutDown(end)
+			want(0, true, "both have")
+			client.Close()
+			end.Close()
+
+			client, end = v.connect(v.Addr().String())
+			shutDown(end)
+			want(1, true, "the tunnel has shut down its half")
+			client.Close()
+			want(0, true, "and the client is gone")
+			end.Close()
+
+			client, end = v.connect(v.Addr().String())
+			shutDown(client)
+			want(1, true, "the client has shut down its half")
+			client.Close()
+			want(0, true, "and closed the other, which the tunnel does not notice")
+			end.Close()
+			a.close()
+		}
+	}
 }

@@ -23,18 +23,23 @@ func Carry(ctx context.Context, client, server *net.TCPConn, ends *Ends) {
 	})()
 	var both sync.WaitGroup
 	over := make(chan struct{})
+	drain := func() { // what the server still says is for nobody
+		if ctx.Err() == nil {
+			_ = server.SetReadDeadline(time.Now().Add(drainPatience))
+		}
+	}
 	both.Go(func() {
 		_, err := io.Copy(server, client)
 		_ = server.CloseWrite()
-		if err != nil || ends.awaitClosed(client, over) { // what the server still says is for nobody
-			_ = server.SetReadDeadline(time.Now().Add(drainPatience))
+		if err != nil || ends.awaitClosed(client, over) {
+			drain()
 		}
 	})
 	both.Go(func() {
 		defer close(over)
 		if _, err := io.Copy(client, server); err != nil {
 			_ = server.CloseWrite()
-			_ = server.SetReadDeadline(time.Now().Add(drainPatience))
+			drain()
 			_, _ = io.Copy(io.Discard, server)
 			client.Close()
 			return

@@ -92,3 +92,20 @@ func TestCarryEndsWithItsContext(t *testing.T) {
 	server.Close()
 	<-over
 }
+
+func TestCarryEndsWithItsContextThoughTheServerStays(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	client, server, over := carried(t, ctx)
+	say(t, client, "hello")
+	if _, err := io.ReadFull(server, make([]byte, 5)); err != nil {
+		t.Fatal(err)
+	}
+	cancel()
+	select {
+	case <-over:
+	case <-time.After(drainPatience / 2):
+		t.Error("it waits for a server that somebody has stopped perhaps")
+	}
+	server.Close()
+	<-over
+}

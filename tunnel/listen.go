@@ -93,8 +93,30 @@ func (r Route) parseListen(text string) (Listen, error) {
 	if errors.As(err, &bad) {
 		bad.Reason += ", \"stable\", or leave it out"
 	}
+	if err == nil && r.leadsBackTo(l.Addr) {
+		return l, &ListenError{text, "is where the route leads, so that each connection would make another one: give another address"}
+	}
 	return l, err
 }
+
+// leadsBackTo tells whether a tunnel on this route that listens there would be connected to itself. Of the providers only our own
+// relay leads to this machine's view of an address.
+func (r Route) leadsBackTo(listen netip.AddrPort) bool {
+	if r.Provider.Name() != relayProvider || r.Port() != listen.Port() {
+		return false
+	}
+	host, err := netip.ParseAddr(r.Host())
+	if err != nil {
+		return r.Host() == "localhost" && covers(listen.Addr(), loopback)
+	}
+	if host.IsUnspecified() { // to connect there is to connect to the loopback
+		host = loopback
+	}
+	return covers(listen.Addr(), host.Unmap()) && (host.IsLoopback() || !listen.Addr().IsUnspecified())
+}
+
+// relayProvider is the name of the provider whose program is tunhook itself.
+const relayProvider = "relay"
 
 // checkListen tells what is wrong with a listen address, as far as that does not depend on the route.
 func checkListen(text string) error {

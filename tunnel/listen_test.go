@@ -248,3 +248,32 @@ func TestStableAddressProperties(t *testing.T) {
 		}
 	})
 }
+
+func TestRouteThatLeadsToItsOwnListenAddressIsRefused(t *testing.T) {
+	c := mustLoad(t)
+	for _, tc := range []struct {
+		route, listen string
+		loop          bool
+	}{
+		{"relay://127.0.0.1:3389", "3389", true},
+		{"relay://localhost:3389", "127.0.0.1:3389", true},
+		{"relay://0.0.0.0:3389", "3389", true},
+		{"relay://127.0.0.2:3389", "0.0.0.0:3389", true},
+		{"relay://192.0.2.7:3389", "192.0.2.7:3389", true},
+		{"relay://[::1]:3389", "[::1]:3389", true},
+		{"relay://127.0.0.1:3389", "[::]:3389", true},
+		{"relay://127.0.0.1:3389", "3390", false},
+		{"relay://127.0.0.1:3389", "127.0.0.2:3389", false},
+		{"relay://127.0.0.1:3389", "stable", false},
+		{"relay://127.0.0.1:3389", "", false},
+		{"relay://192.0.2.7:3389", "0.0.0.0:3389", false},
+		{"relay://desk:3389", "3389", false},
+		{"ssh://gateway/127.0.0.1:3389", "3389", false}, // that is the gateway's own
+	} {
+		_, err := mustRoute(t, c, tc.route).ParseListen(tc.listen)
+		var bad *ListenError
+		if errors.As(err, &bad) != tc.loop {
+			t.Errorf("%s on %q: %v, want refused: %v", tc.route, tc.listen, err, tc.loop)
+		}
+	}
+}

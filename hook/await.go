@@ -159,11 +159,11 @@ func (s *start) failure(rec pidfile.Record, err error) error {
 	var elsewhere *tunnel.ElsewhereError
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
-		failed.Reason = fmt.Sprintf("did not listen on %s within %s", rec.Address, s.req.Timeout)
+		failed.Reason = fmt.Sprintf("did not listen on %s within %s", rec.Public(), s.req.Timeout)
 	case errors.Is(err, tunnel.ErrEnded) && s.launched != nil:
-		failed.Reason = fmt.Sprintf("ended before it listened on %s (%s)", rec.Address, s.launched.Ended())
+		failed.Reason = fmt.Sprintf("ended before it listened on %s (%s)", rec.Public(), s.launched.Ended())
 	case errors.Is(err, tunnel.ErrEnded):
-		failed.Reason = fmt.Sprintf("ended before it listened on %s", rec.Address)
+		failed.Reason = fmt.Sprintf("ended before it listened on %s", rec.Public())
 	case errors.As(err, &elsewhere) && rec.Starter != (pidfile.Identity{}):
 		failed.Err = context.DeadlineExceeded
 		failed.Reason = fmt.Sprintf("still waits, after %s, for somebody to sign in for another start (pid %d)", s.req.Timeout, rec.Starter.PID)

@@ -112,7 +112,7 @@ type listener struct {
 	mu       sync.Mutex
 	open     int                   // connections that are there
 	sessions map[*net.TCPConn]bool // of those, the ones that were answered
-	since    time.Time             // when the last of them ended
+	since    time.Time             // when the last one ended that was a client's
 	turned   int                   // connections that were turned away
 	changed  chan struct{}         // told when open becomes 0
 }
@@ -172,7 +172,11 @@ func (l *listener) listenOn(ctx context.Context) error {
 	if l.listen.Exposed() {
 		l.notice(Exposed{l.listen.Addr})
 	}
-	socket, err := (&net.ListenConfig{}).Listen(ctx, "tcp", l.listen.Addr.String())
+	network := "tcp"
+	if l.listen.Addr.Addr().Is4() {
+		network = "tcp4" // otherwise 0.0.0.0 would take IPv6 too, which nobody has asked for
+	}
+	socket, err := (&net.ListenConfig{}).Listen(ctx, network, l.listen.Addr.String())
 	if err != nil {
 		return &tunnel.ListenError{Listen: l.listen.String(), Reason: "cannot be used: " + underlying(err).Error()}
 	}
@@ -203,9 +207,9 @@ func (l *listener) serve(ctx, serving context.Context) (leave bool, err error) {
 		acceptErr = tunnel.AcceptAll(l.socket, func(conn *net.TCPConn) {
 			l.came()
 			l.connections.Go(func() {
-				defer l.went()
-				defer conn.Close()
-				l.handle(serving, conn)
+				client := l.handle(serving, conn)
+				conn.Close()
+				l.went(client)
 			})
 		})
 	}()
@@ -223,9 +227,9 @@ func (l *listener) serve(ctx, serving context.Context) (leave bool, err error) {
 // the socket.
 func (l *listener) awaitRest(ctx context.Context, accepted <-chan struct{}) error {
 	for {
-		next, done, err := l.rest(ctx)
-		if done || err != nil {
-			return err
+		next, done := l.rest(ctx)
+		if done {
+			return nil
 		}
 		var timer <-chan time.Time
 		if next > 0 {
@@ -244,26 +248,29 @@ func (l *listener) awaitRest(ctx context.Context, accepted <-chan struct{}) erro
 
 // rest ends the tunnel where nobody was connected for long enough. It tells when to call it again, 0 for not before a connection has
 // ended, and whether the listener is done: the service manager starts another one for the next connection.
-func (l *listener) rest(ctx context.Context) (next time.Duration, done bool, err error) {
+func (l *listener) rest(ctx context.Context) (next time.Duration, done bool) {
 	idle := l.idle()
 	if idle == 0 {
-		return 0, false, nil
+		return 0, false
 	}
 	if idle < l.req.Linger {
-		return l.req.Linger - idle, false, nil
+		return l.req.Linger - idle, false
 	}
 	l.turn <- struct{}{}
 	defer func() { <-l.turn }()
 	if l.idle() < l.req.Linger {
-		return l.req.Linger, false, nil
+		return l.req.Linger, false
 	}
-	if err := l.letGo(ctx); err != nil || l.req.Socket == nil {
-		return 0, false, err
+	if err := l.letGo(ctx); err != nil && ctx.Err() == nil {
+		l.failed(err) // no reason to take no connections any more
+	}
+	if l.req.Socket == nil {
+		return 0, false
 	}
 	if left := time.Until(l.failure.until); left > 0 {
-		return left, false, nil
+		return left, false
 	}
-	return 0, true, nil
+	return 0, true
 }
 
 // idle is for how long there has been no connection.
@@ -282,11 +289,14 @@ func (l *listener) came() {
 	l.open++
 }
 
-func (l *listener) went() {
+// went notes the end of a connection. One that was no client's, a port check or another user's, keeps no tunnel up.
+func (l *listener) went(client bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.open--; l.open == 0 {
+	if client {
 		l.since = time.Now()
+	}
+	if l.open--; l.open == 0 {
 		select {
 		case l.changed <- struct{}{}:
 		default:
@@ -306,28 +316,36 @@ func (l *listener) letGo(ctx context.Context) error {
 	return l.release(ctx, up.rec, l.self)
 }
 
-// handle has a client answered, and then passes on what is said, until both sides have ended.
-func (l *listener) handle(ctx context.Context, conn *net.TCPConn) {
+// handle has a client answered, and then passes on what is said, until both sides have ended. It tells whether it was a client.
+func (l *listener) handle(ctx context.Context, conn *net.TCPConn) (is bool) {
 	if err := l.mayConnect(conn); err != nil {
 		l.turnAway(conn, err)
-		return
+		return false
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	waiting, client := tunnel.Receive(ctx, conn, l.ends)
-	through, passed, err := l.answer(ctx, waiting, client)
+	var through *net.TCPConn
+	var passed int
+	first, err := l.firstMessage(waiting, client)
+	if err != nil {
+		l.turnAway(conn, err)
+	} else {
+		is = true
+		through, passed, err = l.answer(ctx, waiting, client, first)
+	}
 	if err != nil {
 		said, _, _ := client.Said()
 		_ = client.Accept(len(said)) // closing a connection with something unread would reset it
-		return
+		return is
 	}
-	l.serves(conn, true)
 	defer l.serves(conn, false)
 	if err := client.Accept(passed); err != nil {
 		tunnel.HangUp(through)
-		return
+		return is
 	}
 	tunnel.Carry(ctx, conn, through, l.ends)
+	return is
 }
 
 // serves notes that a client was answered, or that its session is over.

@@ -52,12 +52,7 @@ type failure struct {
 // answer waits until the server at the other end has answered the client, for one client at a time: each one more might ask for a
 // sign-in of its own. It gives the connection through the tunnel, on which the answer waits to be read, and how much of what the
 // client has said was passed on there. The context waiting ends with the client, ctx with the listener.
-func (l *listener) answer(ctx, waiting context.Context, client *tunnel.Incoming) (*net.TCPConn, int, error) {
-	first, err := l.firstMessage(waiting, client)
-	if err != nil {
-		l.turnAway(client.TCPConn, err)
-		return nil, 0, err
-	}
+func (l *listener) answer(ctx, waiting context.Context, client *tunnel.Incoming, first string) (*net.TCPConn, int, error) {
 	select {
 	case l.turn <- struct{}{}:
 		defer func() { <-l.turn }()
@@ -75,6 +70,7 @@ func (l *listener) answer(ctx, waiting context.Context, client *tunnel.Incoming)
 		return nil, 0, err
 	}
 	l.failure = failure{}
+	l.serves(client.TCPConn, true) // before anybody else has the turn, who may find the tunnel dead
 	return through, passed, nil
 }
 
@@ -134,9 +130,10 @@ func (l *listener) throughTunnel(ctx, waiting context.Context, client *tunnel.In
 	}
 }
 
-// ensureUp starts the tunnel where it is not up, and tells whether it was before.
+// ensureUp starts the tunnel where it is not up, or where somebody has stopped it meanwhile: whoever connects wants it again. It
+// tells whether it was up before.
 func (l *listener) ensureUp(ctx context.Context) (before bool, err error) {
-	if l.up != nil && l.up.alive() {
+	if l.up != nil && l.up.alive() && !l.up.unwanted(l.up.rec) {
 		l.up.launched = nil // what the log has told so far is of the past
 		return true, nil
 	}
@@ -212,16 +209,18 @@ func (l *listener) connect(first string) (*throughConn, error) {
 	return t, nil
 }
 
-// exchange waits for the first answer.
+// exchange waits for the first answer. Where nothing is known of the protocol it may be the client's turn to speak: then nobody shall
+// wait behind a client and a server that both are silent.
 func (l *listener) exchange(waiting context.Context, client *tunnel.Incoming, through *throughConn, impatient bool) (passed int, err error) {
 	began := time.Now()
 	q := &question{rec: l.up.rec, logFrom: through.logFrom}
-	if impatient {
-		q.givenUp = func() bool { return time.Since(began) > silence && !l.inUse() }
+	unknown := l.ready == tunnel.ReadyListen
+	if impatient || unknown {
+		q.givenUp = func() bool { return time.Since(began) > silence && (unknown || !l.inUse()) }
 	}
 	passed = len(through.first)
 	q.ask = func(ctx context.Context) error {
-		if l.ready != tunnel.ReadyListen {
+		if !unknown {
 			return tunnel.AwaitAnswer(ctx, through.TCPConn)
 		}
 		passed, err = client.PassOn(ctx, through.TCPConn)
@@ -229,6 +228,9 @@ func (l *listener) exchange(waiting context.Context, client *tunnel.Incoming, th
 	}
 	err = l.up.ask(waiting, q)
 	through.url = q.url
+	if unknown && errors.Is(err, errDead) && (!impatient || l.inUse()) {
+		err = nil
+	}
 	return passed, err
 }
 
@@ -264,7 +266,7 @@ func (l *listener) mayReplace(err error, through *throughConn) bool {
 	default:
 		return false
 	}
-	return !l.up.alive() || !l.inUse()
+	return !lives(l.up.rec) || !l.inUse() // its children may serve somebody though its program has left
 }
 
 // replace ends the tunnel for another one to take its place.

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -68,6 +69,7 @@ func (w *account) listen(req hook.ListenRequest) *listening {
 	select {
 	case <-up:
 	case err := <-l.over:
+		l.over <- err
 		w.t.Fatal(err)
 	}
 	return l
@@ -303,8 +305,13 @@ func TestTunnelProgramThatCannotBeRunIsToldOnce(t *testing.T) {
 			t.Fatalf("%q, %v; want an orderly end", rest, err)
 		}
 	}
-	if failed := l.failed(); len(failed) != 1 {
-		t.Errorf("told %v, want one failure", failed)
+	failed := l.failed()
+	if len(failed) != 1 {
+		t.Fatalf("told %v, want one failure", failed)
+	}
+	// a private address means nothing to anybody, and being another one each time would make the same failure news
+	if !strings.Contains(failed[0].Error(), w.address) || strings.Contains(failed[0].Error(), "127.0.0.1:") {
+		t.Errorf("told %q, which should name %s only", failed[0], w.address)
 	}
 }
 
@@ -497,4 +504,106 @@ func TestListenerRefusesAnAddressThatSomebodyHas(t *testing.T) {
 	if err := w.Listen(w.context(), hook.ListenRequest{Route: desk, Listen: w.address, Socket: other.(*net.TCPListener)}); !errors.As(err, &socket) {
 		t.Errorf("%v, want that the socket is another address's", err)
 	}
+}
+
+func TestConnectionToATunnelThatEndsWithItsLastClientKeepsIt(t *testing.T) {
+	t.Parallel()
+	w := newAccount(t, tunneltest.ResponderOptions{Delay: 300 * time.Millisecond})
+	w.signInAlways()
+	l := w.listen(hook.ListenRequest{Route: desk})
+	first := w.session()
+	program := w.mustRecord().Tunnel
+	if stopped := w.mustStop(hook.StopRequest{Route: desk}); len(stopped.InUse) != 1 {
+		t.Fatalf("stop with a session: %+v", stopped)
+	}
+	second := w.connect(connectionRequest)
+	if err := answered(second); err != nil {
+		t.Fatalf("a client that comes after the stop: %v", err)
+	}
+	first.Close()
+	w.never(2*time.Second, "the tunnel ends under the second client", func() bool { return !program.Alive() })
+	if err := goesOn(second); err != nil {
+		t.Error(err)
+	}
+	if l.failed() != nil {
+		t.Error(l.failed())
+	}
+}
+
+func TestSilentConnectionKeepsNobodyWaiting(t *testing.T) {
+	t.Parallel()
+	w := newAccount(t, tunneltest.ResponderOptions{Protocol: tunneltest.Echo})
+	l := w.listen(hook.ListenRequest{Route: w.relay(), Ready: tunnel.ReadyListen})
+	first := w.connect("still there?")
+	if err := goesOn(first); err != nil {
+		t.Fatal(err)
+	}
+	silent := w.connect("") // of a protocol of which nothing is known it may be the server's turn, or the client's
+	if err := goesOn(w.connect("")); err != nil {
+		t.Errorf("a client beside a silent one: %v", err)
+	}
+	for _, conn := range []net.Conn{first, silent} {
+		if err := goesOn(conn); err != nil {
+			t.Error(err)
+		}
+	}
+	if l.failed() != nil {
+		t.Error(l.failed())
+	}
+}
+
+func TestClientThatEndsWithoutAWordIsNoFailure(t *testing.T) {
+	t.Parallel()
+	w := newAccount(t, tunneltest.ResponderOptions{Protocol: tunneltest.Echo})
+	l := w.listen(hook.ListenRequest{Route: w.relay(), Ready: tunnel.ReadyListen})
+	for range 2 {
+		client := w.connect("")
+		_ = client.CloseWrite()
+		if rest, err := io.ReadAll(client); len(rest) != 0 || err != nil {
+			t.Errorf("%q, %v; want an orderly end", rest, err)
+		}
+	}
+	if err := goesOn(w.connect("")); err != nil {
+		t.Error(err)
+	}
+	if l.failed() != nil {
+		t.Error(l.failed())
+	}
+}
+
+func TestListenerOnEveryInterface(t *testing.T) {
+	t.Parallel()
+	w := newAccount(t, tunneltest.ResponderOptions{})
+	any, err := net.Listen("tcp4", "0.0.0.0:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.address = any.Addr().String()
+	any.Close()
+	w.listen(hook.ListenRequest{Route: desk})
+	if conn, err := net.Dial("tcp", strings.Replace(w.address, "0.0.0.0", "[::1]", 1)); err == nil {
+		conn.Close()
+		t.Error("it listens on IPv6 too, which nobody has asked for")
+	}
+	client := w.connect(connectionRequest)
+	w.nextSignIn()
+	if stopped := w.mustStop(hook.StopRequest{Route: desk}); len(stopped.InUse) != 0 {
+		t.Errorf("in use by %+v, which was not answered yet", stopped.InUse)
+	}
+	if rest, err := io.ReadAll(client); len(rest) != 0 || err != nil {
+		t.Errorf("%q, %v; want an orderly end", rest, err)
+	}
+}
+
+func TestPortChecksKeepNoTunnelUp(t *testing.T) {
+	t.Parallel()
+	w := newAccount(t, tunneltest.ResponderOptions{})
+	w.signInAlways()
+	w.listen(hook.ListenRequest{Route: desk, Linger: 2 * time.Second})
+	w.session().Close()
+	tunneltest.Eventually(t, "the tunnel ends though somebody looks whether the port is open", func() bool {
+		_, _ = io.ReadAll(w.connect("GET / HTTP/1.1\r\n\r\n"))
+		_, ok := w.record()
+		return !ok
+	})
 }

@@ -3,6 +3,7 @@ package tunnel
 import (
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 )
@@ -70,12 +71,9 @@ func Answered(addr netip.AddrPort) ([]Peer, error) {
 	if err != nil {
 		return nil, err
 	}
-	var from []netip.AddrPort
-	for _, source := range a.sources(ends, addr) {
-		end, err := a.exact(addr, source)
-		if err != nil || len(end) == 0 || !end[0].unsent {
-			from = append(from, source)
-		}
-	}
-	return clients(addr, from)
+	sessions := slices.DeleteFunc(ends, func(s socket) bool {
+		end, err := a.exact(s.local, s.remote)
+		return err == nil && len(end) > 0 && end[0].unsent
+	})
+	return clients(addr, a.sources(sessions, addr))
 }

@@ -49,6 +49,9 @@ func (e *FirstMessageError) Error() string {
 // mostSaid is how much a client can say, in bytes, before it must be answered: more than the first message of any protocol here.
 const mostSaid = 32 << 10
 
+// usuallySaid is as much as clients say at first, in bytes: a thousand that say nothing shall not cost more than that.
+const usuallySaid = 512
+
 // Receive watches a client's connection until Accept is called. The context that it returns is done, with the cause ErrLeft, when the
 // client has left: when its connection is closed or reset, but not when it has only shut down its sending half.
 func Receive(ctx context.Context, conn *net.TCPConn, ends *Ends) (context.Context, *Incoming) {
@@ -64,12 +67,16 @@ func Receive(ctx context.Context, conn *net.TCPConn, ends *Ends) (context.Contex
 // watch looks at what the client says until it has said all.
 func (i *Incoming) watch() {
 	defer close(i.over)
-	buffer := make([]byte, mostSaid)
+	buffer := make([]byte, usuallySaid)
 	var all int
 	var broken, ended bool
 	look := func(fd uintptr) bool { // is called again when something has happened to the socket
 		var err error
 		all, _, err = unix.Recvfrom(int(fd), buffer, unix.MSG_PEEK|unix.MSG_DONTWAIT)
+		for err == nil && all == len(buffer) && all < mostSaid {
+			buffer = make([]byte, min(4*len(buffer), mostSaid))
+			all, _, err = unix.Recvfrom(int(fd), buffer, unix.MSG_PEEK|unix.MSG_DONTWAIT)
+		}
 		broken = err != nil && !errors.Is(err, unix.EAGAIN) && !errors.Is(err, unix.EINTR)
 		ended = err == nil && all == 0 || hungUp(fd)
 		return broken || ended || err == nil && all > len(i.said)
@@ -138,8 +145,8 @@ func (i *Incoming) FirstMessage(ctx context.Context, ready string) ([]byte, erro
 	}
 }
 
-// PassOn says all that the client says, as it says it, on another connection, until that is answered or the client has said as much
-// as it can before, and tells how much that was. The error is ErrClosed, or the cause of ctx.
+// PassOn says all that the client says, as it says it, on another connection, until that is answered, the client has said as much as
+// it can before, or both sides have ended, and tells how much that was. The error is ErrClosed, or the cause of ctx.
 func (i *Incoming) PassOn(ctx context.Context, to *net.TCPConn) (passed int, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -162,6 +169,9 @@ func (i *Incoming) PassOn(ctx context.Context, to *net.TCPConn) (passed int, err
 		}
 		select {
 		case err := <-answer:
+			if ended && errors.Is(err, ErrClosed) { // there was nothing to answer
+				err = nil
+			}
 			return passed, err
 		case <-news:
 		}

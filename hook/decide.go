@@ -15,6 +15,7 @@ const (
 	revive                  // start the tunnel program again
 	leave                   // nothing is promised any more
 	handOver                // leave the tunnel to a client that is still to come
+	noteUse                 // note that the client has come that a start has promised the tunnel
 )
 
 // view is what a keeper sees of its tunnel.
@@ -27,6 +28,8 @@ type view struct {
 	canRevive  bool      // it is known how to start it again
 	holders    bool      // one of the processes that it is there for lives
 	clients    bool      // a process that has been connected lives
+	used       bool      // somebody has connected since the last start for a holder
+	stopFrom   time.Time // since when a stop waits for the last client; zero if none does
 	passed     bool      // the script that called the last start has ended right after it
 	lastUse    time.Time // when somebody was connected last
 	handedFrom time.Time // when the tunnel was found handed over; zero if it is not
@@ -42,6 +45,9 @@ const TimeToConnect = 30 * time.Second
 
 // timeToReconnect is for how long, once it has come, it may be away: Remmina takes 5 s between two attempts.
 const timeToReconnect = 10 * time.Second
+
+// stopPause is for how long a stop waits for a client that may be about to connect.
+const stopPause = 3 * time.Second
 
 // deathPause is for how long a dead tunnel is left as it is, so that a start that waits for it tells why it died.
 const deathPause = 2 * time.Second
@@ -67,7 +73,11 @@ func decide(rec pidfile.Record, v view) verdict {
 		return goOn
 	case v.passed && v.deserted(rec) && !rec.EndIdle && rec.HandedOver.Before(rec.Promised):
 		return handOver
+	case v.connected && v.used && !rec.Promised.IsZero():
+		return noteUse
 	case v.connected:
+		return goOn
+	case rec.EndIdle && awaited(rec) && !v.used && v.now.Sub(v.stopFrom) < stopPause:
 		return goOn
 	case rec.EndIdle:
 		return endIt
@@ -77,6 +87,8 @@ func decide(rec pidfile.Record, v view) verdict {
 		return endIt
 	case rec.Idle > 0 && v.idle() >= rec.Idle && !v.comesBack():
 		return endIt
+	case v.used && !rec.Promised.IsZero():
+		return noteUse
 	}
 	return goOn
 }

@@ -58,13 +58,17 @@ func TestKeeperDecides(t *testing.T) {
 	died := view{deadFrom: now, lastUse: now, canRevive: true}
 	given := pidfile.Record{HandedOver: now}
 	since := func(d time.Duration) view {
-		return with(up, func(v *view) { v.handedFrom, v.lastUse = ago(d), ago(d) })
+		return with(up, func(v *view) { v.handedFrom, v.stopFrom, v.lastUse = ago(d), ago(d), ago(d) })
 	}
 	came := func(idle time.Duration) view {
 		return with(up, func(v *view) { v.handedFrom, v.came, v.lastUse = ago(time.Hour), true, ago(idle) })
 	}
 	idleGiven := pidfile.Record{HandedOver: now, Idle: time.Minute}
 	scripted, passed := pidfile.Record{Holders: holders, Promised: now}, with(up, func(v *view) { v.passed = true })
+	self, gone := selfAndGone(t)
+	promised := pidfile.Record{Promised: now, Shared: true, Holders: []pidfile.Identity{self}}
+	stopped := promised
+	stopped.EndIdle = true
 	ending := func(v view, d time.Duration) view { v.endingFrom = ago(d); return v }
 	for name, test := range map[string]struct {
 		rec  pidfile.Record
@@ -131,6 +135,14 @@ func TestKeeperDecides(t *testing.T) {
 		"its script has ended, and another holder lives":    {scripted, with(passed, func(v *view) { v.holders = true }), goOn},
 		"its script has ended, and it is kept":              {pidfile.Record{Holders: holders, Promised: now, Kept: true}, passed, leave},
 		"its script has ended, and a stop came":             {pidfile.Record{Holders: holders, Promised: now, EndIdle: true}, passed, endIt},
+		"a stop came, and a client is to come":              {stopped, since(stopPause - 1), goOn},
+		"a stop came, and no client has come":               {stopped, since(stopPause), endIt},
+		"a stop came, and the client has come and gone":     {stopped, with(since(0), func(v *view) { v.used = true }), endIt},
+		"a stop came, and the client is gone":               {pidfile.Record{Promised: now, Shared: true, EndIdle: true, Holders: []pidfile.Identity{gone}}, since(0), endIt},
+		"a stop came, and nobody else has started it":       {pidfile.Record{Promised: now, EndIdle: true, Holders: []pidfile.Identity{self}}, since(0), endIt},
+		"the client has come":                               {promised, with(busy, func(v *view) { v.holders, v.used = true, true }), noteUse},
+		"the client has come and gone":                      {promised, with(held, func(v *view) { v.used = true }), noteUse},
+		"the client has come and gone, and its holder, too": {promised, with(up, func(v *view) { v.used = true }), endIt},
 		"died before the other client came":                 {pidfile.Record{HandedOver: now, Revive: true}, with(died, func(v *view) { v.handedFrom = now }), revive},
 		"died after the other client": {pidfile.Record{HandedOver: now, Revive: true}, with(died, func(v *view) {
 			v.handedFrom, v.came, v.lastUse, v.deadFrom = ago(time.Hour), true, ago(timeToReconnect), ago(deathPause)

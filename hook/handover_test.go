@@ -182,3 +182,62 @@ func TestAScriptIsNoClient(t *testing.T) {
 		t.Error("this test is taken for a script")
 	}
 }
+
+// TestAStopWaitsForAClientThatWasPromisedTheTunnel: one window is closed when the other is about to connect.
+func TestAStopWaitsForAClientThatWasPromisedTheTunnel(t *testing.T) {
+	w := newRelayWorld(t)
+	holder := w.holder()
+	w.mustStart(w.held(holder))
+	first := w.client()
+	w.eventuallyUsed()
+	w.mustStart(w.held(holder))
+	first.kill()
+	stopped := w.mustStop(hook.StopRequest{Route: w.relay()})
+	if !stopped.Awaits || w.gone() {
+		t.Fatalf("stop did not wait: %+v", stopped)
+	}
+	second := w.client()
+	w.never(5*time.Second, "the second session is cut", func() bool { return !w.served() })
+	second.kill()
+	w.goneAfter()
+	holder.kill()
+	w.nothingLeft()
+}
+
+// TestAStopAfterTheClientWaitsForNobody, however short its session was, nor does one of a client that does not come for long.
+func TestAStopAfterTheClientWaitsForNobody(t *testing.T) {
+	w := newRelayWorld(t)
+	holder := w.holder()
+	w.mustStart(w.held(holder))
+	client := w.client()
+	w.eventuallyUsed()
+	client.kill()
+	if stopped := w.mustStop(hook.StopRequest{Route: w.relay()}); stopped.Awaits || !w.gone() {
+		t.Errorf("stop has waited: %+v", stopped)
+	}
+	w.mustStart(w.held(holder))
+	if stopped := w.mustStop(hook.StopRequest{Route: w.relay()}); stopped.Awaits || !w.gone() {
+		t.Errorf("stop has waited for the client that it is of: %+v", stopped)
+	}
+	w.mustStart(w.held(holder))
+	w.mustStart(w.held(holder))
+	if stopped := w.mustStop(hook.StopRequest{Route: w.relay()}); !stopped.Awaits {
+		t.Errorf("stop has not waited: %+v", stopped)
+	}
+	if took := w.goneAfter(); took > 20*time.Second {
+		t.Errorf("stop has waited for %v", took)
+	}
+	w.mustStart(w.held(holder))
+	w.mustStart(w.held(holder))
+	if stopped := w.mustStop(hook.StopRequest{Route: w.relay(), Now: true}); stopped.Awaits || !w.gone() {
+		t.Errorf("stop --now has waited: %+v", stopped)
+	}
+	holder.kill()
+	w.nothingLeft()
+}
+
+// eventuallyUsed waits until the keeper has noted that the client has come.
+func (w *account) eventuallyUsed() {
+	w.t.Helper()
+	tunneltest.Eventually(w.t, "the keeper has seen the client", func() bool { return w.mustRecord().Promised.IsZero() })
+}

@@ -131,13 +131,18 @@ type keeper struct {
 	watched []pidfile.Identity // processes that lived when the last sleep began, and whose end would have ended it
 	quiet   time.Duration      // the last sleep, if nothing has changed since
 
-	visits     *tunnel.Visits // connections between two looks; nil while they do not matter
-	handed     time.Time      // the record's HandedOver, as it was seen last
-	handedFrom time.Time      // when that was seen first
-	came       bool           // somebody has connected since
+	visits     *tunnel.Visits   // connections between two looks; nil while they do not matter
+	from       []netip.AddrPort // where the connections came from at the last look
+	promised   time.Time        // the record's Promised, as it was seen last
+	beside     []netip.AddrPort // who was connected then
+	used       bool             // somebody else has connected since
+	handed     time.Time        // the record's HandedOver, as it was seen last
+	handedFrom time.Time        // when that was seen first
+	came       bool             // somebody has connected since
 
 	deadFrom   time.Time // when the tunnel program was found dead; zero while it lives
 	endingFrom time.Time // when it was found that somebody ends the tunnel; zero while nobody does
+	stopFrom   time.Time // when it was found that it ends after its last client; zero while it does not
 	failures   int       // launches in a row after which the tunnel program did not live long
 	nextTry    time.Time // when to launch it again
 }
@@ -162,8 +167,8 @@ func (k *keeper) watch(ctx context.Context) error {
 			return err
 		}
 		k.complain(err)
-		if (did == endIt || did == handOver) && err == nil {
-			continue // it is gone, or no longer to be ended; or there is something else to watch
+		if did != goOn && did != revive && err == nil {
+			continue // it is gone, or is not as it was
 		}
 		k.sleep()
 	}
@@ -187,7 +192,9 @@ func (k *keeper) step(ctx context.Context) (verdict, error) {
 	case endIt:
 		return v, k.end(ctx)
 	case handOver:
-		return v, k.handOver(ctx)
+		return v, k.change(ctx, v, func(rec *pidfile.Record) { rec.HandedOver = k.Now() })
+	case noteUse:
+		return v, k.change(ctx, v, func(rec *pidfile.Record) { rec.Promised = time.Time{} })
 	case revive:
 		if now.After(k.nextTry) {
 			k.revive(ctx)
@@ -265,7 +272,12 @@ func (k *keeper) look(now time.Time) view {
 	} else if k.endingFrom.IsZero() {
 		k.endingFrom = now
 	}
-	v.deadFrom, v.endingFrom = k.deadFrom, k.endingFrom
+	if !k.rec.EndIdle {
+		k.stopFrom = time.Time{}
+	} else if k.stopFrom.IsZero() {
+		k.stopFrom = now
+	}
+	v.deadFrom, v.endingFrom, v.stopFrom = k.deadFrom, k.endingFrom, k.stopFrom
 	ends, err := tunnel.Connections(k.rec.Address)
 	v.connected = err != nil || len(ends) > 0 // what cannot be known must not cut anybody off
 	if v.connected {
@@ -277,7 +289,7 @@ func (k *keeper) look(now time.Time) view {
 	}
 	k.clients = alive(k.clients)
 	v.clients, v.lastUse = len(k.clients) > 0, k.lastUse
-	v.handedFrom, v.came, v.passed = k.handedFrom, k.came, k.passed(now)
+	v.handedFrom, v.came, v.used, v.passed = k.handedFrom, k.came, k.used, k.passed(now)
 	return v
 }
 
@@ -298,29 +310,42 @@ func (k *keeper) passed(now time.Time) bool {
 // countsIdle tells whether it matters for how long nobody was connected.
 func (k *keeper) countsIdle() bool { return k.rec.Idle > 0 || !k.rec.HandedOver.IsZero() }
 
-// lookForVisits takes in who has come since the last look, also for a shorter time, and whether that is the client that another one
-// has handed over to.
+// lookForVisits takes in who has come since the last look, also for a shorter time: that may be the client that a start has promised
+// the tunnel, or that another one has handed over to.
 func (k *keeper) lookForVisits(from []netip.AddrPort, v view) {
+	if k.visits != nil {
+		ended := k.visits.Ended()
+		if ended {
+			k.lastUse = v.now
+		}
+		k.came = k.came || ended || k.visits.New(from)
+		k.used = k.used || ended || len(without(from, k.beside)) > 0
+	}
 	if !k.rec.HandedOver.Equal(k.handed) {
 		k.closeVisits()
 		k.handed, k.handedFrom = k.rec.HandedOver, v.now
 		k.came = v.connected && !v.holders // otherwise it may be a holder's client
 	}
+	if !k.rec.Promised.Equal(k.promised) {
+		k.closeVisits()                               // what that start itself has connected for may still be there
+		k.promised, k.beside = k.rec.Promised, k.from // who has come since the last look has come after that start, rather than before
+		k.used = len(without(from, k.beside)) > 0
+	}
 	if k.rec.Starter.Alive() { // while somebody signs in nobody can connect
 		k.handedFrom = v.now
 	}
-	if !k.countsIdle() {
+	k.from = from
+	switch {
+	case !k.countsIdle() && k.promised.IsZero():
 		k.closeVisits()
-		return
-	}
-	if k.visits == nil {
+	case k.visits == nil:
 		k.visits = tunnel.WatchVisits(k.rec.Address)
 	}
-	ended := k.visits.Ended()
-	if ended {
-		k.lastUse = v.now
-	}
-	k.came = k.came || ended || k.visits.New(from)
+}
+
+// without leaves out those that are among others.
+func without(from, others []netip.AddrPort) []netip.AddrPort {
+	return slices.DeleteFunc(slices.Clone(from), func(f netip.AddrPort) bool { return slices.Contains(others, f) })
 }
 
 func (k *keeper) closeVisits() {
@@ -383,7 +408,8 @@ func (k *keeper) longest() time.Duration {
 	switch {
 	case !k.deadFrom.IsZero():
 		return deadSleep
-	case k.rec.EndIdle, k.rec.Ending: // what leaves need not be a process that ends; nor does a stop that is killed
+	case k.rec.EndIdle, k.rec.Ending, // what leaves need not be a process that ends; nor does a stop that is killed
+		!k.rec.HandedOver.IsZero() && !k.came:
 		return endSleep
 	case k.rec.Idle > 0:
 		return min(max(k.rec.Idle/4, minSleep), maxSleep)
@@ -427,15 +453,19 @@ const (
 	longLife   = 10 * time.Second
 )
 
-// handOver writes that the tunnel is left to a client that is still to come.
-func (k *keeper) handOver(ctx context.Context) error {
+// change writes what a verdict makes of the record.
+func (k *keeper) change(ctx context.Context, v verdict, change func(*pidfile.Record)) error {
+	if k.lost {
+		change(&k.rec)
+		return nil
+	}
 	lock, err := k.lockRecord(ctx, k.dir.LockIfUsed, k.key())
 	if err != nil || lock == nil {
 		return err
 	}
 	rec, err := lock.Read()
-	if err == nil && k.still(handOver)(rec) {
-		rec.HandedOver = k.Now()
+	if err == nil && k.still(v)(rec) {
+		change(&rec)
 		err = lock.Write(rec)
 	}
 	return errors.Join(err, lock.Unlock())

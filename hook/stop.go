@@ -29,6 +29,7 @@ const DefaultGrace = 5 * time.Second
 type Stopped struct {
 	Record pidfile.Record   // the tunnel that was ended, or that will be; zero if none was running
 	InUse  []tunnel.Peer    // the clients that it still waits for; none where it has ended
+	Awaits bool             // nobody is connected, but a client may be about to connect: it ends within seconds unless that comes
 	Others []pidfile.Record // where none was running: other tunnels of the same route
 	// Waits is the listen address of the listener that is enabled, where no tunnel was running: the next connection starts it.
 	Waits netip.AddrPort
@@ -95,14 +96,14 @@ func (h *Hook) stopKeyed(ctx context.Context, dir pidfile.Dir, key pidfile.Key, 
 	if err = errors.Join(err, lock.Unlock()); err != nil {
 		return Stopped{Record: rec}, err
 	}
-	if len(clients) == 0 {
+	if rec.Ending {
 		defer h.waiting(fmt.Sprintf("for %s to end", rec.Program))()
 		return Stopped{Record: rec}, h.finishEnding(ctx, dir, rec, graceOf(req.Grace))
 	}
 	if req.Wait {
 		return Stopped{Record: rec}, h.waitGone(ctx, dir, rec)
 	}
-	return Stopped{Record: rec, InUse: clients}, nil
+	return Stopped{Record: rec, InUse: clients, Awaits: len(clients) == 0}, nil
 }
 
 func graceOf(asked time.Duration) time.Duration {
@@ -112,19 +113,26 @@ func graceOf(asked time.Duration) time.Duration {
 	return asked
 }
 
-// letEnd marks the tunnel as ending: now if nobody is connected, otherwise when the last client, of those it gives, has left.
+// letEnd marks the tunnel as ending: now if nobody is connected or about to connect, otherwise when the last client has left. It gives
+// those that are connected.
 func (h *Hook) letEnd(lock *pidfile.Lock, rec *pidfile.Record, now bool, grace time.Duration) ([]tunnel.Peer, error) {
 	if !now && !rec.Ending {
 		clients, err := sessions(*rec)
 		if err != nil {
 			return nil, err
 		}
-		if len(clients) > 0 {
-			rec.EndIdle, rec.HandedOver = true, time.Time{}
+		if len(clients) > 0 || awaited(*rec) {
+			rec.EndIdle, rec.Kept, rec.HandedOver = true, false, time.Time{} // what was promised before is taken back
 			return clients, h.writeWatched(lock, rec, nil)
 		}
 	}
 	return nil, markEnding(lock, rec, grace)
+}
+
+// awaited tells whether a client other than the one that a stop is of may be about to connect: not only the start that launched the
+// tunnel has promised it to a holder that lives, and nobody has connected since. A listener would start another tunnel for it.
+func awaited(rec pidfile.Record) bool {
+	return rec.Shared && !rec.Promised.IsZero() && len(alive(rec.Holders)) > 0 && !rec.Front.IsValid()
 }
 
 // sessions gives the clients that a stop must not cut off. One that waits for its first answer, as a start's own probe does, is none:
@@ -267,8 +275,8 @@ func (h *Hook) endUnused(ctx context.Context, dir pidfile.Dir, rec pidfile.Recor
 	if !should(&now) {
 		return errors.Join(h.writeWatched(lock, &now, nil), lock.Unlock())
 	}
-	clients, err := h.letEnd(lock, &now, false, DefaultGrace)
-	if err = errors.Join(err, lock.Unlock()); err != nil || len(clients) > 0 {
+	_, err = h.letEnd(lock, &now, false, DefaultGrace)
+	if err = errors.Join(err, lock.Unlock()); err != nil || !now.Ending {
 		return err
 	}
 	return h.finishEnding(ctx, dir, now, DefaultGrace)

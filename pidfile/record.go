@@ -45,7 +45,7 @@ type Record struct {
 	Holders     []Identity     `json:"holders"`              // processes for whose life it was started; it ends with the last of them
 	Idle        time.Duration  `json:"idle_stop"`            // it ends when nobody was connected for so long; nanoseconds, 0 for never
 	Revive      bool           `json:"keep_alive"`           // its program is started again when it dies under a client
-	Promised    time.Time      `json:"promised,omitzero"`    // when the last start for a holder had its tunnel ready: its client may be still to come
+	Promised    time.Time      `json:"promised,omitzero"`    // when the last start for a holder had its tunnel ready, until somebody connects: its client is still to come
 	Caller      Identity       `json:"caller,omitzero"`      // the holder that called that start, where it is no client but a script: who called that may be one
 	HandedOver  time.Time      `json:"handed_over,omitzero"` // when it was left, by a run's client or by Caller, to a client that is given time to connect; it ends after that one
 	EndIdle     bool           `json:"end_idle"`             // a stop came while clients were connected: it ends when the last has left

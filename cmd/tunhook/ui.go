@@ -259,6 +259,10 @@ func (u *ui) stoppedAll(all []hook.Stopped) {
 			u.stopped(s.Record.Route, s)
 			continue
 		}
+		if s.Awaits {
+			u.say("%s on %s ends within seconds, unless the client comes that it was promised to", s.Record.Route, s.Record.Public())
+			continue
+		}
 		u.say("stopped %s on %s", s.Record.Route, s.Record.Public())
 	}
 	if len(all) == 0 {

@@ -103,6 +103,10 @@ func TestStatusNamesClientsAndChangesNothing(t *testing.T) {
 	for _, conn := range conns {
 		check(t, conn.Close())
 	}
+	tunneltest.Eventually(t, "the client has left", func() bool { // what another test starts at this moment has the connections, too
+		tunnels, _, err := w.Status(route, port)
+		return err == nil && len(tunnels) == 1 && len(tunnels[0].Clients) == 0
+	})
 	w.nothingLeft(w.stop(route, port).Record)
 }
 

@@ -63,12 +63,12 @@ func TestRunGivesItsClientTheSignalActionsOfItsCaller(t *testing.T) {
 		with := func(argv ...string) string {
 			argv = append([]string{"sh", "-c", "trap '' " + ignored + `; exec "$@"`, "sh"}, argv...)
 			got := w.finish(&exec.Cmd{Path: "/bin/sh", Args: argv, Env: w.environ, Dir: w.dir})
-			if got.status != 0 {
+			if got.status != 3 {
 				t.Errorf("%q: %v", argv, got)
 			}
 			return got.stdout
 		}
-		look := []string{"/bin/sh", "-c", "trap '' QUIT; exec grep SigIgn /proc/self/status"} // Go's programs have this one's action reset
+		look := []string{"/bin/sh", "-c", "trap '' QUIT; grep SigIgn /proc/self/status; exit 3"} // Go's programs have this one's action reset
 		through := append([]string{w.program, "run", "relay://127.0.0.1:9", port(t), "--"}, look...)
 		if directly, run := with(look...), with(through...); run != directly || run == "" {
 			t.Errorf("ignoring %s: the client has %q, and %q without tunhook", ignored, run, directly)
@@ -145,12 +145,13 @@ func typed(keys string) func(*testing.T, terminal) {
 func TestClientReadsFromTheTerminal(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	term := onTerminal(t, w.command("run", "relay://127.0.0.1:9", port(t), "--", "sh", "-c", `test -t 0 && read line && echo "got $line"`))
+	term := onTerminal(t, w.command("run", "relay://127.0.0.1:9", port(t), "--", "sh", "-c", `test -t 0 && read line && echo "got $line" && exit 3`))
 	_, err := term.WriteString("a line\n")
 	check(t, err)
 	term.expect(t, "got a line")
-	if err := term.cmd.Wait(); err != nil {
-		t.Error(err)
+	_ = term.cmd.Wait() // the state says it all
+	if status := shellStatus(term.cmd.ProcessState); status != 3 {
+		t.Errorf("status %d, want the client's", status)
 	}
 	w.nothingLeft()
 }

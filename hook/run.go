@@ -54,9 +54,10 @@ func (e *LetGoError) Error() string {
 
 func (e *LetGoError) Unwrap() error { return e.Err }
 
-// Run starts the tunnel, or joins it, runs the client, and lets go of the tunnel on every path out; a client that has handed over to
-// another one leaves it to that. The status is the client's, 128+N where signal N ended it. Errors are those of Start, *ClientError, with which nothing was started, and *LetGoError, with
-// which the status is the client's all the same.
+// Run starts the tunnel, or joins it, runs the client, and lets go of the tunnel on every path out; a client that has
+// handed over to another one leaves it to that. The status is the client's, 128+N where signal N ended it. Errors are
+// those of Start, *ClientError, with which nothing was started, and *LetGoError, with which the status is the client's
+// all the same.
 func (h *Hook) Run(ctx context.Context, req RunRequest) (status int, err error) {
 	path, err := findClient(req.Client[0], Variable(h.Environ, "PATH"))
 	if err != nil {
@@ -99,7 +100,9 @@ func (h *Hook) Run(ctx context.Context, req RunRequest) (status int, err error) 
 }
 
 // letGo lets go of a run's tunnel, and adds to the error of the run what comes of that.
-func (h *Hook) letGo(ctx context.Context, client string, rec pidfile.Record, self pidfile.Identity, handedOver bool, runErr error) error {
+func (h *Hook) letGo(
+	ctx context.Context, client string, rec pidfile.Record, self pidfile.Identity, handedOver bool, runErr error,
+) error {
 	left, err := h.leave(context.WithoutCancel(ctx), rec, self, handedOver)
 	if left {
 		to, _ := tunnel.Clients(rec.Address) // only for the message
@@ -203,7 +206,9 @@ func PassedOn() []os.Signal {
 }
 
 // runClient gives the client's status, and whether a signal has told it to end.
-func (h *Hook) runClient(path string, req RunRequest, values map[string]string, signals <-chan os.Signal) (status int, told bool, err error) {
+func (h *Hook) runClient(path string, req RunRequest, values map[string]string, signals <-chan os.Signal) (
+	status int, told bool, err error,
+) {
 	cmd := &exec.Cmd{
 		Path: path, Args: fillIn(req.Client, values),
 		Env: append(append([]string{}, h.Environ...),

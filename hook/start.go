@@ -226,8 +226,10 @@ func (s *start) join(rec *pidfile.Record) (changed bool) {
 			rec.Holders = append(alive(rec.Holders), id)
 		}
 	}
-	return was.EndIdle || rec.Kept != was.Kept || !rec.HandedOver.Equal(was.HandedOver) || rec.Shared != was.Shared || rec.Revive != was.Revive || rec.Idle != was.Idle ||
-		!slices.Equal(rec.Holders, was.Holders) || rec.Caller != was.Caller || !rec.Promised.Equal(was.Promised) || rec.Watched() && !rec.Keeper.Alive()
+	return was.EndIdle || rec.Kept != was.Kept || rec.Shared != was.Shared || rec.Revive != was.Revive ||
+		rec.Idle != was.Idle || !slices.Equal(rec.Holders, was.Holders) || rec.Caller != was.Caller ||
+		!rec.Promised.Equal(was.Promised) || !rec.HandedOver.Equal(was.HandedOver) ||
+		rec.Watched() && !rec.Keeper.Alive()
 }
 
 // alive leaves out the processes that have ended.

@@ -59,7 +59,9 @@ func reset(conn *net.TCPConn) {
 
 func TestAVisitIsSeenHoweverShort(t *testing.T) {
 	t.Parallel()
-	for listen, host := range map[string]string{"127.0.0.1:0": "127.0.0.1", "127.1.2.3:0": "127.1.2.3", "[::1]:0": "::1", "0.0.0.0:0": "127.0.0.1", "[::]:0": "127.0.0.1"} {
+	for listen, host := range map[string]string{
+		"127.0.0.1:0": "127.0.0.1", "127.1.2.3:0": "127.1.2.3", "[::1]:0": "::1", "0.0.0.0:0": "127.0.0.1", "[::]:0": "127.0.0.1",
+	} {
 		for how, end := range closings {
 			v := newVisited(t, listen)
 			_, port, _ := net.SplitHostPort(v.Addr().String())

@@ -212,8 +212,8 @@ func handedOver(n hook.HandedOver) string {
 	if len(n.To) > 0 {
 		return fmt.Sprintf("%s has handed over to %s: the tunnel on %s stays until it is idle", client, clients(n.To), address)
 	}
-	return fmt.Sprintf("%s has handed over, as nothing has connected yet: the tunnel on %s stays, %s for a client to connect, and then until it is idle",
-		client, address, hook.TimeToConnect)
+	return fmt.Sprintf("%s has handed over, as nothing has connected yet: the tunnel on %s stays, "+
+		"%s for a client to connect, and then until it is idle", client, address, hook.TimeToConnect)
 }
 
 func (u *ui) started(s hook.Started) {

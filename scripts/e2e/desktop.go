@@ -143,13 +143,6 @@ func (d *desktop) window(title string) string {
 // press presses a key while the pointer and the focus are in a window.
 func (d *desktop) press(window, key string) {
 	d.t.Helper()
-	d.must(pressing(window, key)...)
-}
-
-// pressing returns the command line of press.
-func pressing(window, key string) []string {
-	return []string{
-		"/usr/bin/xdotool", "mousemove", "--window", window, "10", "10",
-		"windowfocus", "--sync", window, "key", "--clearmodifiers", key,
-	}
+	d.must("/usr/bin/xdotool", "mousemove", "--window", window, "10", "10",
+		"windowfocus", "--sync", window, "key", "--clearmodifiers", key)
 }

@@ -138,22 +138,22 @@ func (d *desktop) connectSandboxed(s *sandbox, permissions []string, p profile) 
 	return &remmina{process: d.start(command...), desktop: d, profile: p}
 }
 
-// closeWindow closes the profile's window as its user does, by Remmina's own shortcut.
+// closeWindow closes the profile's window, as its user does.
 func (r *remmina) closeWindow() {
 	r.t.Helper()
 	r.desktop.closeSession(r.window())
 }
 
-// closeSession closes a window of Remmina's by Remmina's own shortcut. It goes to the
-// remote desktop where Remmina has not yet taken the keyboard, so it may take a second.
+// closeSession closes a window of Remmina's, which may take it for nothing while it is
+// still opening.
 func (d *desktop) closeSession(window string) {
 	d.t.Helper()
-	var pressed time.Time
+	var asked time.Time
 	eventually(d.t, patience, "the session's window is closed", func() bool {
 		open := slices.Contains(d.windows("."), window)
-		if open && time.Since(pressed) > 2*time.Second {
-			d.run(pressing(window, "Control_R+F4")...) // it may be closing
-			pressed = time.Now()
+		if open && time.Since(asked) > 5*time.Second {
+			d.closeWindow(window)
+			asked = time.Now()
 		}
 		return !open
 	})

@@ -156,7 +156,8 @@ func (h *Hook) disableEntry(ctx context.Context, systemd autostart.Systemd, entr
 			return disabled, err
 		}
 	}
-	if noManager == nil {
+	known := noManager == nil && slices.ContainsFunc(units, func(u autostart.Unit) bool { return u.Loaded || u.Active != autostart.Inactive })
+	if known {
 		if err := systemd.Stop(ctx, entry.Socket(), entry.Service()); err != nil {
 			return disabled, err
 		}
@@ -170,7 +171,7 @@ func (h *Hook) disableEntry(ctx context.Context, systemd autostart.Systemd, entr
 		return disabled, err
 	}
 	removed, err := h.removeEntry(entry)
-	if noManager == nil && err == nil && (removed || listens || units[0].Loaded || units[1].Loaded || units[0].Active == "failed") {
+	if noManager == nil && err == nil && (removed || known) {
 		err = errors.Join(systemd.Reload(ctx), systemd.ResetFailed(ctx, entry.Socket(), entry.Service()))
 	}
 	disabled.Found = removed || listens

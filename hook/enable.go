@@ -288,7 +288,12 @@ func (e *enabling) byUnits(ctx context.Context) (changed bool, err error) {
 	if listens {
 		return wrote.Any, nil
 	}
-	return true, errors.Join(e.systemd.ResetFailed(ctx, socket, service), e.systemd.Start(ctx, socket))
+	if units[0].Active == autostart.Failed || units[1].Active == autostart.Failed {
+		if err := e.systemd.ResetFailed(ctx, socket, service); err != nil {
+			return true, err
+		}
+	}
+	return true, e.systemd.Start(ctx, socket)
 }
 
 // makeWay sees to it, where the manager does not listen, that it can.

@@ -95,13 +95,17 @@ func (s Systemd) Looks(ctx context.Context, dir string) error {
 	return err
 }
 
-// Active is the ActiveState of a socket that listens, and of a service that runs.
-const Active = "active"
+// Active is the ActiveState of a socket that listens, and of a service that runs; Failed that of one that has to be reset.
+const (
+	Active   = "active"
+	Inactive = "inactive"
+	Failed   = "failed"
+)
 
 // Unit is what the manager knows of a unit.
 type Unit struct {
 	Loaded bool   // its file is there, and as it was when the manager read it
-	Active string // ActiveState of org.freedesktop.systemd1.Unit: Active, "inactive", "failed", "activating" …
+	Active string // ActiveState of org.freedesktop.systemd1.Unit: Active, Inactive, Failed, "activating" …
 }
 
 // Units tells about units, in that order.
@@ -130,14 +134,10 @@ func (s Systemd) Reload(ctx context.Context) error { return s.do(ctx, "daemon-re
 // Start starts a unit.
 func (s Systemd) Start(ctx context.Context, unit string) error { return s.do(ctx, "start", unit) }
 
-// Stop stops units, one after the other, and waits until they have ended. Those that do not run are left alone.
+// Stop stops units, one after the other, and waits until they have ended.
 func (s Systemd) Stop(ctx context.Context, names ...string) error {
 	for _, name := range names {
-		units, err := s.Units(ctx, name)
-		if err == nil && units[0].Active != "" && units[0].Active != "inactive" && units[0].Active != "failed" {
-			err = s.do(ctx, "stop", name)
-		}
-		if err != nil {
+		if err := unlessUnknown(s.do(ctx, "stop", name)); err != nil {
 			return err
 		}
 	}
@@ -146,8 +146,13 @@ func (s Systemd) Stop(ctx context.Context, names ...string) error {
 
 // ResetFailed makes the manager forget that units have failed; it keeps those that it has no file of until then.
 func (s Systemd) ResetFailed(ctx context.Context, names ...string) error {
-	err := s.do(ctx, append([]string{"reset-failed"}, names...)...)
-	if errors.As(err, new(*SystemdError)) && strings.Contains(err.Error(), "not loaded") {
+	return unlessUnknown(s.do(ctx, append([]string{"reset-failed"}, names...)...))
+}
+
+// unlessUnknown leaves out the error that the manager does not know a unit.
+func unlessUnknown(err error) error {
+	var failed *SystemdError
+	if errors.As(err, &failed) && strings.HasSuffix(failed.Reason, " not loaded.") {
 		return nil
 	}
 	return err

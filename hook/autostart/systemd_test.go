@@ -43,17 +43,6 @@ func TestUnitsAreReadInTheOrderAsked(t *testing.T) {
 	}
 }
 
-func TestOnlyWhatRunsIsStopped(t *testing.T) {
-	t.Parallel()
-	for state, want := range map[string]bool{"active": true, "activating": true, "deactivating": true, "inactive": false, "failed": false} {
-		r := &recorder{answers: map[string]string{"show": "Id=a.socket\nLoadState=loaded\nActiveState=" + state + "\nNeedDaemonReload=no\n"}}
-		check(t, r.systemd().Stop(t.Context(), "a.socket"))
-		if got := slices.Contains(r.calls, "stop a.socket"); got != want {
-			t.Errorf("%s: %q", state, r.calls)
-		}
-	}
-}
-
 func TestNamesOfTheEnvironmentAreRead(t *testing.T) {
 	t.Parallel()
 	r := &recorder{answers: map[string]string{"show-environment": "HOME=/home/me\nODD=$'a\\nDISPLAY=b'\nPATH=/usr/bin=x\n"}}
@@ -76,12 +65,19 @@ func TestManagerThatLooksElsewhereIsNoticed(t *testing.T) {
 	}
 }
 
-func TestForgettingWhatIsNotLoadedIsNoError(t *testing.T) {
+func TestEndingWhatIsNotLoadedIsNoError(t *testing.T) {
 	t.Parallel()
-	r := &recorder{failing: map[string]string{"reset-failed": "Failed to reset failed state of unit a.socket: Unit a.socket not loaded."}}
-	check(t, r.systemd().ResetFailed(t.Context(), "a.socket"))
-	r.failing["reset-failed"] = "Connection refused"
-	if err := r.systemd().ResetFailed(t.Context(), "a.socket"); err == nil {
+	r := &recorder{failing: map[string]string{
+		"stop":         "Failed to stop a.socket: Unit a.socket not loaded.",
+		"reset-failed": "Failed to reset failed state of unit a.socket: Unit a.socket not loaded.",
+	}}
+	check(t, r.systemd().Stop(t.Context(), "a.socket", "a.service"))
+	check(t, r.systemd().ResetFailed(t.Context(), "a.socket", "a.service"))
+	if want := []string{"stop a.socket", "stop a.service", "reset-failed a.socket a.service"}; !slices.Equal(r.calls, want) {
+		t.Errorf("systemctl was told %q, want %q", r.calls, want)
+	}
+	r.failing = map[string]string{"stop": "Connection refused", "reset-failed": "Connection refused"}
+	if r.systemd().Stop(t.Context(), "a.socket") == nil || r.systemd().ResetFailed(t.Context(), "a.socket") == nil {
 		t.Error("no error")
 	}
 }

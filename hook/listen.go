@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"sync"
 	"time"
 
@@ -81,13 +82,16 @@ func (h *Hook) Listen(ctx context.Context, req ListenRequest) error {
 	return l.run(ctx)
 }
 
-// TurnAway takes and closes the connections to a socket for as long as a failure is remembered, or until ctx is done: a listener
-// cannot be had, and clients try again.
-func TurnAway(ctx context.Context, socket *net.TCPListener) {
+// TurnAway takes and closes the connections to sockets for as long as a failure is remembered, or until ctx is done: a listener cannot
+// be had, and clients try again. The sockets may be of any kind.
+func TurnAway(ctx context.Context, sockets []*os.File) {
 	ctx, cancel := context.WithTimeout(ctx, failureMemory)
 	defer cancel()
-	defer context.AfterFunc(ctx, func() { socket.Close() })()
-	_ = tunnel.AcceptAll(socket, func(conn *net.TCPConn) { go tunnel.HangUp(conn) })
+	var all sync.WaitGroup
+	for _, socket := range sockets {
+		all.Go(func() { tunnel.TurnAway(ctx, socket) })
+	}
+	all.Wait()
 }
 
 // listener is one call of Listen.
@@ -204,7 +208,7 @@ func (l *listener) serve(ctx, serving context.Context) (leave bool, err error) {
 	accepted := make(chan struct{})
 	go func() {
 		defer close(accepted)
-		acceptErr = tunnel.AcceptAll(l.socket, func(conn *net.TCPConn) {
+		acceptErr = tunnel.AcceptAll(l.socket.AcceptTCP, func(conn *net.TCPConn) {
 			l.came()
 			l.connections.Go(func() {
 				client := l.handle(serving, conn)

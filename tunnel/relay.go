@@ -26,7 +26,7 @@ func Relay(ctx context.Context, listen, target string, log io.Writer) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	context.AfterFunc(ctx, func() { listener.Close() })
-	return AcceptAll(listener.(*net.TCPListener), func(client *net.TCPConn) {
+	return AcceptAll(listener.(*net.TCPListener).AcceptTCP, func(client *net.TCPConn) {
 		connections.Go(func() {
 			if err := relayOne(ctx, client, target); err != nil {
 				fmt.Fprintf(log, "relay: %v: %v\n", client.RemoteAddr(), err)
@@ -35,10 +35,10 @@ func Relay(ctx context.Context, listen, target string, log io.Writer) error {
 	})
 }
 
-// AcceptAll takes connections until the listener is closed or its deadline is over.
-func AcceptAll(listener *net.TCPListener, took func(*net.TCPConn)) error {
+// AcceptAll takes connections until their listener is closed or its deadline is over.
+func AcceptAll[C net.Conn](accept func() (C, error), took func(C)) error {
 	for {
-		conn, err := listener.AcceptTCP()
+		conn, err := accept()
 		switch {
 		case err == nil:
 			took(conn)

@@ -4,12 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"regexp"
 	"slices"
 	"strings"
 
+	"github.com/tunhook/tunhook/hook"
 	"github.com/urfave/cli/v2"
 )
 
@@ -28,7 +28,7 @@ type command struct {
 	dashes      bool     // there was a "--"
 	helps       bool     // somebody asks for help
 
-	socket *net.TCPListener // the service manager's; nil before listen has asked for it, and where there is none
+	sockets []*os.File // the service manager's; none before they were taken
 }
 
 // main runs the command line and returns the exit status.
@@ -62,7 +62,7 @@ func (c *command) main(ctx context.Context, args []string) int {
 	}
 	c.ui.failure(err)
 	if activated {
-		c.activatedFailed(ctx)
+		hook.TurnAway(ctx, c.takeSockets())
 		return exitDone
 	}
 	return exitStatus(err, calls(args, "run"))

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"net"
 	"os"
 	"slices"
@@ -76,36 +75,38 @@ func checkReady(ready string) error {
 // activated tells whether a service manager has started this process with sockets, sd_listen_fds(3).
 func (c *command) activated() bool { return c.variable("LISTEN_PID") == strconv.Itoa(os.Getpid()) }
 
-// handedOver gives the one listening socket of the service manager; nil where there is no such thing. It is asked for once: from
-// then on the variables that tell of it are gone, which other programs would misunderstand.
+// takeSockets takes the sockets of the service manager, which stay open. From then on the variables that tell of them are gone: other
+// programs would misunderstand them.
+func (c *command) takeSockets() []*os.File {
+	if c.activated() {
+		c.sockets = activation.Files(true)
+		c.environ = slices.DeleteFunc(slices.Clone(c.environ), func(v string) bool { return strings.HasPrefix(v, "LISTEN_") })
+	}
+	return c.sockets
+}
+
+// handedOver gives the one listening socket of the service manager; nil where there is no such thing.
 func (c *command) handedOver() (*net.TCPListener, error) {
 	if !c.activated() {
 		return nil, nil
 	}
-	files := activation.Files(true)
-	c.environ = slices.DeleteFunc(slices.Clone(c.environ), func(v string) bool { return strings.HasPrefix(v, "LISTEN_") })
-	if len(files) != 1 {
-		return nil, usagef("the service manager has handed over %d sockets: the unit must have one ListenStream=, with an address and a port", len(files))
+	sockets := c.takeSockets()
+	if len(sockets) != 1 {
+		return nil, usagef("the service manager has handed over %d sockets: %s", len(sockets), oneStream)
 	}
-	defer files[0].Close()
-	listener, err := net.FileListener(files[0])
-	if socket, ok := listener.(*net.TCPListener); ok {
-		c.socket = socket
+	listener, err := net.FileListener(sockets[0])
+	if socket, ok := listener.(*net.TCPListener); ok && tunnel.Listens(sockets[0]) {
 		return socket, nil
 	}
-	if err == nil {
-		listener.Close()
+	if err != nil {
+		return nil, usagef("the service manager has handed over what takes no connections: %s", oneStream)
 	}
-	return nil, usagef("the service manager has handed over a socket that does not listen for TCP: the unit must have ListenStream= with an address and a port")
+	listener.Close()
+	if _, ok := listener.(*net.TCPListener); ok {
+		return nil, usagef("the service manager has handed over a connection, and no socket to take more from: leave Accept= out of the unit")
+	}
+	return nil, usagef("the service manager has handed over a socket that is not TCP's: %s", oneStream)
 }
 
-// activatedFailed takes the connections that wait at the service manager's socket and closes them. Otherwise they would start the
-// next process at once, which would fail as well, until the service manager gives up the socket for good.
-func (c *command) activatedFailed(ctx context.Context) {
-	if socket, _ := c.handedOver(); socket != nil {
-		c.socket = socket
-	}
-	if c.socket != nil {
-		hook.TurnAway(ctx, c.socket)
-	}
-}
+// oneStream is what the socket's unit must have.
+const oneStream = "the unit must have one ListenStream=, with an address and a port"

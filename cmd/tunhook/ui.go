@@ -148,6 +148,7 @@ func hint(err error) string {
 		bad    *pidfile.BadRecordError
 		perm   *flatpak.PermissionError
 		loop   *hook.LoopError
+		socket *hook.SocketError
 	)
 	switch {
 	case errors.As(err, &taken) && taken.Route != "":
@@ -164,6 +165,8 @@ func hint(err error) string {
 		return ": the next start or stop of its tunnel sets it aside"
 	case errors.As(err, &perm):
 		return ": allow it, and start it again: " + perm.Override()
+	case errors.As(err, &socket):
+		return fmt.Sprintf(": give %s as LISTEN, or the unit ListenStream=%s", socket.Got, socket.Want)
 	case errors.As(err, &busy):
 		return ": try again when it is done"
 	case errors.As(err, &loop):

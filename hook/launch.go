@@ -169,12 +169,14 @@ func (h *Hook) launchRecorded(lock *pidfile.Lock, rec *pidfile.Record, argv []st
 	return launched, nil
 }
 
-// withToken puts the token in the place of any other: a tunnel that is started by something that a tunnel has started is one
-// of its own.
+// withToken puts the token in the place of all that tunhook has put into an environment: a tunnel that is started by something
+// that a tunnel has started, its browser perhaps, is one of its own.
 func withToken(environ []string, token string) []string {
 	kept := make([]string, 0, len(environ)+1)
 	for _, v := range environ {
-		if !strings.HasPrefix(v, pidfile.TokenVariable+"=") && !strings.HasPrefix(v, orderVariable+"=") {
+		switch name, _, _ := strings.Cut(v, "="); name {
+		case pidfile.TokenVariable, orderVariable, openingVariable:
+		default:
 			kept = append(kept, v)
 		}
 	}

@@ -185,26 +185,27 @@ func TestEnableMakesUnitsOnceAndDisableLeavesNothing(t *testing.T) {
 // TestEnableTakesItsAddressAsStartDoes: from the configuration, else the route's own, and another name of the route is the same.
 func TestEnableTakesNamesOfTheConfiguration(t *testing.T) {
 	t.Parallel()
+	const route = "relay://127.0.0.1:9999" // an ordinary user can listen on its own address, too
 	m, port := newManaged(t), port(t)
 	check(t, os.MkdirAll(m.path("etc", "tunhook"), 0o700))
-	check(t, os.WriteFile(m.path("etc", "tunhook", "config.toml"), []byte("[tunnel.desk]\nroute = \"relay://127.0.0.1:9\"\nlisten = \""+port+"\"\n"), 0o600))
+	check(t, os.WriteFile(m.path("etc", "tunhook", "config.toml"), []byte("[tunnel.desk]\nroute = \""+route+"\"\nlisten = \""+port+"\"\n"), 0o600))
 	if out := m.must("enable", "desk"); out != "127.0.0.1:"+port {
 		t.Errorf("enable prints %q", out)
 	}
-	if out := m.must("enable", enabledRoute, port); out != "127.0.0.1:"+port {
+	if out := m.must("enable", route, port); out != "127.0.0.1:"+port {
 		t.Errorf("enable by the other name prints %q", out)
 	}
 	m.isEnabled()
-	if r := m.do("enable", "relay://127.0.0.1:10", port); r.status != exitTaken || !isOneMessage(r.stderr) || !strings.Contains(r.stderr, "is enabled for desk already") {
+	if r := m.do("enable", "relay://127.0.0.1:9998", port); r.status != exitTaken || !isOneMessage(r.stderr) || !strings.Contains(r.stderr, "is enabled for desk already") {
 		t.Errorf("another route on the same address: %v", r)
 	}
-	if out := m.must("enable", enabledRoute, "stable"); !strings.HasSuffix(out, ":9") {
+	if out := m.must("enable", route, "stable"); !strings.HasSuffix(out, ":9999") {
 		t.Errorf("stable is %q", out)
 	}
-	if r := m.do("disable", enabledRoute, "127.0.0.1:1"); r.status != 0 || !strings.Contains(r.stderr, "is not enabled for "+enabledRoute+"; it is on ") {
+	if r := m.do("disable", route, "127.0.0.1:1"); r.status != 0 || !strings.Contains(r.stderr, "is not enabled for "+route+"; it is on ") {
 		t.Errorf("disable of another address: %v", r)
 	}
-	if r := m.do("disable", enabledRoute); r.status != exitUsage && r.status != 0 || !isOneMessage(r.stderr) {
+	if r := m.do("disable", route); r.status != exitUsage && r.status != 0 || !isOneMessage(r.stderr) {
 		t.Errorf("disable of a route with two addresses: %v", r)
 	}
 	m.must("disable", "--all")

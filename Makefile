@@ -52,10 +52,11 @@ lint: ## vet (for macOS too), staticcheck, gofumpt, shellcheck (which must be in
 	@command -v shellcheck >/dev/null || { echo 'make lint: shellcheck is missing: apt-get install shellcheck'; exit 1; }
 	shellcheck $(SCRIPTS)
 
+# The tests wait more than they work: for whoever signs in, and for what is to end.
 .PHONY: e2e
 e2e: ## drive real clients and servers (installs them first, as root, on Debian 12; DEBIAN=trixie or sid: those of that release)
 	$(if $(DEBIAN),scripts/e2e-root $(DEBIAN),scripts/e2e-setup)
-	TUNHOOK_E2E_ARTIFACTS=$(ARTIFACTS)$(DEBIAN:%=/%) go test -tags e2e -count=1 -timeout 20m \
+	TUNHOOK_E2E_ARTIFACTS=$(ARTIFACTS)$(DEBIAN:%=/%) go test -tags e2e -count=1 -timeout 40m -parallel 4 \
 		$(if $(DEBIAN),-exec '$(CURDIR)/scripts/e2e-root $(DEBIAN)') ./scripts/e2e/...
 
 .PHONY: e2e-ssh

@@ -150,13 +150,15 @@ func (h *Hook) disableEntry(ctx context.Context, systemd autostart.Systemd, entr
 	if runs {
 		defer running.Close()
 	}
-	listens := runs || noManager == nil && slices.ContainsFunc(units, func(u autostart.Unit) bool { return u.Active == autostart.Active })
+	isActive := func(u autostart.Unit) bool { return u.Active == autostart.Active }
+	listens := runs || noManager == nil && slices.ContainsFunc(units, isActive)
 	if listens && !now {
 		if err := unused(entry.Address); err != nil {
 			return disabled, err
 		}
 	}
-	known := noManager == nil && slices.ContainsFunc(units, func(u autostart.Unit) bool { return u.Loaded || u.Active != autostart.Inactive })
+	isKnown := func(u autostart.Unit) bool { return u.Loaded || u.Active != autostart.Inactive }
+	known := noManager == nil && slices.ContainsFunc(units, isKnown)
 	if known {
 		if err := systemd.Stop(ctx, entry.Socket(), entry.Service()); err != nil {
 			return disabled, err

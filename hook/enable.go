@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/tunhook/tunhook/hook/autostart"
@@ -141,7 +142,7 @@ func listenerArgs(t target, req EnableRequest) []string {
 // the places of configuration, records and logs where they are not the usual ones.
 func (h *Hook) listenerEnviron() []string {
 	dirs := slices.DeleteFunc(filepath.SplitList(Variable(h.Environ, "PATH")), func(dir string) bool {
-		return !filepath.IsAbs(dir) || !utf8.ValidString(dir) || strings.ContainsFunc(dir, func(r rune) bool { return r < ' ' || r == 0x7f })
+		return !filepath.IsAbs(dir) || !utf8.ValidString(dir) || strings.ContainsFunc(dir, unicode.IsControl)
 	})
 	environ := []string{"PATH=" + strings.Join(dirs, string(filepath.ListSeparator))}
 	for _, name := range []string{"XDG_CONFIG_HOME", "XDG_CONFIG_DIRS", "XDG_STATE_HOME"} {
@@ -400,14 +401,16 @@ func noMembers() []int { return nil }
 // lacks gives the variables of a desktop session that environ has and the manager, which knows those names, has not.
 func lacks(environ, known []string) []string {
 	var missing []string
+	display := []string{"DISPLAY", "WAYLAND_DISPLAY"}
 	has := func(name string) bool { return slices.Contains(known, name) }
-	if !has("DISPLAY") && !has("WAYLAND_DISPLAY") && (Variable(environ, "DISPLAY") != "" || Variable(environ, "WAYLAND_DISPLAY") != "") {
-		missing = append(missing, "DISPLAY", "WAYLAND_DISPLAY", "XAUTHORITY")
+	set := func(name string) bool { return Variable(environ, name) != "" }
+	if slices.ContainsFunc(display, set) && !slices.ContainsFunc(display, has) {
+		missing = append(display, "XAUTHORITY")
 	}
 	if !has("DBUS_SESSION_BUS_ADDRESS") {
 		missing = append(missing, "DBUS_SESSION_BUS_ADDRESS")
 	}
-	return slices.DeleteFunc(missing, func(name string) bool { return Variable(environ, name) == "" })
+	return slices.DeleteFunc(missing, func(name string) bool { return !set(name) })
 }
 
 // fleeting tells whether a program lies where programs do not stay; temporary is the user's own such directory, if there is one.

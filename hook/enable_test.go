@@ -79,25 +79,30 @@ func TestEnableWithoutSystemdStartsAListener(t *testing.T) {
 	if again := w.enable(hook.EnableRequest{Route: relayRoute, Listen: port}); again.Changed || w.listener(address) != first {
 		t.Errorf("again: %+v, pid %d after %d", again, w.listener(address), first)
 	}
-	if other := w.enable(hook.EnableRequest{Route: relayRoute, Listen: port, Ready: "rdp"}); !other.Changed || w.listener(address) == first {
+	other := w.enable(hook.EnableRequest{Route: relayRoute, Listen: port, Ready: "rdp"})
+	if !other.Changed || w.listener(address) == first {
 		t.Errorf("with another flag: %+v, pid %d after %d", other, w.listener(address), first)
 	}
 
 	tunnels, bad, err := w.Status("", "")
 	check(t, err)
-	if len(tunnels) != 1 || len(bad) > 0 || tunnels[0].State != hook.Waiting || !tunnels[0].Enabled || tunnels[0].Record.Address.String() != address {
+	if len(tunnels) != 1 || len(bad) > 0 || tunnels[0].State != hook.Waiting || !tunnels[0].Enabled ||
+		tunnels[0].Record.Address.String() != address {
 		t.Errorf("status is %+v, %v", tunnels, bad)
 	}
 	if got, err := w.Wait(t.Context(), relayRoute, "", 0); err != nil || got.String() != address {
 		t.Errorf("wait gives %s, %v", got, err)
 	}
-	if started, err := w.Start(t.Context(), hook.StartRequest{Route: relayRoute, Listen: port}); err != nil || !started.Listener || started.Address.String() != address {
+	started, err := w.Start(t.Context(), hook.StartRequest{Route: relayRoute, Listen: port})
+	if err != nil || !started.Listener || started.Address.String() != address {
 		t.Errorf("start gives %+v, %v", started, err)
 	}
-	if _, err := w.Start(t.Context(), hook.StartRequest{Route: "relay://127.0.0.1:10", Listen: port}); !errors.As(err, new(*hook.EnabledError)) {
+	_, err = w.Start(t.Context(), hook.StartRequest{Route: "relay://127.0.0.1:10", Listen: port})
+	if !errors.As(err, new(*hook.EnabledError)) {
 		t.Errorf("start of another route: %v", err)
 	}
-	if stopped, err := w.Stop(t.Context(), hook.StopRequest{Route: relayRoute, Listen: port}); err != nil || stopped.Waits.String() != address {
+	stopped, err := w.Stop(t.Context(), hook.StopRequest{Route: relayRoute, Listen: port})
+	if err != nil || stopped.Waits.String() != address {
 		t.Errorf("stop gives %+v, %v", stopped, err)
 	}
 
@@ -130,7 +135,8 @@ func TestListenerInUseIsNotCut(t *testing.T) {
 	if !errors.As(err, &used) || len(used.Clients) != 1 || used.Clients[0].PID != os.Getpid() {
 		t.Errorf("disable: %v, want an error that names this process", err)
 	}
-	if enabled := w.enable(hook.EnableRequest{Route: relayRoute, Listen: port, Ready: "rdp"}); !enabled.Changed || w.listener(":"+port) != pid {
+	enabled := w.enable(hook.EnableRequest{Route: relayRoute, Listen: port, Ready: "rdp"})
+	if !enabled.Changed || w.listener(":"+port) != pid {
 		t.Errorf("enable with another flag: %+v; the listener has changed: %v", enabled, w.listener(":"+port) != pid)
 	}
 	if disabled, err := w.Disable(t.Context(), relayRoute, port, true); err != nil || !disabled.Found {
@@ -187,11 +193,13 @@ func TestNobodyElseIsTakenForTheListener(t *testing.T) {
 		check(t, syscall.Kill(w.listener(address), syscall.SIGKILL))
 		tunneltest.Eventually(t, "the listener is gone", func() bool { return tunnel.Free(addrPort(t, address)) })
 		pid := serve(t, w, address, other)
-		if _, bad, err := w.Status(relayRoute, ""); err != nil || len(bad) != 1 || !strings.Contains(bad[0].Error(), fmt.Sprintf("(pid %d)", pid)) {
+		_, bad, err := w.Status(relayRoute, "")
+		if err != nil || len(bad) != 1 || !strings.Contains(bad[0].Error(), fmt.Sprintf("(pid %d)", pid)) {
 			t.Errorf("%s: status: %v, %v", what, bad, err)
 		}
 		var taken *hook.TakenError
-		if _, err := w.Enable(t.Context(), hook.EnableRequest{Route: relayRoute, Listen: port}); !errors.As(err, &taken) || taken.Holder.PID != pid {
+		_, err = w.Enable(t.Context(), hook.EnableRequest{Route: relayRoute, Listen: port})
+		if !errors.As(err, &taken) || taken.Holder.PID != pid {
 			t.Errorf("%s: enable: %v", what, err)
 		}
 		if _, err := w.Disable(t.Context(), relayRoute, port, true); err != nil {
@@ -244,7 +252,8 @@ func TestEnableIsRefusedForATunnelThatRuns(t *testing.T) {
 	w, port := newDesktop(t), freePort(t)
 	w.start(relayRoute, port)
 	var taken *hook.TakenError
-	if _, err := w.Enable(t.Context(), hook.EnableRequest{Route: relayRoute, Listen: port}); !errors.As(err, &taken) || taken.Route != relayRoute {
+	_, err := w.Enable(t.Context(), hook.EnableRequest{Route: relayRoute, Listen: port})
+	if !errors.As(err, &taken) || taken.Route != relayRoute {
 		t.Errorf("%v", err)
 	}
 	if left := w.entries(); len(left) > 0 {

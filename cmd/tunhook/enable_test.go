@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -148,8 +149,8 @@ func TestEnableMakesUnitsOnceAndDisableLeavesNothing(t *testing.T) {
 	}
 	service, err := os.ReadFile(filepath.Join(m.unitDir(), name+".service"))
 	check(t, err)
-	want := fmt.Sprintf("\nExecStart=:%q \"listen\" \"--ready\" \"rdp\" \"--linger\" \"30s\" \"--timeout\" \"1m0s\" \"--notify\" \"always\" %q %q \"--\" \"--a b\" \"$x%%%%h\"\n",
-		m.program, enabledRoute, address)
+	flags := `"listen" "--ready" "rdp" "--linger" "30s" "--timeout" "1m0s" "--notify" "always"`
+	want := fmt.Sprintf("\nExecStart=:%q %s %q %q %s\n", m.program, flags, enabledRoute, address, `"--" "--a b" "$x%%h"`)
 	if !strings.Contains(string(service), want) {
 		t.Errorf("the service is %s, want %s", service, want)
 	}
@@ -166,18 +167,24 @@ func TestEnableMakesUnitsOnceAndDisableLeavesNothing(t *testing.T) {
 	}
 	m.isEnabled()
 
-	if r := m.do("disable", enabledRoute); r.status != 0 || r.stdout != "" || !strings.Contains(r.stderr, address+" no longer listens") {
+	r := m.do("disable", enabledRoute)
+	if r.status != 0 || r.stdout != "" || !strings.Contains(r.stderr, address+" no longer listens") {
 		t.Errorf("disable: %v", r)
 	}
-	stops := []string{"stop " + name + ".socket", "stop " + name + ".service", "daemon-reload", "reset-failed " + name + ".socket " + name + ".service"}
+	stops := []string{
+		"stop " + name + ".socket", "stop " + name + ".service",
+		"daemon-reload", "reset-failed " + name + ".socket " + name + ".service",
+	}
 	if calls := m.calls(); !slices.Equal(calls, stops) {
 		t.Errorf("systemctl was told %q, want %q", calls, stops)
 	}
 	m.isDisabled()
-	if r := m.do("enable", enabledRoute, address, "--", "\xff"); r.status != exitUsage || !isOneMessage(r.stderr) || !strings.Contains(r.stderr, `"\xff" is not UTF-8`) {
+	r = m.do("enable", enabledRoute, address, "--", "\xff")
+	if r.status != exitUsage || !isOneMessage(r.stderr) || !strings.Contains(r.stderr, `"\xff" is not UTF-8`) {
 		t.Errorf("an argument that is no text: %v", r)
 	}
-	if r := m.do("disable", enabledRoute, address); r.status != 0 || !strings.Contains(r.stderr, "is not enabled") || len(m.calls()) > 0 {
+	r = m.do("disable", enabledRoute, address)
+	if r.status != 0 || !strings.Contains(r.stderr, "is not enabled") || len(m.calls()) > 0 {
 		t.Errorf("disable again: %v", r)
 	}
 }
@@ -188,7 +195,8 @@ func TestEnableTakesNamesOfTheConfiguration(t *testing.T) {
 	const route = "relay://127.0.0.1:9999" // an ordinary user can listen on its own address, too
 	m, port := newManaged(t), port(t)
 	check(t, os.MkdirAll(m.path("etc", "tunhook"), 0o700))
-	check(t, os.WriteFile(m.path("etc", "tunhook", "config.toml"), []byte("[tunnel.desk]\nroute = \""+route+"\"\nlisten = \""+port+"\"\n"), 0o600))
+	config := "[tunnel.desk]\nroute = \"" + route + "\"\nlisten = \"" + port + "\"\n"
+	check(t, os.WriteFile(m.path("etc", "tunhook", "config.toml"), []byte(config), 0o600))
 	if out := m.must("enable", "desk"); out != "127.0.0.1:"+port {
 		t.Errorf("enable prints %q", out)
 	}
@@ -196,13 +204,15 @@ func TestEnableTakesNamesOfTheConfiguration(t *testing.T) {
 		t.Errorf("enable by the other name prints %q", out)
 	}
 	m.isEnabled()
-	if r := m.do("enable", "relay://127.0.0.1:9998", port); r.status != exitTaken || !isOneMessage(r.stderr) || !strings.Contains(r.stderr, "is enabled for desk already") {
+	r := m.do("enable", "relay://127.0.0.1:9998", port)
+	if r.status != exitTaken || !isOneMessage(r.stderr) || !strings.Contains(r.stderr, "is enabled for desk already") {
 		t.Errorf("another route on the same address: %v", r)
 	}
 	if out := m.must("enable", route, "stable"); !strings.HasSuffix(out, ":9999") {
 		t.Errorf("stable is %q", out)
 	}
-	if r := m.do("disable", route, "127.0.0.1:1"); r.status != 0 || !strings.Contains(r.stderr, "is not enabled for "+route+"; it is on ") {
+	r = m.do("disable", route, "127.0.0.1:1")
+	if r.status != 0 || !strings.Contains(r.stderr, "is not enabled for "+route+"; it is on ") {
 		t.Errorf("disable of another address: %v", r)
 	}
 	if r := m.do("disable", route); r.status != exitUsage && r.status != 0 || !isOneMessage(r.stderr) {
@@ -216,10 +226,11 @@ func TestStatusOfWhatIsEnabled(t *testing.T) {
 	t.Parallel()
 	m, address := newManaged(t), "127.0.0.1:"+port(t)
 	m.must("enable", enabledRoute, address)
+	again := "tunhook enable " + enabledRoute + " " + address
 	for _, args := range [][]string{{"status"}, {"status", enabledRoute}, {"status", enabledRoute, address}} {
 		r := m.do(args...)
 		if r.status != 0 || !strings.Contains(r.stdout, enabledRoute+"  "+address+"  waiting  -") ||
-			!isOneMessage(r.stderr) || !strings.Contains(r.stderr, "nothing listens there: enable it again: tunhook enable "+enabledRoute+" "+address) {
+			!isOneMessage(r.stderr) || !strings.Contains(r.stderr, "nothing listens there: enable it again: "+again) {
 			t.Errorf("%q: %v", args, r)
 		}
 	}
@@ -274,8 +285,9 @@ func TestEnableThatFailsLeavesNothing(t *testing.T) {
 			if r.status != exitUnexpected || r.stdout != "" || !isOneMessage(r.stderr) || !strings.Contains(r.stderr, test.says) {
 				t.Errorf("%v, want one line that says %q", r, test.says)
 			}
-			if after := files(m.path("home"), m.path("run")); fmt.Sprint(before) != fmt.Sprint(after) || len(m.names("active")) > 0 || len(m.names("loaded")) > 0 {
-				t.Errorf("%q became %q; the manager has %q", before, after, m.names("loaded"))
+			after := files(m.path("home"), m.path("run"))
+			if manager := append(m.names("active"), m.names("loaded")...); !maps.Equal(before, after) || len(manager) > 0 {
+				t.Errorf("%q became %q; the manager has %q", before, after, manager)
 			}
 		})
 	}
@@ -286,7 +298,8 @@ func TestManagerWithoutDisplayIsToldOf(t *testing.T) {
 	t.Parallel()
 	m, address := newManaged(t), "127.0.0.1:"+port(t)
 	desktop := m.with("DISPLAY=:7", "XAUTHORITY=/x")
-	if r := desktop.do("enable", enabledRoute, address); !strings.Contains(r.stderr, `run "systemctl --user import-environment DISPLAY XAUTHORITY" now`) {
+	r := desktop.do("enable", enabledRoute, address)
+	if !strings.Contains(r.stderr, `run "systemctl --user import-environment DISPLAY XAUTHORITY" now`) {
 		t.Errorf("%v", r)
 	}
 	check(t, os.WriteFile(m.path("environment"), []byte("PATH=/usr/bin\nWAYLAND_DISPLAY=wayland-0\n"), 0o600))
@@ -395,7 +408,8 @@ func (m managed) isHalfway() bool {
 
 // awaitUnits waits until there is something in the unit directory, for as long as an enable may take to get there.
 func (m managed) awaitUnits() {
-	for deadline := time.Now().Add(10 * time.Second); len(m.names("home", ".config", "systemd", "user")) == 0 && time.Now().Before(deadline); {
+	deadline := time.Now().Add(10 * time.Second)
+	for len(m.names("home", ".config", "systemd", "user")) == 0 && time.Now().Before(deadline) {
 		time.Sleep(100 * time.Microsecond)
 	}
 }

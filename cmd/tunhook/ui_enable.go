@@ -41,7 +41,8 @@ func (u *ui) listensNoMore(d hook.Disabled) {
 	case d.Found:
 		u.say("%s no longer listens for %s", d.Address, d.Route)
 	case len(d.Others) > 0:
-		u.say("%s is not enabled for %s; it is on %s: tunhook disable %s %s", d.Address, d.Route, d.Others[0].Address, d.Others[0].Route, d.Others[0].Address)
+		o := d.Others[0]
+		u.say("%s is not enabled for %s; it is on %s: tunhook disable %s %s", d.Address, d.Route, o.Address, o.Route, o.Address)
 	default:
 		u.say("%s is not enabled for %s", d.Address, d.Route)
 	}

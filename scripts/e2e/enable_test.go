@@ -3,7 +3,6 @@
 package e2e
 
 import (
-	"fmt"
 	"math/rand/v2"
 	"net"
 	"path/filepath"
@@ -44,7 +43,8 @@ func TestEnabledListenerHasItsArguments(t *testing.T) {
 			u.mkdir(dir)
 			u.must("/usr/bin/cp", tunhookBinary(t), program)
 			u.write(u.path(".config", "tunhook", "config.toml"), toldProvider)
-			u.write(filepath.Join(dir, "told"), strings.NewReplacer("TARGET", startEcho(t), "TUNHOOK", `"${0%/*}"/tunhook`).Replace(toldProgram))
+			told := strings.NewReplacer("TARGET", startEcho(t), "TUNHOOK", `"${0%/*}"/tunhook`).Replace(toldProgram)
+			u.write(filepath.Join(dir, "told"), told)
 			path := "PATH=" + dir + ":/usr/bin:/bin"
 			if withSystemd {
 				u.logInWithSystemd()
@@ -53,13 +53,10 @@ func TestEnabledListenerHasItsArguments(t *testing.T) {
 
 			u.must(append([]string{"/usr/bin/env", path, program, "enable", "a%b", listen, "--"}, arguments...)...)
 			checkEcho(t, listen)
-			var told []string
-			for _, line := range strings.Split(strings.TrimSpace(u.read(u.path("told"))), "\n")[1:] {
-				told = append(told, line)
-			}
-			want := strings.Split(strings.TrimSpace(u.must(append([]string{"/bin/bash", "-c", `printf '%q\n' "$@"`, "bash", "told://desk:7000"}, arguments...)...)), "\n")
-			if fmt.Sprint(told) != fmt.Sprint(want) {
-				t.Errorf("the tunnel program was told\n%q, want\n%q", told, want)
+			_, got, _ := strings.Cut(u.read(u.path("told")), "\n") // the first is the private address
+			quote := []string{"/bin/bash", "-c", `printf '%q\n' "$@"`, "bash", "told://desk:7000"}
+			if want := u.must(append(quote, arguments...)...); got != want {
+				t.Errorf("the tunnel program was told\n%s, want\n%s", got, want)
 			}
 			if status := u.must(program, "status", "a%b"); !strings.Contains(status, listen+"  ready") {
 				t.Errorf("status is %s", status)
@@ -74,6 +71,24 @@ func TestEnabledListenerHasItsArguments(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Without a display no page can open to sign in. GNOME and Plasma tell the manager theirs.
+func TestEnableSaysWhatTheUserManagerLacks(t *testing.T) {
+	t.Parallel()
+	u, listen := newOrdinaryUser(t), freeAddress(t)
+	program := u.installTunhook()
+	u.extraEnv = append(u.extraEnv, "DISPLAY=:99")
+	u.logInWithSystemd()
+	enable := []string{program, "enable", "relay://127.0.0.1:9", listen}
+	if got := u.run(enable...); !strings.Contains(got.stderr, `run "systemctl --user import-environment DISPLAY" now`) {
+		t.Errorf("%v", got)
+	}
+	u.importEnvironment("DISPLAY")
+	if got := u.run(enable...); got.status != 0 || strings.Contains(got.stderr, "import-environment") {
+		t.Errorf("%v", got)
+	}
+	u.must(program, "disable", "--all")
 }
 
 // startEcho serves one that answers with what it is sent, and gives its address.

@@ -278,7 +278,7 @@ func (k *keeper) look(now time.Time) view {
 		k.stopFrom = now
 	}
 	v.deadFrom, v.endingFrom, v.stopFrom = k.deadFrom, k.endingFrom, k.stopFrom
-	ends, err := tunnel.Connections(k.rec.Address)
+	ends, err := tunnel.Connections(k.rec.Public())
 	v.connected = err != nil || len(ends) > 0 // what cannot be known must not cut anybody off
 	if v.connected {
 		k.remember(fmt.Sprint(ends))
@@ -339,7 +339,7 @@ func (k *keeper) lookForVisits(from []netip.AddrPort, v view) {
 	case !k.countsIdle() && k.promised.IsZero():
 		k.closeVisits()
 	case k.visits == nil:
-		k.visits = tunnel.WatchVisits(k.rec.Address)
+		k.visits = tunnel.WatchVisits(k.rec.Public())
 	}
 }
 
@@ -361,7 +361,7 @@ func (k *keeper) remember(ends string) {
 		return
 	}
 	k.ends, k.quiet = ends, 0
-	peers, err := tunnel.Clients(k.rec.Address)
+	peers, err := tunnel.Clients(k.rec.Public())
 	if err != nil {
 		return
 	}

@@ -607,3 +607,43 @@ func TestPortChecksKeepNoTunnelUp(t *testing.T) {
 		return !ok
 	})
 }
+
+func TestStopSparesASessionThatIsHalfClosed(t *testing.T) {
+	t.Parallel()
+	w := newAccount(t, tunneltest.ResponderOptions{})
+	server, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	w.listen(hook.ListenRequest{Route: "relay://" + server.Addr().String(), Ready: tunnel.ReadyListen})
+	client := w.connect("all that I have to say")
+	_ = client.CloseWrite()
+	atServer, err := server.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer atServer.Close()
+	_, _ = io.ReadAll(atServer)
+	hear := func() {
+		t.Helper()
+		_, err := atServer.Write([]byte("."))
+		if err == nil {
+			_, err = io.ReadFull(client, make([]byte, 1))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	hear()
+	rec := w.mustRecord()
+	stopped := w.mustStop(hook.StopRequest{Route: rec.Route})
+	if len(stopped.InUse) != 1 || stopped.InUse[0].PID != os.Getpid() {
+		t.Fatalf("in use by %+v", stopped.InUse)
+	}
+	w.never(2*time.Second, "the keeper ends the tunnel", func() bool { return !rec.Tunnel.Alive() })
+	hear()
+	atServer.Close()
+	client.Close()
+	tunneltest.Eventually(t, "the tunnel ends with its last client", func() bool { _, ok := w.record(); return !ok })
+}

@@ -108,6 +108,9 @@ func (l *listener) throughTunnel(ctx, waiting context.Context, client *tunnel.In
 		if err != nil {
 			return nil, 0, err
 		}
+		if errors.Is(context.Cause(waiting), tunnel.ErrLeft) { // nobody needs a connection, which may open a browser tab
+			return nil, 0, tunnel.ErrLeft
+		}
 		if err := l.awaitParked(waiting, first); err != nil {
 			return nil, 0, err
 		}

@@ -110,11 +110,13 @@ func TestBadSocketsAreNamedAndTheirConnectionsClosed(t *testing.T) {
 			return []*os.File{a, b}, []net.Addr{toA, toB}
 		}},
 		"none": {[]string{"handed over 0 sockets", oneStream}, "3389", func(*testing.T) ([]*os.File, []net.Addr) { return nil, nil }},
-		"another address": {[]string{"holds a socket for 127.0.0.1:", "this listener is for 127.0.0.1:3389: give 127.0.0.1:", "ListenStream=127.0.0.1:3389"},
+		"another address": {
+			[]string{"holds a socket for 127.0.0.1:", "this listener is for 127.0.0.1:3389: give 127.0.0.1:", "ListenStream=127.0.0.1:3389"},
 			"3389", func(t *testing.T) ([]*os.File, []net.Addr) {
 				file, addr := listeningOn(t, "tcp", "127.0.0.1:0")
 				return []*os.File{file}, []net.Addr{addr}
-			}},
+			},
+		},
 		"every interface": {[]string{"holds a socket for [::]:", "this listener is for 127.0.0.1:3389"}, "3389", func(t *testing.T) ([]*os.File, []net.Addr) {
 			file, addr := listeningOn(t, "tcp", "[::]:0") // ListenStream=PORT
 			return []*os.File{file}, []net.Addr{addr}

@@ -114,8 +114,11 @@ func (x x11) deleteWindow(window uint32) error {
 	const sendEvent, clientMessage, format = 25, 33, 32
 	var request bytes.Buffer
 	for _, field := range []any{
-		[]byte{sendEvent, 0, 11, 0}, window, uint32(0),
-		[]byte{clientMessage, format, 0, 0}, window, protocols, deleteWindow, [4]uint32{},
+		[]byte{sendEvent, 0, 11, 0},
+		window, uint32(0),
+		[]byte{clientMessage, format, 0, 0},
+		window, protocols, deleteWindow,
+		[4]uint32{},
 	} {
 		if err := binary.Write(&request, binary.LittleEndian, field); err != nil {
 			return err

@@ -1,6 +1,7 @@
 package hook_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -29,7 +30,7 @@ func newDesktop(t *testing.T) *world {
 	w.Self = w.path("bin", listenerName)
 	check(t, os.WriteFile(w.path("bin", "systemctl"), []byte("#!/bin/sh\necho 'Failed to connect to bus' >&2\nexit 1\n"), 0o700))
 	t.Cleanup(func() {
-		if _, err := w.DisableAll(t.Context(), true); err != nil && t.Context().Err() == nil {
+		if _, err := w.DisableAll(context.Background(), true); err != nil {
 			t.Error(err)
 		}
 	})

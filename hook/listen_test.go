@@ -88,6 +88,12 @@ func (l *listening) failed() []error {
 	return l.failures
 }
 
+func (l *listening) shownFor() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.shown
+}
+
 // connect is a client that says that.
 func (w *account) connect(first string) *net.TCPConn {
 	w.t.Helper()
@@ -165,8 +171,8 @@ func TestConnectionStartsTheTunnelAndWaitsThroughTheSignIn(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.expectTabs(1)
-	if len(l.shown) != 1 || l.shown[0] != w.address {
-		t.Errorf("the sign-in was shown for %q, want %s", l.shown, w.address)
+	if shown := l.shownFor(); len(shown) != 1 || shown[0] != w.address {
+		t.Errorf("the sign-in was shown for %q, want %s", shown, w.address)
 	}
 	rec := w.mustRecord()
 	if rec.Public().String() != w.address || rec.Address == rec.Public() {

@@ -141,6 +141,9 @@ func (l *listener) ensureUp(ctx context.Context) (before bool, err error) {
 		return true, nil
 	}
 	l.drop()
+	if l.dir, err = l.records(true); err != nil { // somebody may have removed it: the system does so after a user's last logout
+		return false, err
+	}
 	req := StartRequest{Args: l.req.Args, Ready: tunnel.ReadyListen, EndWith: []pidfile.Identity{l.self}}
 	if l.route.Provider.SignsIn() {
 		req.Timeout = l.req.Timeout

@@ -653,3 +653,40 @@ func TestStopSparesASessionThatIsHalfClosed(t *testing.T) {
 	client.Close()
 	tunneltest.Eventually(t, "the tunnel ends with its last client", func() bool { _, ok := w.record(); return !ok })
 }
+
+// Whatever else is done to the tunnel behind a listener, the next connection is answered.
+func TestNextConnectionIsAnsweredAfterWhateverWasDoneToTheTunnel(t *testing.T) {
+	t.Parallel()
+	w := newAccount(t, tunneltest.ResponderOptions{})
+	w.signInAlways()
+	w.listen(hook.ListenRequest{Route: desk})
+	keepAlive := w.request(desk, tunnel.ReadyListen)
+	keepAlive.KeepAlive = true
+	idleStop := w.request(desk, tunnel.ReadyListen)
+	idleStop.IdleStop = 10 * time.Millisecond
+	w.session().Close()
+	for _, step := range []struct {
+		what string
+		do   func()
+	}{
+		{"killed, with a keeper that starts it again", func() {
+			w.mustStart(keepAlive)
+			send(t, w.mustRecord().Tunnel, syscall.SIGKILL)
+		}},
+		{"stopped with --now", func() { w.mustStop(hook.StopRequest{Route: desk, Now: true}) }},
+		{"started with --idle-stop", func() { w.mustStart(idleStop) }},
+		{"its record removed", func() {
+			if err := os.RemoveAll(w.RunDir); err != nil {
+				t.Fatal(err)
+			}
+		}},
+	} {
+		client := w.session()
+		step.do()
+		client.Close()
+		if err := goesOn(w.session()); err != nil {
+			t.Errorf("after it was %s: %v", step.what, err)
+		}
+	}
+	w.expectTabs(1)
+}

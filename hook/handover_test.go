@@ -152,8 +152,9 @@ func TestAScriptMayEndDuringTheSignIn(t *testing.T) {
 	req := w.called(script)
 	req.Route, req.Ready = desk, tunnel.ReadyRDP
 	done := w.starting(w.context(), req)
+	tunneltest.Eventually(t, "the tunnel program is launched", func() bool { _, ok := w.record(); return ok })
+	script.kill() // at once: one that lives on for a second has something to do
 	page := w.nextSignIn()
-	script.kill()
 	w.never(2*time.Second, "the sign-in ends with the script", func() bool { _, ok := w.record(); return !ok })
 	check(t, w.gateway.SignIn(w.context(), page))
 	if o := <-done; o.err != nil {

@@ -9,6 +9,7 @@ func TestEveryClientShowsPictureDirectly(t *testing.T) {
 	for _, c := range clients() {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
+			needClient(t, c)
 			address := startServer(t, c.ready)
 			d := newDesktop(t)
 			if opened := c.connect(d, address, 0); !opened.alive() {

@@ -64,6 +64,7 @@ func TestEveryClientStartsTheTunnelByItsConnection(t *testing.T) {
 		for _, c := range append(clients(), client{name: "ssh", ready: "ssh"}) {
 			t.Run(way.name+"/"+c.name, func(t *testing.T) {
 				t.Parallel()
+				needClient(t, c)
 				server, shell := "", (*sshServer)(nil)
 				if c.ready == "ssh" {
 					shell = startSSHServer(t)

@@ -88,15 +88,23 @@ func TestEveryClientStartsTheTunnelByItsConnection(t *testing.T) {
 				if tabs := o.gateway.tabs(); took < way.thinking || len(tabs) != 1 {
 					t.Errorf("after %v there were the tabs %q, want one", took, tabs)
 				}
-				if got := o.notifications(); len(got) != 1 || !strings.Contains(got[0].summary, "Sign in") || !strings.Contains(got[0].body, listen) {
-					t.Errorf("notifications: %+v, want only that to sign in, with %s", got, listen)
-				}
+				o.checkAskedToSignIn(listen)
 				if opened != nil {
 					opened.stop()
 				}
 				o.waitUntilAtRest(listen)
 			})
 		}
+	}
+}
+
+// checkAskedToSignIn checks that there was no notification but one that asks to sign in
+// for a listen address.
+func (o *homeOffice) checkAskedToSignIn(listen string) {
+	o.t.Helper()
+	got := o.notifications()
+	if len(got) != 1 || got[0].summary != "Sign in to connect" || !strings.Contains(got[0].body, listen) {
+		o.t.Errorf("notifications: %+v, want only that to sign in, with %s", got, listen)
 	}
 }
 

@@ -70,8 +70,9 @@ func TestUserManagerListensAfterAHundredFailedActivations(t *testing.T) {
 	o.guard(server.address)
 	o.gateway.signInAfter(0)
 	o.enableListener("rdp", listen)
+	connect := fmt.Sprintf("exec 3<>/dev/tcp/%s; cat <&3", strings.Replace(listen, ":", "/", 1))
 	for i := range 100 {
-		dialed := o.start("/bin/bash", "-c", fmt.Sprintf("exec 3<>/dev/tcp/%s; cat <&3", strings.Replace(listen, ":", "/", 1)))
+		dialed := o.start("/bin/bash", "-c", connect)
 		var pids []int
 		eventually(t, patience, fmt.Sprintf("listener %d is there", i+1), func() bool {
 			pids = o.listeners()
@@ -82,8 +83,8 @@ func TestUserManagerListensAfterAHundredFailedActivations(t *testing.T) {
 		}
 		dialed.stop()
 	}
-	if state := strings.TrimSpace(o.systemctl("list-units", "--no-legend", "--state=failed", "--type=socket")); state != "" {
-		t.Errorf("failed sockets: %s", state)
+	if failed := o.systemctl("list-units", "--no-legend", "--state=failed", "--type=socket"); failed != "" {
+		t.Errorf("failed sockets: %s", failed)
 	}
 	if got := o.user.asksForRDP(listen); !strings.HasPrefix(got, rdpConfirm) {
 		t.Errorf("the next client is answered %q, want %q", got, rdpConfirm)

@@ -162,7 +162,8 @@ func (u *user) inLogin(argv []string) []string {
 	uid, gid := u.ids()
 	return append([]string{
 		"/usr/bin/nsenter", fmt.Sprintf("--mount=/proc/%d/ns/mnt", u.login.cmd.Process.Pid), "--",
-		"/usr/bin/setpriv", fmt.Sprint("--reuid=", uid), fmt.Sprint("--regid=", gid), "--clear-groups", "--pdeathsig=KILL", "--",
+		"/usr/bin/setpriv", fmt.Sprint("--reuid=", uid), fmt.Sprint("--regid=", gid), "--clear-groups",
+		"--pdeathsig=KILL", "--",
 		"/usr/bin/env", "--chdir=" + u.home, "--",
 	}, argv...)
 }

@@ -268,6 +268,7 @@ func (l *listener) mayReplace(err error, through *throughConn) bool {
 	var failed *FailedError
 	switch {
 	case errors.Is(err, errDead), errors.Is(err, tunnel.ErrEnded):
+	case errors.As(err, new(*StoppedError)): // by its keeper perhaps, which has found it idle: nobody was connected a moment ago
 	case errors.As(err, &failed) && errors.Is(failed.Err, tunnel.ErrClosed):
 	default:
 		return false

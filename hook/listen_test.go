@@ -163,7 +163,11 @@ func TestConnectionStartsTheTunnelAndWaitsThroughTheSignIn(t *testing.T) {
 		t.Fatal("there is a tunnel before anybody has connected")
 	}
 	client := w.connect(connectionRequest)
-	w.signInNow()
+	page := w.nextSignIn()
+	tunneltest.Eventually(t, "the sign-in is shown", func() bool { return len(l.shownFor()) > 0 }) // not where somebody is quicker
+	if err := w.gateway.SignIn(w.context(), page); err != nil {
+		t.Fatal(err)
+	}
 	if err := answered(client); err != nil {
 		t.Fatal(err)
 	}
@@ -659,7 +663,7 @@ func TestNextConnectionIsAnsweredAfterWhateverWasDoneToTheTunnel(t *testing.T) {
 	t.Parallel()
 	w := newAccount(t, tunneltest.ResponderOptions{})
 	w.signInAlways()
-	w.listen(hook.ListenRequest{Route: desk})
+	l := w.listen(hook.ListenRequest{Route: desk})
 	keepAlive := w.request(desk, tunnel.ReadyListen)
 	keepAlive.KeepAlive = true
 	idleStop := w.request(desk, tunnel.ReadyListen)
@@ -684,7 +688,11 @@ func TestNextConnectionIsAnsweredAfterWhateverWasDoneToTheTunnel(t *testing.T) {
 		client := w.session()
 		step.do()
 		client.Close()
-		if err := goesOn(w.session()); err != nil {
+		next := w.connect(connectionRequest)
+		if err := answered(next); err != nil {
+			t.Fatalf("after it was %s: %v; told %v", step.what, err, l.failed())
+		}
+		if err := goesOn(next); err != nil {
 			t.Errorf("after it was %s: %v", step.what, err)
 		}
 	}

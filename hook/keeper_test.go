@@ -146,13 +146,21 @@ func TestATunnelWithoutPromisesHasNoKeeper(t *testing.T) {
 	}
 }
 
+// idleStopFor starts a tunnel that ends when it was idle for d, and gives a client of it, who has come before that counts.
+func (w *account) idleStopFor(d time.Duration) (client *process) {
+	w.t.Helper()
+	w.mustStart(w.held())
+	client = w.client()
+	req := w.held()
+	req.IdleStop = d
+	w.mustStart(req)
+	return client
+}
+
 func TestAnIdleTunnelEnds(t *testing.T) {
 	w := newRelayWorld(t)
-	req := w.held()
-	req.IdleStop = 3 * time.Second // the client must have come by then
-	w.mustStart(req)
-	client := w.client()
-	w.never(5*time.Second, "the tunnel ends under its client", func() bool { return !w.served() })
+	client := w.idleStopFor(2 * time.Second)
+	w.never(4*time.Second, "the tunnel ends under its client", func() bool { return !w.served() })
 	client.kill()
 	began := time.Now()
 	tunneltest.Eventually(t, "the tunnel ends when nobody was connected for so long", w.gone)
@@ -164,14 +172,11 @@ func TestAnIdleTunnelEnds(t *testing.T) {
 
 func TestAnIdleTunnelWaitsForAClientThatMayConnectAgain(t *testing.T) {
 	w := newRelayWorld(t)
-	req := w.held()
-	req.IdleStop = 3 * time.Second // the client must have come by then
-	w.mustStart(req)
-	client := w.client()
+	client := w.idleStopFor(2 * time.Second)
 	w.keeperWatches(client.id)
 	client.say("leave")
 	client.expect("left")
-	w.never(5*time.Second, "the tunnel ends although its client lives", func() bool { return !w.served() })
+	w.never(4*time.Second, "the tunnel ends although its client lives", func() bool { return !w.served() })
 	client.kill()
 	tunneltest.Eventually(t, "the tunnel ends when the client is gone", w.gone)
 	w.nothingLeft()
@@ -709,13 +714,9 @@ func TestATunnelWhoseRecordIsGoneStillEndsAsWasPromised(t *testing.T) {
 			},
 		},
 		"when idle": {
-			func(w *account) hook.StartRequest {
-				req := w.held()
-				req.IdleStop = 3 * time.Second // the client must have come by then
-				return req
-			},
+			func(w *account) hook.StartRequest { return w.held() },
 			func(w *account) func() {
-				client := w.client()
+				client := w.idleStopFor(500 * time.Millisecond)
 				w.keeperWatches(client.id)
 				return client.kill
 			},

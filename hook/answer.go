@@ -16,8 +16,8 @@ import (
 // ErrRefused says that the gateway does not let this user take this route.
 var ErrRefused = errors.New("the gateway refused the route")
 
-// How often the log is looked at while an answer is waited for, and how long a refusal is given to come with the closing of the
-// connection.
+// How often the log is looked at while an answer is waited for, and how long a refusal is given to come with the
+// closing of the connection.
 const (
 	logPause     = 50 * time.Millisecond
 	refusalPause = 500 * time.Millisecond
@@ -51,8 +51,8 @@ type question struct {
 // errDead says that a tunnel is taken for dead though its program lives.
 var errDead = errors.New("the tunnel does not answer any more")
 
-// ask asks the question, and watches meanwhile whether somebody has to sign in, whether the route is refused, and whether the tunnel
-// is still there.
+// ask asks the question, and watches meanwhile whether somebody has to sign in, whether the route is refused, and
+// whether the tunnel is still there.
 func (s *start) ask(ctx context.Context, q *question) error {
 	q.start = s
 	defer q.closeLog()
@@ -102,7 +102,8 @@ func (q *question) seen() error {
 	return nil
 }
 
-// logEnd is where in the log the lines of what is asked now can begin: those of a tunnel that was found running tell of the past.
+// logEnd is where in the log the lines of what is asked now can begin: those of a tunnel that was found running tell of
+// the past.
 func (s *start) logEnd(rec pidfile.Record) (int64, error) {
 	if s.launched != nil {
 		return rec.LogFrom, nil

@@ -65,8 +65,8 @@ func (s *start) waitReady(ctx context.Context, rec pidfile.Record) (pidfile.Reco
 	return rec, nil
 }
 
-// waitSettled waits until the record's tunnel listens at that address, and gives the record as it is then: whoever else has launched
-// the tunnel, or its keeper, may be about to launch its program once more, under the lock.
+// waitSettled waits until the record's tunnel listens at that address, and gives the record as it is then: whoever else
+// has launched the tunnel, or its keeper, may be about to launch its program once more, under the lock.
 func (s *start) waitSettled(ctx context.Context, rec pidfile.Record, at netip.AddrPort) (pidfile.Record, error) {
 	for {
 		err := s.waitListening(ctx, rec, at)
@@ -108,8 +108,8 @@ func (h *Hook) waitListening(ctx context.Context, rec pidfile.Record, at netip.A
 	return tunnel.WaitListening(ctx, at, program, memberPIDs(rec))
 }
 
-// move starts the tunnel program once more, at the tunnel's own address, now that somebody has signed in, and ends the one at
-// the private address.
+// move starts the tunnel program once more, at the tunnel's own address, now that somebody has signed in, and ends the
+// one at the private address.
 func (s *start) move(ctx context.Context, rec pidfile.Record) (pidfile.Record, error) {
 	lock, err := s.lockRecord(ctx, s.dir.Lock, rec.Key())
 	if err != nil {
@@ -124,8 +124,8 @@ func (s *start) moveLocked(lock *pidfile.Lock, rec pidfile.Record) (pidfile.Reco
 	if err != nil || now.Token != rec.Token || now.Ending {
 		return rec, &StoppedError{rec}
 	}
-	// The lock is held although this waits: a tunnel program that nobody is connected to ends at once, and no other tunhook
-	// may take the pause for the tunnel's end.
+	// The lock is held although this waits: a tunnel program that nobody is connected to ends at once, and no other
+	// tunhook may take the pause for the tunnel's end.
 	if err := endProcesses(now, time.Second); err != nil {
 		return now, err
 	}
@@ -188,8 +188,8 @@ func (s *start) failed(rec pidfile.Record, err error, reason string) *FailedErro
 	return &FailedError{Record: rec, Err: err, Reason: reason, Lines: tunnel.LastLines(rec.Log, rec.LogFrom, shownLines)}
 }
 
-// abandon ends a tunnel that this start has launched and that is not wanted any more, also where the caller's time is over. Where
-// somebody else has come to use it meanwhile, it ends when they have left.
+// abandon ends a tunnel that this start has launched and that is not wanted any more, also where the caller's time is
+// over. Where somebody else has come to use it meanwhile, it ends when they have left.
 func (s *start) abandon(rec pidfile.Record) error {
 	s.launched = nil
 	return s.endUnused(context.Background(), s.dir, rec, func(now *pidfile.Record) bool {

@@ -36,8 +36,8 @@ type view struct {
 	came       bool      // somebody has connected since
 }
 
-// reconnects is for how long a client is expected to come back by itself: Remmina tries 20 times in about 100 s, without
-// running its hooks.
+// reconnects is for how long a client is expected to come back by itself: Remmina tries 20 times in about 100 s,
+// without running its hooks.
 const reconnects = 2 * time.Minute
 
 // TimeToConnect is for how long a tunnel waits for the client that another one has handed over to.
@@ -55,8 +55,9 @@ const deathPause = 2 * time.Second
 // killTime is for how long a stop goes on after its grace is over: the kernel may take its time to end a process.
 const killTime = 2 * time.Second
 
-// decide is all that a keeper knows about what to do. A session is never cut: nothing ends while somebody is connected, unless a
-// stop has begun to end it. That is left to the stop, which may have been killed at it, though: then it is finished.
+// decide is all that a keeper knows about what to do. A session is never cut: nothing ends while somebody is connected,
+// unless a stop has begun to end it. That is left to the stop, which may have been killed at it, though: then it is
+// finished.
 func decide(rec pidfile.Record, v view) verdict {
 	switch {
 	case rec.Ending && v.now.Sub(v.endingFrom) >= graceOf(rec.EndGrace)+killTime:
@@ -93,7 +94,8 @@ func decide(rec pidfile.Record, v view) verdict {
 	return goOn
 }
 
-// promised tells whether there is still a promise to watch: a tunnel that is kept for good does not end with its holders.
+// promised tells whether there is still a promise to watch: a tunnel that is kept for good does not end with its
+// holders.
 func (v view) promised(rec pidfile.Record) bool {
 	return rec.EndIdle || rec.Revive || rec.Idle > 0 || v.holders || v.deserted(rec)
 }

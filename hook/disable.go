@@ -47,10 +47,10 @@ func (e *ManyEnabledError) Error() string {
 	return text
 }
 
-// Disable takes back what Enable has done: nothing listens there any more, now and at the next login, a tunnel behind the listener is
-// ended, and no file is left. Without listen the only address counts that the route is enabled on. A session through the listener is
-// cut only where now says so; otherwise the error is an *InUseError. Other errors are *ManyEnabledError, and those of routes, listen
-// addresses and configuration, and of the package autostart.
+// Disable takes back what Enable has done: nothing listens there any more, now and at the next login, a tunnel behind
+// the listener is ended, and no file is left. Without listen the only address counts that the route is enabled on. A
+// session through the listener is cut only where now says so; otherwise the error is an *InUseError. Other errors are
+// *ManyEnabledError, and those of routes, listen addresses and configuration, and of the package autostart.
 func (h *Hook) Disable(ctx context.Context, route, listen string, now bool) (Disabled, error) {
 	var disabled Disabled
 	err := h.withEnableLock(ctx, func(systemd autostart.Systemd) error {
@@ -112,7 +112,8 @@ func (h *Hook) Alone(ctx context.Context, name string, do func() error) error {
 	return errors.Join(do(), lock.Unlock())
 }
 
-// toDisable gives the entry that ROUTE and LISTEN mean; where there is none, the one that there would be, and others of the route.
+// toDisable gives the entry that ROUTE and LISTEN mean; where there is none, the one that there would be, and others of
+// the route.
 func (h *Hook) toDisable(route, listen string) (autostart.Entry, []autostart.Entry, error) {
 	found, inputErr, err := h.enabledFor(route, listen)
 	if err != nil {
@@ -138,8 +139,8 @@ func (h *Hook) toDisable(route, listen string) (autostart.Entry, []autostart.Ent
 	return autostart.Entry{Route: t.route.Given, Address: t.listen.Addr}, others, err
 }
 
-// disableEntry ends the listener, then the tunnel behind it, and removes the files of both ways, of which a killed call may have left
-// either. What Disable says of now holds.
+// disableEntry ends the listener, then the tunnel behind it, and removes the files of both ways, of which a killed call
+// may have left either. What Disable says of now holds.
 func (h *Hook) disableEntry(ctx context.Context, systemd autostart.Systemd, entry autostart.Entry, now bool) (Disabled, error) {
 	disabled := Disabled{Route: entry.Route, Address: entry.Address}
 	units, noManager := systemd.Units(ctx, entry.Socket(), entry.Service())
@@ -210,7 +211,8 @@ func (h *Hook) removeEntry(entry autostart.Entry) (removed bool, err error) {
 	return removed, errors.Join(failed...)
 }
 
-// endBehind ends the tunnel behind a listener that has ended, if the listener did not. One that was started by itself is not its own.
+// endBehind ends the tunnel behind a listener that has ended, if the listener did not. One that was started by itself
+// is not its own.
 func (h *Hook) endBehind(ctx context.Context, entry autostart.Entry) error {
 	dir, err := h.records(false)
 	if err != nil {
@@ -239,8 +241,8 @@ func (h *Hook) Enabled() ([]autostart.Entry, error) {
 	return distinct, err
 }
 
-// enabledFor gives the entries that ROUTE and LISTEN mean: those of the route, also where it was enabled under another name, and of
-// the address, if one was given. inputErr is what is wrong with what was given.
+// enabledFor gives the entries that ROUTE and LISTEN mean: those of the route, also where it was enabled under another
+// name, and of the address, if one was given. inputErr is what is wrong with what was given.
 func (h *Hook) enabledFor(route, listen string) (found []autostart.Entry, inputErr, err error) {
 	entries, err := h.Enabled()
 	if err != nil {

@@ -16,15 +16,16 @@ import (
 	"github.com/tunhook/tunhook/tunnel"
 )
 
-// EnableRequest says which listener to start at each login, and how. What is zero is left to the listener, or to the configuration.
+// EnableRequest says which listener to start at each login, and how. What is zero is left to the listener, or to the
+// configuration.
 type EnableRequest struct {
 	Route, Listen   string // Listen is "stable" where neither it nor the configuration says anything
 	Ready           string // one of tunnel.Ready…
 	Linger, Timeout time.Duration
 	Notify          string   // "always" where it is empty: at login nobody looks at what a program prints
 	Args            []string // extra arguments of the tunnel program
-	// For is the profile that needs the listener, which it may share with others; "" where a person enables it, for what else they
-	// have. What a person has enabled is left to them, flags and all.
+	// For is the profile that needs the listener, which it may share with others; "" where a person enables it, for
+	// what else they have. What a person has enabled is left to them, flags and all.
 	For string
 }
 
@@ -34,8 +35,8 @@ type Enabled struct {
 	Changed bool // it was not so before
 
 	NoManager error // why no unit of systemd's was made of it: there is no user manager that answers
-	// Lacks are the variables that the manager lacks and our own session has, without which no browser and no notification can
-	// be shown.
+	// Lacks are the variables that the manager lacks and our own session has, without which no browser and no
+	// notification can be shown.
 	Lacks []string
 	// Fleeting says that the program lies where it will not stay: in a temporary directory.
 	Fleeting bool
@@ -48,9 +49,10 @@ func (e *EnabledError) Error() string {
 	return e.Address.String() + " is enabled for " + e.Route + " already"
 }
 
-// Enable makes a listener start at each login, and now. It is checked first that it could serve a connection. Where all is so
-// already nothing is changed. Errors are *EnabledError, *TakenError, *tunnel.ProgramError, those of routes, listen addresses and
-// configuration, of the record's directory, of the package autostart, and a *FailedError of a listener that ended at once.
+// Enable makes a listener start at each login, and now. It is checked first that it could serve a connection. Where all
+// is so already nothing is changed. Errors are *EnabledError, *TakenError, *tunnel.ProgramError, those of routes,
+// listen addresses and configuration, of the record's directory, of the package autostart, and a *FailedError of a
+// listener that ended at once.
 func (h *Hook) Enable(ctx context.Context, req EnableRequest) (Enabled, error) {
 	t, err := h.frontTarget(req.Route, req.Listen)
 	if err != nil {
@@ -72,7 +74,8 @@ func (h *Hook) Enable(ctx context.Context, req EnableRequest) (Enabled, error) {
 	return enabled, errors.Join(err, lock.Unlock())
 }
 
-// entriesPatience bounds the wait for others that change entries. One of them may have to wait for a tunnel program to end.
+// entriesPatience bounds the wait for others that change entries. One of them may have to wait for a tunnel program to
+// end.
 const entriesPatience = time.Minute
 
 // lockEntries gets the lock that whoever changes entries holds. There never is a record of its key.
@@ -94,7 +97,8 @@ func (h *Hook) frontTarget(route, listen string) (target, error) {
 	return frontOf(config, route, listen)
 }
 
-// newEntry makes the entry of a listener that could serve a connection: what is missing is found now, not when somebody connects.
+// newEntry makes the entry of a listener that could serve a connection: what is missing is found now, not when somebody
+// connects.
 func (h *Hook) newEntry(t target, req EnableRequest) (autostart.Entry, error) {
 	if err := pidfile.Supported(); err != nil {
 		return autostart.Entry{}, err
@@ -138,8 +142,8 @@ func listenerArgs(t target, req EnableRequest) []string {
 	return args
 }
 
-// listenerEnviron is what the listener needs and a login does not give it: the PATH on which its tunnel program was found now, and
-// the places of configuration, records and logs where they are not the usual ones.
+// listenerEnviron is what the listener needs and a login does not give it: the PATH on which its tunnel program was
+// found now, and the places of configuration, records and logs where they are not the usual ones.
 func (h *Hook) listenerEnviron() []string {
 	dirs := slices.DeleteFunc(filepath.SplitList(Variable(h.Environ, "PATH")), func(dir string) bool {
 		return !filepath.IsAbs(dir) || !utf8.ValidString(dir) || strings.ContainsFunc(dir, unicode.IsControl)
@@ -195,8 +199,8 @@ func (e *enabling) do(ctx context.Context) (Enabled, error) {
 	return enabled, err
 }
 
-// takeName takes the name under which the very same route is enabled on the address already. The error is an *EnabledError where it
-// is another route that is.
+// takeName takes the name under which the very same route is enabled on the address already. The error is an
+// *EnabledError where it is another route that is.
 func (e *enabling) takeName(entries []autostart.Entry) error {
 	for _, other := range entries {
 		if other.Address != e.entry.Address || other.Route == e.entry.Route {
@@ -214,8 +218,8 @@ func (e *enabling) takeName(entries []autostart.Entry) error {
 	return nil
 }
 
-// ofAPerson gives the listener that a person has enabled on the address, where a profile needs no more than that. Of several
-// profiles the first is kept.
+// ofAPerson gives the listener that a person has enabled on the address, where a profile needs no more than that. Of
+// several profiles the first is kept.
 func (e *enabling) ofAPerson(entries []autostart.Entry) (own autostart.Entry, ok bool) {
 	i := slices.IndexFunc(entries, func(o autostart.Entry) bool { return o.Address == e.entry.Address })
 	if i < 0 || e.req.For == "" {
@@ -413,7 +417,8 @@ func lacks(environ, known []string) []string {
 	return slices.DeleteFunc(missing, func(name string) bool { return !set(name) })
 }
 
-// fleeting tells whether a program lies where programs do not stay; temporary is the user's own such directory, if there is one.
+// fleeting tells whether a program lies where programs do not stay; temporary is the user's own such directory, if
+// there is one.
 func fleeting(program, temporary string) bool {
 	return slices.ContainsFunc([]string{temporary, "/tmp", "/var/tmp", "/dev/shm"}, func(dir string) bool {
 		return dir != "" && strings.HasPrefix(program, filepath.Clean(dir)+"/")

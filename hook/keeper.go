@@ -15,8 +15,8 @@ import (
 	"github.com/tunhook/tunhook/tunnel"
 )
 
-// orderVariable is the environment variable that tells a keeper what to keep. The environment of a process is private to its
-// user; the record, which the keeper finds by it, holds no arguments.
+// orderVariable is the environment variable that tells a keeper what to keep. The environment of a process is private
+// to its user; the record, which the keeper finds by it, holds no arguments.
 const orderVariable = "TUNHOOK_KEEPER"
 
 // order is what a keeper is told at its birth.
@@ -41,8 +41,8 @@ func (h *Hook) writeWatched(lock *pidfile.Lock, rec *pidfile.Record, argv []stri
 	return err
 }
 
-// ensureKeeper starts a keeper for the record if it needs one that is not there. The caller holds the lock, which the keeper
-// waits for, and writes the record: a keeper that does not find itself in it goes away.
+// ensureKeeper starts a keeper for the record if it needs one that is not there. The caller holds the lock, which the
+// keeper waits for, and writes the record: a keeper that does not find itself in it goes away.
 func (h *Hook) ensureKeeper(rec *pidfile.Record, argv []string) error {
 	if !rec.Watched() || rec.Keeper.Alive() {
 		return nil
@@ -81,8 +81,8 @@ func (s *start) keepNew(lock *pidfile.Lock, rec *pidfile.Record) error {
 	return nil
 }
 
-// How long a keeper sleeps before it looks at connections and at its record again: longer each time that nothing has changed. A
-// look costs about 1 ms of CPU. Processes that end wake it at once.
+// How long a keeper sleeps before it looks at connections and at its record again: longer each time that nothing has
+// changed. A look costs about 1 ms of CPU. Processes that end wake it at once.
 const (
 	minSleep  = 100 * time.Millisecond
 	deadSleep = 500 * time.Millisecond // at most, while the tunnel program is dead
@@ -90,8 +90,8 @@ const (
 	maxSleep  = 3 * time.Second
 )
 
-// Keep is the keeper: it watches one tunnel until nothing is promised of it any more, and returns then. It is told which
-// through its environment. Lines on what it does go to stdout, which is the tunnel's log.
+// Keep is the keeper: it watches one tunnel until nothing is promised of it any more, and returns then. It is told
+// which through its environment. Lines on what it does go to stdout, which is the tunnel's log.
 func (h *Hook) Keep(ctx context.Context, log *os.File) error {
 	var o order
 	if err := json.Unmarshal([]byte(Variable(h.Environ, orderVariable)), &o); err != nil {
@@ -211,9 +211,9 @@ func (k *keeper) complain(err error) {
 	k.failed = err
 }
 
-// read reads the record, and tells whether the tunnel is still this keeper's. So it is also where the record is gone and the tunnel
-// is not: the system has removed the directory of the records perhaps, as it does after a user's last logout, and there is nobody
-// else who knows of the tunnel.
+// read reads the record, and tells whether the tunnel is still this keeper's. So it is also where the record is gone
+// and the tunnel is not: the system has removed the directory of the records perhaps, as it does after a user's last
+// logout, and there is nobody else who knows of the tunnel.
 func (k *keeper) read() (mine bool, err error) {
 	rec, err := k.dir.Read(k.key())
 	if err == nil && rec.Token == k.Token {
@@ -296,8 +296,8 @@ func (k *keeper) look(now time.Time) view {
 // scriptEnd is the time after a start in which the script that called it has ended if it had no more to do.
 const scriptEnd = time.Second
 
-// passed tells whether the script that called the last start has ended right after it, and so has not run the client itself: it is the
-// client's own command before connecting.
+// passed tells whether the script that called the last start has ended right after it, and so has not run the client
+// itself: it is the client's own command before connecting.
 func (k *keeper) passed(now time.Time) bool {
 	caller := k.rec.Caller
 	if caller.Alive() {
@@ -310,8 +310,8 @@ func (k *keeper) passed(now time.Time) bool {
 // countsIdle tells whether it matters for how long nobody was connected.
 func (k *keeper) countsIdle() bool { return k.rec.Idle > 0 || !k.rec.HandedOver.IsZero() }
 
-// lookForVisits takes in who has come since the last look, also for a shorter time: that may be the client that a start has promised
-// the tunnel, or that another one has handed over to.
+// lookForVisits takes in who has come since the last look, also for a shorter time: that may be the client that a start
+// has promised the tunnel, or that another one has handed over to.
 func (k *keeper) lookForVisits(from []netip.AddrPort, v view) {
 	if k.visits != nil {
 		ended := k.visits.Ended()
@@ -372,8 +372,9 @@ func (k *keeper) remember(ends string) {
 	}
 }
 
-// sleep waits for the next thing to look at: the end of a process that matters, or a change that only looking shows. A process
-// that has ended since the last sleep may have done so after the look that came between: then there is no sleep.
+// sleep waits for the next thing to look at: the end of a process that matters, or a change that only looking shows. A
+// process that has ended since the last sleep may have done so after the look that came between: then there is no
+// sleep.
 func (k *keeper) sleep() {
 	var open []*pidfile.Process
 	var watched []pidfile.Identity
@@ -446,7 +447,8 @@ func (k *keeper) resign(ctx context.Context) (verdict, error) {
 	return leave, errors.Join(lock.Write(rec), lock.Unlock())
 }
 
-// Backoff between two launches of a tunnel program that dies again and again, and the life after which it counts as well.
+// Backoff between two launches of a tunnel program that dies again and again, and the life after which it counts as
+// well.
 const (
 	minBackoff = 200 * time.Millisecond
 	maxBackoff = 5 * time.Second

@@ -90,8 +90,9 @@ func (s *start) reserve() (netip.AddrPort, error) {
 	return s.address().Reserve()
 }
 
-// firstAddress is where the program listens at first. One that may ask somebody to sign in does so at a private address while
-// that is waited for: a client that connects too early, because its user got tired of waiting, would open another browser tab.
+// firstAddress is where the program listens at first. One that may ask somebody to sign in does so at a private address
+// while that is waited for: a client that connects too early, because its user got tired of waiting, would open another
+// browser tab.
 func (s *start) firstAddress(own netip.AddrPort) (netip.AddrPort, error) {
 	s.private = netip.AddrPort{}
 	if s.ready == tunnel.ReadyListen || !s.route.Provider.SignsIn() {
@@ -140,9 +141,10 @@ func (s *start) openLog(rec *pidfile.Record) (*os.File, error) {
 	return log, err
 }
 
-// launchRecorded writes the record first, with the token that the program gets in its environment, so that a process that is
-// killed between the two leaves nothing that cannot be found. A program that has ended already leaves the record without an
-// identity; so does one that could not be launched: what becomes of the record then is the caller's to say.
+// launchRecorded writes the record first, with the token that the program gets in its environment, so that a process
+// that is killed between the two leaves nothing that cannot be found. A program that has ended already leaves the
+// record without an identity; so does one that could not be launched: what becomes of the record then is the caller's
+// to say.
 func (h *Hook) launchRecorded(lock *pidfile.Lock, rec *pidfile.Record, argv []string, log *os.File) (*tunnel.Launched, error) {
 	environ, err := h.tunnelEnviron(rec.Token)
 	if err != nil {
@@ -169,8 +171,8 @@ func (h *Hook) launchRecorded(lock *pidfile.Lock, rec *pidfile.Record, argv []st
 	return launched, nil
 }
 
-// withToken puts the token in the place of all that tunhook has put into an environment: a tunnel that is started by something
-// that a tunnel has started, its browser perhaps, is one of its own.
+// withToken puts the token in the place of all that tunhook has put into an environment: a tunnel that is started by
+// something that a tunnel has started, its browser perhaps, is one of its own.
 func withToken(environ []string, token string) []string {
 	kept := make([]string, 0, len(environ)+1)
 	for _, v := range environ {
@@ -186,8 +188,8 @@ func withToken(environ []string, token string) []string {
 	return kept
 }
 
-// taken says who has the address: a tunnel of ours for the same route will do, whatever name it was started under and if its port
-// was once a free one; so will a listener that is enabled for it; another program, if that was asked for.
+// taken says who has the address: a tunnel of ours for the same route will do, whatever name it was started under and
+// if its port was once a free one; so will a listener that is enabled for it; another program, if that was asked for.
 func (s *start) taken() (pidfile.Record, Started, error) {
 	holder, held := tunnel.Holder(s.listen.Addr)
 	if rec, ok := s.tunnelAt(s.dir, s.listen.Addr); ok && rec.Target == s.route.Text && !rec.Ending {

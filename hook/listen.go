@@ -30,7 +30,8 @@ type ListenRequest struct {
 const DefaultLinger = 15 * time.Second
 
 const (
-	// failureMemory is how long a failure is remembered. Clients that were not answered try again, within seconds and many times.
+	// failureMemory is how long a failure is remembered. Clients that were not answered try again, within seconds and
+	// many times.
 	failureMemory = 10 * time.Second
 	// sameFailure is how long the same failure is no news.
 	sameFailure = time.Minute
@@ -65,9 +66,10 @@ func (e *SocketError) Error() string {
 	return fmt.Sprintf("the service manager holds a socket for %s, but this listener is for %s", e.Got, e.Want)
 }
 
-// Listen takes the connections to the listen address. The first one starts the tunnel, on an address of its own, and the tunnel ends
-// some time after the last one. Listen returns when ctx is done or, where the service manager holds the socket, when the tunnel has
-// ended. Errors are *TakenError, *SocketError, and those of routes, listen addresses, configuration and the record's directory.
+// Listen takes the connections to the listen address. The first one starts the tunnel, on an address of its own, and
+// the tunnel ends some time after the last one. Listen returns when ctx is done or, where the service manager holds the
+// socket, when the tunnel has ended. Errors are *TakenError, *SocketError, and those of routes, listen addresses,
+// configuration and the record's directory.
 func (h *Hook) Listen(ctx context.Context, req ListenRequest) error {
 	l, err := h.newListener(ctx, req)
 	if err != nil {
@@ -82,8 +84,8 @@ func (h *Hook) Listen(ctx context.Context, req ListenRequest) error {
 	return l.run(ctx)
 }
 
-// TurnAway takes and closes the connections to sockets for as long as a failure is remembered, or until ctx is done: a listener cannot
-// be had, and clients try again. The sockets may be of any kind.
+// TurnAway takes and closes the connections to sockets for as long as a failure is remembered, or until ctx is done: a
+// listener cannot be had, and clients try again. The sockets may be of any kind.
 func TurnAway(ctx context.Context, sockets []*os.File) {
 	ctx, cancel := context.WithTimeout(ctx, failureMemory)
 	defer cancel()
@@ -227,8 +229,8 @@ func (l *listener) serve(ctx, serving context.Context) (leave bool, err error) {
 	return err == nil && l.idle() > 0, err // somebody may have come just now
 }
 
-// awaitRest returns when ctx is done, or there was no connection for long enough, the tunnel has ended, and the service manager holds
-// the socket.
+// awaitRest returns when ctx is done, or there was no connection for long enough, the tunnel has ended, and the service
+// manager holds the socket.
 func (l *listener) awaitRest(ctx context.Context, accepted <-chan struct{}) error {
 	for {
 		next, done := l.rest(ctx)
@@ -250,8 +252,9 @@ func (l *listener) awaitRest(ctx context.Context, accepted <-chan struct{}) erro
 	}
 }
 
-// rest ends the tunnel where nobody was connected for long enough. It tells when to call it again, 0 for not before a connection has
-// ended, and whether the listener is done: the service manager starts another one for the next connection.
+// rest ends the tunnel where nobody was connected for long enough. It tells when to call it again, 0 for not before a
+// connection has ended, and whether the listener is done: the service manager starts another one for the next
+// connection.
 func (l *listener) rest(ctx context.Context) (next time.Duration, done bool) {
 	idle := l.idle()
 	if idle == 0 {
@@ -308,7 +311,8 @@ func (l *listener) went(client bool) {
 	}
 }
 
-// letGo ends the tunnel, unless somebody else has started it too and wants it kept. The caller has the turn, or is alone.
+// letGo ends the tunnel, unless somebody else has started it too and wants it kept. The caller has the turn, or is
+// alone.
 func (l *listener) letGo(ctx context.Context) error {
 	l.unpark()
 	if l.up == nil {
@@ -320,7 +324,8 @@ func (l *listener) letGo(ctx context.Context) error {
 	return l.release(ctx, up.rec, l.self)
 }
 
-// handle has a client answered, and then passes on what is said, until both sides have ended. It tells whether it was a client.
+// handle has a client answered, and then passes on what is said, until both sides have ended. It tells whether it was a
+// client.
 func (l *listener) handle(ctx context.Context, conn *net.TCPConn) (is bool) {
 	if err := l.mayConnect(conn); err != nil {
 		l.turnAway(conn, err)

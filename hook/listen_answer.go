@@ -49,9 +49,10 @@ type failure struct {
 	until, told time.Time
 }
 
-// answer waits until the server at the other end has answered the client, for one client at a time: each one more might ask for a
-// sign-in of its own. It gives the connection through the tunnel, on which the answer waits to be read, and how much of what the
-// client has said was passed on there. The context waiting ends with the client, ctx with the listener.
+// answer waits until the server at the other end has answered the client, for one client at a time: each one more might
+// ask for a sign-in of its own. It gives the connection through the tunnel, on which the answer waits to be read, and
+// how much of what the client has said was passed on there. The context waiting ends with the client, ctx with the
+// listener.
 func (l *listener) answer(ctx, waiting context.Context, client *tunnel.Incoming, first string) (*net.TCPConn, int, error) {
 	select {
 	case l.turn <- struct{}{}:
@@ -100,8 +101,8 @@ func (l *listener) failed(err error) {
 	}
 }
 
-// throughTunnel says the first message through the tunnel. Where that was up before and proves dead, it is said once more through a
-// new one.
+// throughTunnel says the first message through the tunnel. Where that was up before and proves dead, it is said once
+// more through a new one.
 func (l *listener) throughTunnel(ctx, waiting context.Context, client *tunnel.Incoming, first string) (*net.TCPConn, int, error) {
 	for again := false; ; again = true {
 		before, err := l.ensureUp(ctx)
@@ -133,8 +134,8 @@ func (l *listener) throughTunnel(ctx, waiting context.Context, client *tunnel.In
 	}
 }
 
-// ensureUp starts the tunnel where it is not up, or where somebody has stopped it meanwhile: whoever connects wants it again. It
-// tells whether it was up before.
+// ensureUp starts the tunnel where it is not up, or where somebody has stopped it meanwhile: whoever connects wants it
+// again. It tells whether it was up before.
 func (l *listener) ensureUp(ctx context.Context) (before bool, err error) {
 	if l.up != nil && l.up.alive() && !l.up.unwanted(l.up.rec) {
 		l.up.launched = nil // what the log has told so far is of the past
@@ -170,8 +171,8 @@ func (l *listener) drop() {
 	}
 }
 
-// awaitParked waits while another client's abandoned connection still waits for somebody to sign in: one more would open another
-// browser tab.
+// awaitParked waits while another client's abandoned connection still waits for somebody to sign in: one more would
+// open another browser tab.
 func (l *listener) awaitParked(waiting context.Context, first string) error {
 	p := l.parked
 	if p == nil || p.first == first {
@@ -191,7 +192,8 @@ func (l *listener) awaitParked(waiting context.Context, first string) error {
 	return nil
 }
 
-// connect makes a connection through the tunnel, or takes the one that a client with the same first message has abandoned.
+// connect makes a connection through the tunnel, or takes the one that a client with the same first message has
+// abandoned.
 func (l *listener) connect(first string) (*throughConn, error) {
 	if p := l.parked; p != nil && p.first == first && tunnel.Quiet(p.TCPConn) {
 		l.parked = nil
@@ -215,8 +217,8 @@ func (l *listener) connect(first string) (*throughConn, error) {
 	return t, nil
 }
 
-// exchange waits for the first answer. Where nothing is known of the protocol it may be the client's turn to speak: then nobody shall
-// wait behind a client and a server that both are silent.
+// exchange waits for the first answer. Where nothing is known of the protocol it may be the client's turn to speak:
+// then nobody shall wait behind a client and a server that both are silent.
 func (l *listener) exchange(waiting context.Context, client *tunnel.Incoming, through *throughConn, impatient bool) (passed int, err error) {
 	began := time.Now()
 	q := &question{rec: l.up.rec, logFrom: through.logFrom}
@@ -240,8 +242,8 @@ func (l *listener) exchange(waiting context.Context, client *tunnel.Incoming, th
 	return passed, err
 }
 
-// park keeps a connection whose client has left, or was left without an answer for too long, for the next one: somebody may be signing
-// in for it. It tells whether it does; otherwise the connection is ended.
+// park keeps a connection whose client has left, or was left without an answer for too long, for the next one: somebody
+// may be signing in for it. It tells whether it does; otherwise the connection is ended.
 func (l *listener) park(t *throughConn, why error) bool {
 	waits := errors.Is(why, tunnel.ErrLeft) || errors.Is(why, context.DeadlineExceeded)
 	if !waits || l.ready == tunnel.ReadyListen { // of other protocols nobody knows what the next client will say
@@ -260,7 +262,8 @@ func (l *listener) unpark() {
 	}
 }
 
-// mayReplace tells whether what went wrong is the tunnel's death, so that a new one may do better, and nobody would miss the old one.
+// mayReplace tells whether what went wrong is the tunnel's death, so that a new one may do better, and nobody would
+// miss the old one.
 func (l *listener) mayReplace(err error, through *throughConn) bool {
 	if through != nil && through.url != "" {
 		return false
@@ -283,7 +286,8 @@ func (l *listener) replace(ctx context.Context) error {
 	return l.endIf(ctx, l.dir, up.rec, deadGrace, func(pidfile.Record) bool { return true })
 }
 
-// mayConnect refuses the processes of other users: whoever is on this machine could otherwise use the tunnel in the user's name.
+// mayConnect refuses the processes of other users: whoever is on this machine could otherwise use the tunnel in the
+// user's name.
 func (l *listener) mayConnect(conn *net.TCPConn) error {
 	client, server := tunnel.AddrPort(conn.RemoteAddr()), tunnel.AddrPort(conn.LocalAddr())
 	uid, open, err := l.ends.Owner(client, server)

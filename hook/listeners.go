@@ -17,8 +17,8 @@ import (
 	"github.com/tunhook/tunhook/tunnel"
 )
 
-// systemd is the user's systemd manager. It is found by the runtime directory, which a shell may not know of: that of a cron job, or
-// of su. The lock is the one that the caller holds, or nil.
+// systemd is the user's systemd manager. It is found by the runtime directory, which a shell may not know of: that of a
+// cron job, or of su. The lock is the one that the caller holds, or nil.
 func (h *Hook) systemd(lock *pidfile.Lock) autostart.Systemd {
 	path, err := (&tunnel.Provider{}).FindProgram("systemctl", Variable(h.Environ, "PATH"))
 	if err != nil {
@@ -40,8 +40,8 @@ type listenProcess struct {
 	argv []string
 }
 
-// listenerOf finds the process that listens for an entry on exactly its address: by its socket first, then by what it is. Nobody
-// else is taken for it. The caller closes it.
+// listenerOf finds the process that listens for an entry on exactly its address: by its socket first, then by what it
+// is. Nobody else is taken for it. The caller closes it.
 func listenerOf(entry autostart.Entry) (listenProcess, bool) {
 	holder, ok := tunnel.Holder(entry.Address)
 	if !ok || holder.PID == 0 {
@@ -132,8 +132,8 @@ func (h *Hook) entryProblem(entry autostart.Entry) error {
 	return &EntryError{entry, "that is taken by " + (&TakenError{Holder: holder}).holder()}
 }
 
-// listens tells whether an entry's listener has its address: a process of ours, or the systemd user manager. That may have more
-// rights than a program of its user, which does not see its sockets then: it is asked.
+// listens tells whether an entry's listener has its address: a process of ours, or the systemd user manager. That may
+// have more rights than a program of its user, which does not see its sockets then: it is asked.
 func (h *Hook) listens(entry autostart.Entry) bool {
 	if running, ok := listenerOf(entry); ok {
 		running.Close()
@@ -160,8 +160,8 @@ func (h *Hook) enabledAt(address netip.AddrPort) (autostart.Entry, bool) {
 	return entries[i], true
 }
 
-// waits gives the address of the listener that is enabled for ROUTE and LISTEN and waits for a connection: without LISTEN, of the
-// only one that the route has.
+// waits gives the address of the listener that is enabled for ROUTE and LISTEN and waits for a connection: without
+// LISTEN, of the only one that the route has.
 func (h *Hook) waits(route, listen string) (autostart.Entry, bool) {
 	found, _, err := h.enabledFor(route, listen)
 	if err != nil || len(found) != 1 || !h.listens(found[0]) {

@@ -114,9 +114,9 @@ func (h *Hook) letGo(
 	return errors.Join(runErr, err)
 }
 
-// notUsed tells, of a client that has ended well, whether it has not used the tunnel itself: no connection has come and gone. So it has
-// left the tunnel to another process, which may be connected already: one that ran before and was asked to open another window,
-// or a child.
+// notUsed tells, of a client that has ended well, whether it has not used the tunnel itself: no connection has come and
+// gone. So it has left the tunnel to another process, which may be connected already: one that ran before and was asked
+// to open another window, or a child.
 func notUsed(visits *tunnel.Visits) bool {
 	for range 10 { // the kernel tells a little later
 		if visits.Ended() {
@@ -130,10 +130,10 @@ func notUsed(visits *tunnel.Visits) bool {
 // visitPause is the time between two looks for the end of a connection that ended with the client.
 const visitPause = 10 * time.Millisecond
 
-// caughtForClient are the signals to catch while the client runs: those that are passed on to it, but for one that this process was
-// started with ignored, which stays so in the client too: nohup(1) does that. It must be asked before anything is launched, after
-// which that cannot be told any more. A signal that is caught has its default action in the client, which is what undoes
-// tunnel.IgnoredByLaunch.
+// caughtForClient are the signals to catch while the client runs: those that are passed on to it, but for one that this
+// process was started with ignored, which stays so in the client too: nohup(1) does that. It must be asked before
+// anything is launched, after which that cannot be told any more. A signal that is caught has its default action in the
+// client, which is what undoes tunnel.IgnoredByLaunch.
 func caughtForClient() []os.Signal {
 	return append(slices.DeleteFunc(PassedOn(), signal.Ignored), tunnel.IgnoredByLaunch)
 }

@@ -31,13 +31,14 @@ type Stopped struct {
 	InUse  []tunnel.Peer    // the clients that it still waits for; none where it has ended
 	Awaits bool             // nobody is connected, but a client may be about to connect: it ends within seconds unless that comes
 	Others []pidfile.Record // where none was running: other tunnels of the same route
-	// Waits is the listen address of the listener that is enabled, where no tunnel was running: the next connection starts it.
+	// Waits is the listen address of the listener that is enabled, where no tunnel was running: the next connection
+	// starts it.
 	Waits netip.AddrPort
 }
 
-// Stop ends the tunnel and returns when it is gone and its address free. One that clients are connected to is ended when the
-// last of them has left. Where none is running there is nothing to do, and no error. Errors are those of routes, listen
-// addresses and the record's directory, and of processes that do not end.
+// Stop ends the tunnel and returns when it is gone and its address free. One that clients are connected to is ended
+// when the last of them has left. Where none is running there is nothing to do, and no error. Errors are those of
+// routes, listen addresses and the record's directory, and of processes that do not end.
 func (h *Hook) Stop(ctx context.Context, req StopRequest) (Stopped, error) {
 	dir, err := h.records(false)
 	if err != nil {
@@ -60,8 +61,8 @@ func (h *Hook) Stop(ctx context.Context, req StopRequest) (Stopped, error) {
 	return stopped, err
 }
 
-// stopKey is the key of the tunnel to stop. With a *NoTunnelError it is the key that a start which has not got to writing its
-// record yet would have: the lock tells.
+// stopKey is the key of the tunnel to stop. With a *NoTunnelError it is the key that a start which has not got to
+// writing its record yet would have: the lock tells.
 func (h *Hook) stopKey(dir pidfile.Dir, req StopRequest) (pidfile.Key, error) {
 	rec, err := h.find(dir, req.Route, req.Listen)
 	if err == nil {
@@ -113,8 +114,8 @@ func graceOf(asked time.Duration) time.Duration {
 	return asked
 }
 
-// letEnd marks the tunnel as ending: now if nobody is connected or about to connect, otherwise when the last client has left. It gives
-// those that are connected.
+// letEnd marks the tunnel as ending: now if nobody is connected or about to connect, otherwise when the last client has
+// left. It gives those that are connected.
 func (h *Hook) letEnd(lock *pidfile.Lock, rec *pidfile.Record, now bool, grace time.Duration) ([]tunnel.Peer, error) {
 	if !now && !rec.Ending {
 		clients, err := sessions(*rec)
@@ -129,14 +130,15 @@ func (h *Hook) letEnd(lock *pidfile.Lock, rec *pidfile.Record, now bool, grace t
 	return nil, markEnding(lock, rec, grace)
 }
 
-// awaited tells whether a client other than the one that a stop is of may be about to connect: not only the start that launched the
-// tunnel has promised it to a holder that lives, and nobody has connected since. A listener would start another tunnel for it.
+// awaited tells whether a client other than the one that a stop is of may be about to connect: not only the start that
+// launched the tunnel has promised it to a holder that lives, and nobody has connected since. A listener would start
+// another tunnel for it.
 func awaited(rec pidfile.Record) bool {
 	return rec.Shared && !rec.Promised.IsZero() && len(alive(rec.Holders)) > 0 && !rec.Front.IsValid()
 }
 
-// sessions gives the clients that a stop must not cut off. One that waits for its first answer, as a start's own probe does, is none:
-// a stop beats a start.
+// sessions gives the clients that a stop must not cut off. One that waits for its first answer, as a start's own probe
+// does, is none: a stop beats a start.
 func sessions(rec pidfile.Record) ([]tunnel.Peer, error) {
 	if rec.Front.IsValid() {
 		return tunnel.Answered(rec.Front)
@@ -157,8 +159,8 @@ func (h *Hook) readToStop(lock *pidfile.Lock) (rec pidfile.Record, found bool, e
 	return rec, err == nil, err
 }
 
-// adopt completes a record whose start was killed before it could add the tunnel program's identity. Where no such program is
-// there the record is removed and the error is pidfile.ErrGone.
+// adopt completes a record whose start was killed before it could add the tunnel program's identity. Where no such
+// program is there the record is removed and the error is pidfile.ErrGone.
 func adopt(lock *pidfile.Lock, rec pidfile.Record) (pidfile.Record, error) {
 	if rec.Tunnel != (pidfile.Identity{}) {
 		return rec, nil
@@ -195,8 +197,8 @@ func (h *Hook) waitGone(ctx context.Context, dir pidfile.Dir, rec pidfile.Record
 	}
 }
 
-// StopAll stops every tunnel that has a record, all at the same time; req's route and listen address do not count. It gives
-// what became of those that were there.
+// StopAll stops every tunnel that has a record, all at the same time; req's route and listen address do not count. It
+// gives what became of those that were there.
 func (h *Hook) StopAll(ctx context.Context, req StopRequest) ([]Stopped, error) {
 	dir, err := h.records(false)
 	if err != nil {
@@ -240,8 +242,8 @@ func (h *Hook) release(ctx context.Context, rec pidfile.Record, self pidfile.Ide
 	return err
 }
 
-// leave is release for a process whose client may have handed over: then the tunnel is left to the next client, and the keeper ends it
-// after that one. So it is where the client of another process has done so before.
+// leave is release for a process whose client may have handed over: then the tunnel is left to the next client, and the
+// keeper ends it after that one. So it is where the client of another process has done so before.
 func (h *Hook) leave(ctx context.Context, rec pidfile.Record, self pidfile.Identity, handedOver bool) (left bool, err error) {
 	dir, err := h.records(false)
 	if err != nil {
@@ -258,8 +260,8 @@ func (h *Hook) leave(ctx context.Context, rec pidfile.Record, self pidfile.Ident
 	return left && err == nil, err
 }
 
-// endUnused ends the record's tunnel, or has it end when its last client has left, where the record, as it is under the lock, is one
-// that should end; should may change it. It does nothing where the key has another tunnel by now.
+// endUnused ends the record's tunnel, or has it end when its last client has left, where the record, as it is under the
+// lock, is one that should end; should may change it. It does nothing where the key has another tunnel by now.
 func (h *Hook) endUnused(ctx context.Context, dir pidfile.Dir, rec pidfile.Record, should func(*pidfile.Record) bool) error {
 	lock, err := h.lockRecord(ctx, dir.LockIfUsed, rec.Key())
 	if err != nil || lock == nil {

@@ -1,5 +1,5 @@
-// Package pidfile keeps what is known of running tunnels: one record a key, in a private directory, changed only under a
-// lock, with process identities exact enough that a signal never reaches the wrong process.
+// Package pidfile keeps what is known of running tunnels: one record a key, in a private directory, changed only under
+// a lock, with process identities exact enough that a signal never reaches the wrong process.
 package pidfile
 
 import (
@@ -88,8 +88,8 @@ type BadRecordError struct {
 
 func (e *BadRecordError) Error() string { return fmt.Sprintf("record %s %s", e.Path, e.Reason) }
 
-// Read reads the record of key without a lock: it may be out of date on return. The error is fs.ErrNotExist where there is
-// none, and a *BadRecordError where what is there is not a record of this key.
+// Read reads the record of key without a lock: it may be out of date on return. The error is fs.ErrNotExist where there
+// is none, and a *BadRecordError where what is there is not a record of this key.
 func (d Dir) Read(key Key) (Record, error) {
 	path := d.recordPath(key)
 	rec, err := readRecord(path)

@@ -11,9 +11,10 @@ import (
 // drainPatience is how long a tunnel program has to end a connection whose client has gone.
 const drainPatience = 10 * time.Second
 
-// Carry passes on, both ways, what a listener's client and its tunnel say, until both have ended or ctx is done, and closes both
-// connections. A half-closed connection stays one. A client that breaks off is one that has ended in good order, to the tunnel: upon
-// a reset pomerium-cli forgets that somebody has signed in, and closing a connection with something unread resets it.
+// Carry passes on, both ways, what a listener's client and its tunnel say, until both have ended or ctx is done, and
+// closes both connections. A half-closed connection stays one. A client that breaks off is one that has ended in good
+// order, to the tunnel: upon a reset pomerium-cli forgets that somebody has signed in, and closing a connection with
+// something unread resets it.
 func Carry(ctx context.Context, client, server *net.TCPConn, ends *Ends) {
 	defer client.Close()
 	defer server.Close()

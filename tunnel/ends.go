@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// Ends tells about the clients' ends of connections. A listener keeps one for its life: making the connection to the kernel takes
-// longer than a question. Its methods may be called at the same time.
+// Ends tells about the clients' ends of connections. A listener keeps one for its life: making the connection to the
+// kernel takes longer than a question. Its methods may be called at the same time.
 type Ends struct {
 	mu sync.Mutex
 	a  *asker
@@ -25,8 +25,9 @@ func (e *Ends) Close() {
 	e.a.close()
 }
 
-// Owner gives the user whose process has the client's end of a connection open, of one that came from client to server. A client that
-// has only shut down its sending half has it open; one that has closed it, or is on another machine, has not.
+// Owner gives the user whose process has the client's end of a connection open, of one that came from client to server.
+// A client that has only shut down its sending half has it open; one that has closed it, or is on another machine, has
+// not.
 func (e *Ends) Owner(client, server netip.AddrPort) (uid int, open bool, err error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -37,14 +38,15 @@ func (e *Ends) Owner(client, server netip.AddrPort) (uid int, open bool, err err
 	return found[0].uid, true, nil
 }
 
-// Closed tells whether the client of a connection has closed its end, as far as that can be told: of one on another machine it cannot.
+// Closed tells whether the client of a connection has closed its end, as far as that can be told: of one on another
+// machine it cannot.
 func (e *Ends) Closed(conn *net.TCPConn) bool {
 	_, open, err := e.Owner(AddrPort(conn.RemoteAddr()), AddrPort(conn.LocalAddr()))
 	return err == nil && !open && isLoopback(conn)
 }
 
-// halfClosedPause is the pause between two looks at a client that has shut down its sending half: that it closes the other half as
-// well does not show at our end.
+// halfClosedPause is the pause between two looks at a client that has shut down its sending half: that it closes the
+// other half as well does not show at our end.
 const halfClosedPause = 500 * time.Millisecond
 
 // awaitClosed waits until the client has closed its end; it gives false where stop is closed before.
@@ -62,8 +64,8 @@ func (e *Ends) awaitClosed(conn *net.TCPConn, stop <-chan struct{}) bool {
 // isLoopback tells whether the client is on this machine for sure.
 func isLoopback(conn *net.TCPConn) bool { return AddrPort(conn.RemoteAddr()).Addr().IsLoopback() }
 
-// Answered leaves, of the connections that were made to addr, those on which something was sent to the client: a session, not a
-// client that still waits for its first answer. Where the kernel does not tell, every connection counts.
+// Answered leaves, of the connections that were made to addr, those on which something was sent to the client: a
+// session, not a client that still waits for its first answer. Where the kernel does not tell, every connection counts.
 func Answered(addr netip.AddrPort) ([]Peer, error) {
 	a := newAsker()
 	defer a.close()

@@ -5,8 +5,8 @@ import (
 	"encoding/binary"
 )
 
-// firstMessage gives the length of the message that a client begins with, -1 where it is not complete yet. VNC servers speak first,
-// RFC 6143, section 7.1.1; 0 stands for that, and for protocols that nothing is known of.
+// firstMessage gives the length of the message that a client begins with, -1 where it is not complete yet. VNC servers
+// speak first, RFC 6143, section 7.1.1; 0 stands for that, and for protocols that nothing is known of.
 func firstMessage(ready string, said []byte) (n int, err error) {
 	switch ready {
 	case ReadyRDP:
@@ -17,8 +17,8 @@ func firstMessage(ready string, said []byte) (n int, err error) {
 	return 0, nil
 }
 
-// mostRDP is the longest Connection Request: a TPKT header of 4 bytes, RFC 1006, section 6, around a length of one byte and as many
-// as that says, [MS-RDPBCGR] 2.2.1.1.
+// mostRDP is the longest Connection Request: a TPKT header of 4 bytes, RFC 1006, section 6, around a length of one byte
+// and as many as that says, [MS-RDPBCGR] 2.2.1.1.
 const mostRDP = 4 + 1 + 255
 
 // firstRDP: see connectionRequest.

@@ -15,8 +15,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Incoming is the connection of a client that was not answered yet. What the client says stays in the socket, where it can be looked
-// at as often as is necessary: it may have to be said again through another tunnel.
+// Incoming is the connection of a client that was not answered yet. What the client says stays in the socket, where it
+// can be looked at as often as is necessary: it may have to be said again through another tunnel.
 type Incoming struct {
 	*net.TCPConn
 	ends *Ends
@@ -46,14 +46,16 @@ func (e *FirstMessageError) Error() string {
 	return fmt.Sprintf("it does not speak %s: it began with %.40q", strings.ToUpper(e.Ready), e.Got)
 }
 
-// mostSaid is how much a client can say, in bytes, before it must be answered: more than the first message of any protocol here.
+// mostSaid is how much a client can say, in bytes, before it must be answered: more than the first message of any
+// protocol here.
 const mostSaid = 32 << 10
 
 // usuallySaid is as much as clients say at first, in bytes: a thousand that say nothing shall not cost more than that.
 const usuallySaid = 512
 
-// Receive watches a client's connection until Accept is called. The context that it returns is done, with the cause ErrLeft, when the
-// client has left: when its connection is closed or reset, but not when it has only shut down its sending half.
+// Receive watches a client's connection until Accept is called. The context that it returns is done, with the cause
+// ErrLeft, when the client has left: when its connection is closed or reset, but not when it has only shut down its
+// sending half.
 func Receive(ctx context.Context, conn *net.TCPConn, ends *Ends) (context.Context, *Incoming) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	i := &Incoming{
@@ -122,8 +124,9 @@ func (i *Incoming) Said() (said []byte, ended bool, news <-chan struct{}) {
 	return i.said, i.ended, i.news
 }
 
-// FirstMessage waits for the message that a client of a server of that kind of readiness begins with; none where it is the server's
-// turn, or nothing is known of the protocol. The error is a *FirstMessageError where the client begins in another way, or that of ctx.
+// FirstMessage waits for the message that a client of a server of that kind of readiness begins with; none where it is
+// the server's turn, or nothing is known of the protocol. The error is a *FirstMessageError where the client begins in
+// another way, or that of ctx.
 func (i *Incoming) FirstMessage(ctx context.Context, ready string) ([]byte, error) {
 	for {
 		said, ended, news := i.Said()
@@ -145,8 +148,9 @@ func (i *Incoming) FirstMessage(ctx context.Context, ready string) ([]byte, erro
 	}
 }
 
-// PassOn says all that the client says, as it says it, on another connection, until that is answered, the client has said as much as
-// it can before, or both sides have ended, and tells how much that was. The error is ErrClosed, or the cause of ctx.
+// PassOn says all that the client says, as it says it, on another connection, until that is answered, the client has
+// said as much as it can before, or both sides have ended, and tells how much that was. The error is ErrClosed, or the
+// cause of ctx.
 func (i *Incoming) PassOn(ctx context.Context, to *net.TCPConn) (passed int, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -178,7 +182,8 @@ func (i *Incoming) PassOn(ctx context.Context, to *net.TCPConn) (passed int, err
 	}
 }
 
-// Accept ends the watch and takes what the client has said, n bytes, out of its socket: somebody else has passed them on.
+// Accept ends the watch and takes what the client has said, n bytes, out of its socket: somebody else has passed them
+// on.
 func (i *Incoming) Accept(n int) error {
 	close(i.stop)
 	_ = i.SetReadDeadline(time.Unix(1, 0))
@@ -188,8 +193,8 @@ func (i *Incoming) Accept(n int) error {
 	return err
 }
 
-// AwaitAnswer waits until there is something to read on a connection, and leaves it there. The error is ErrClosed where the connection
-// ends before, or the cause of ctx, after which the connection can still be used.
+// AwaitAnswer waits until there is something to read on a connection, and leaves it there. The error is ErrClosed where
+// the connection ends before, or the cause of ctx, after which the connection can still be used.
 func AwaitAnswer(ctx context.Context, conn *net.TCPConn) error {
 	raw, err := conn.SyscallConn()
 	if err != nil {

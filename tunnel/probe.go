@@ -43,9 +43,9 @@ func (e *ProtocolError) Error() string {
 	return fmt.Sprintf("the server does not speak %s: it answered %.40q", strings.ToUpper(e.Ready), e.Got)
 }
 
-// Probe makes one connection to addr and returns when the server at the other end has answered in the protocol that ready
-// names, however long that takes: a tunnel program may hold the connection until somebody has signed in. The error is
-// ErrClosed, a *ProtocolError, or that of ctx.
+// Probe makes one connection to addr and returns when the server at the other end has answered in the protocol that
+// ready names, however long that takes: a tunnel program may hold the connection until somebody has signed in. The
+// error is ErrClosed, a *ProtocolError, or that of ctx.
 func Probe(ctx context.Context, addr netip.AddrPort, ready string) error {
 	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", addr.String())
 	if err != nil {
@@ -61,8 +61,8 @@ func Probe(ctx context.Context, addr netip.AddrPort, ready string) error {
 	return err
 }
 
-// HangUp ends a connection through a tunnel in good order, whatever the answer was: closing it with something unread would reset it, upon which
-// pomerium-cli forgets that somebody has signed in.
+// HangUp ends a connection through a tunnel in good order, whatever the answer was: closing it with something unread
+// would reset it, upon which pomerium-cli forgets that somebody has signed in.
 func HangUp(conn *net.TCPConn) {
 	const patience = 300 * time.Millisecond
 	_ = conn.CloseWrite()
@@ -71,8 +71,8 @@ func HangUp(conn *net.TCPConn) {
 	_ = conn.Close()
 }
 
-// Abandon ends a connection whose answer nobody waits for any more, in good order as HangUp does, however late that comes: somebody may
-// sign in yet. It returns at once; the end of the tunnel is the end of it at the latest.
+// Abandon ends a connection whose answer nobody waits for any more, in good order as HangUp does, however late that
+// comes: somebody may sign in yet. It returns at once; the end of the tunnel is the end of it at the latest.
 func Abandon(conn *net.TCPConn) {
 	_ = conn.CloseWrite()
 	go func() {
@@ -100,8 +100,9 @@ func exchange(conn net.Conn, ready string) error {
 	return CheckReady(ready)
 }
 
-// connectionRequest is a TPKT header (RFC 1006, section 6) around an X.224 Connection Request with an RDP Negotiation Request
-// for TLS or CredSSP ([MS-RDPBCGR] 2.2.1.1): a server that speaks either, or neither, answers it with a Connection Confirm.
+// connectionRequest is a TPKT header (RFC 1006, section 6) around an X.224 Connection Request with an RDP Negotiation
+// Request for TLS or CredSSP ([MS-RDPBCGR] 2.2.1.1): a server that speaks either, or neither, answers it with a
+// Connection Confirm.
 var connectionRequest = [...]byte{
 	0x03, 0x00, 0x00, 0x13, // TPKT: version 3, 19 bytes in all
 	0x0e, 0xe0, 0x00, 0x00, 0x00, 0x00, 0x00, // X.224: 14 bytes follow, CR-TPDU

@@ -14,8 +14,8 @@ import (
 // relayDialTimeout bounds the wait for a target that does not answer at all; a client gives up at about this time too.
 const relayDialTimeout = 20 * time.Second
 
-// Relay listens on listen and carries every connection to target, until ctx is done, when it closes them all. Each connection's
-// troubles are a line on log; they end that connection only.
+// Relay listens on listen and carries every connection to target, until ctx is done, when it closes them all. Each
+// connection's troubles are a line on log; they end that connection only.
 func Relay(ctx context.Context, listen, target string, log io.Writer) error {
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", listen)
 	if err != nil {

@@ -28,8 +28,8 @@ func (s socket) hasPorts(local, remote uint16) bool {
 // errNoDiag says that sockets cannot be asked for the fast way here, so that gopsutil has to walk the tables.
 var errNoDiag = errors.New("socket diagnostics are not available")
 
-// asker asks for sockets, the fast way for as long as that works. Whoever looks again and again keeps one: making a connection takes
-// about as long as a question does.
+// asker asks for sockets, the fast way for as long as that works. Whoever looks again and again keeps one: making a
+// connection takes about as long as a question does.
 type asker struct {
 	diag diag
 	err  error // why not the fast way
@@ -65,7 +65,8 @@ func (a *asker) listening(port uint16) ([]socket, error) {
 	)
 }
 
-// established gives the open ends of connections with that local and that remote port, 0 for any; also where one half is shut down.
+// established gives the open ends of connections with that local and that remote port, 0 for any; also where one half
+// is shut down.
 func (a *asker) established(local, remote uint16) ([]socket, error) {
 	return a.ask(
 		func() ([]socket, error) { return a.diag.established(local, remote) },
@@ -81,7 +82,8 @@ func (a *asker) both(port uint16) ([]socket, error) {
 	)
 }
 
-// exact gives the one socket between those two addresses, as the end of local sees it, in whatever state; none where there is none.
+// exact gives the one socket between those two addresses, as the end of local sees it, in whatever state; none where
+// there is none.
 func (a *asker) exact(local, remote netip.AddrPort) ([]socket, error) {
 	return a.ask(
 		func() ([]socket, error) { return a.diag.exact(local, remote) },
@@ -126,8 +128,8 @@ type Peer struct {
 	Host    string `json:"host,omitempty"` // the other machine that it runs on, if it does
 }
 
-// Holder finds the process that listens on addr, or on a wildcard address that covers it, or on one that addr covers as a
-// wildcard; ok is false where nobody does.
+// Holder finds the process that listens on addr, or on a wildcard address that covers it, or on one that addr covers as
+// a wildcard; ok is false where nobody does.
 func Holder(addr netip.AddrPort) (holder Peer, ok bool) {
 	all, err := listening(addr.Port())
 	if err != nil {
@@ -154,8 +156,8 @@ func ownerOf(sockets []socket) (pid int, ok bool) {
 	return owner(sockets[0])
 }
 
-// owner finds the process that has the socket open. Where several have, it is the one that the others come from: a child has its
-// parent's sockets until it executes another program, and the workers of some servers keep them.
+// owner finds the process that has the socket open. Where several have, it is the one that the others come from: a
+// child has its parent's sockets until it executes another program, and the workers of some servers keep them.
 func owner(s socket) (pid int, ok bool) {
 	var owners []int
 	for _, pid := range allPIDs() {
@@ -208,8 +210,8 @@ func (a *asker) sources(ends []socket, addr netip.AddrPort) []netip.AddrPort {
 	return from
 }
 
-// openThere tells whether the other end of a socket is open, too: a client that has said all may still be listening, and one that is
-// gone leaves the tunnel's end open until its program notices. Of another machine it is not known.
+// openThere tells whether the other end of a socket is open, too: a client that has said all may still be listening,
+// and one that is gone leaves the tunnel's end open until its program notices. Of another machine it is not known.
 func (a *asker) openThere(s socket) bool {
 	found, err := a.exact(s.remote, s.local)
 	if err == nil && len(found) > 0 {
@@ -219,8 +221,8 @@ func (a *asker) openThere(s socket) bool {
 	return err != nil || localErr != nil || !s.remote.Addr().IsLoopback() && !local[s.remote.Addr()]
 }
 
-// Clients lists the processes connected to addr, each once, in the order of their pids; then, likewise without a pid, those that
-// belong to somebody else, and the machines that others connect from.
+// Clients lists the processes connected to addr, each once, in the order of their pids; then, likewise without a pid,
+// those that belong to somebody else, and the machines that others connect from.
 func Clients(addr netip.AddrPort) ([]Peer, error) {
 	from, err := Connections(addr)
 	if err != nil {

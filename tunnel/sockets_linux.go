@@ -14,8 +14,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Sizes and offsets of struct inet_diag_req and struct inet_diag_msg, <linux/inet_diag.h>, sock_diag(7). The request is the older of
-// two: it gives IPv4 and IPv6 sockets in one walk through the kernel's tables, which is nearly all of what an answer costs.
+// Sizes and offsets of struct inet_diag_req and struct inet_diag_msg, <linux/inet_diag.h>, sock_diag(7). The request is
+// the older of two: it gives IPv4 and IPv6 sockets in one walk through the kernel's tables, which is nearly all of what
+// an answer costs.
 const (
 	diagRequestType = 18 // TCPDIAG_GETSOCK
 	diagRequestSize = 60
@@ -66,8 +67,8 @@ func withoutClosed(found []socket) []socket {
 	return slices.DeleteFunc(found, func(s socket) bool { return s.half && s.inode == 0 })
 }
 
-// ask asks for the TCP sockets in those states with that local and remote port, 0 for any. After an error the connection is to be
-// closed: what is left of the answer would come with the next one.
+// ask asks for the TCP sockets in those states with that local and remote port, 0 for any. After an error the
+// connection is to be closed: what is left of the answer would come with the next one.
 func (d diag) ask(states uint32, local, remote uint16) ([]socket, error) {
 	replies, err := d.Execute(netlink.Message{
 		Header: netlink.Header{Type: diagRequestType, Flags: netlink.Request | netlink.Dump},
@@ -114,8 +115,8 @@ func diagSocket(b []byte) (socket, bool) {
 	}, true
 }
 
-// exact gives the one socket between those two addresses, as the end of local sees it; none where there is none. It is quicker
-// than ask by far: the kernel looks in one place.
+// exact gives the one socket between those two addresses, as the end of local sees it; none where there is none. It is
+// quicker than ask by far: the kernel looks in one place.
 func (d diag) exact(local, remote netip.AddrPort) ([]socket, error) {
 	b := diagRequest(0, local.Port(), remote.Port())
 	b[0] = unix.AF_INET6

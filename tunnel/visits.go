@@ -2,9 +2,9 @@ package tunnel
 
 import "net/netip"
 
-// Visits tells of connections to an address that were made and have ended since a moment, however short they were: the kernel tells
-// of the end of each socket. Where it does not, those are told that it still remembers, for a minute, because they were closed in
-// good order.
+// Visits tells of connections to an address that were made and have ended since a moment, however short they were: the
+// kernel tells of the end of each socket. Where it does not, those are told that it still remembers, for a minute,
+// because they were closed in good order.
 type Visits struct {
 	addr  netip.AddrPort
 	ended endings
@@ -58,8 +58,8 @@ func (v *Visits) others(ends map[netip.AddrPort]bool) bool {
 	return false
 }
 
-// clientEnds gives, of sockets at either end of a connection to the address, where the connection came from. A socket that was
-// reset by its own side does not know its other end any more; the other side's does.
+// clientEnds gives, of sockets at either end of a connection to the address, where the connection came from. A socket
+// that was reset by its own side does not know its other end any more; the other side's does.
 func (v *Visits) clientEnds(sockets []socket) map[netip.AddrPort]bool {
 	ends := map[netip.AddrPort]bool{}
 	for _, s := range sockets {

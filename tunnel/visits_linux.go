@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// endings is a socket on which the kernel tells of the end of each TCP socket with one port at one of its ends, sock_diag(7). It asks
-// for no privilege. What has come waits in it until it is read.
+// endings is a socket on which the kernel tells of the end of each TCP socket with one port at one of its ends,
+// sock_diag(7). It asks for no privilege. What has come waits in it until it is read.
 type endings struct{ fd int }
 
 func watchEndings(port uint16) (endings, error) {
@@ -30,8 +30,8 @@ func watchEndings(port uint16) (endings, error) {
 	return endings{fd}, nil
 }
 
-// onlyWithPort is a filter that keeps all other sockets of the machine from filling ours, bpf(2): each message is a netlink header and
-// a struct inet_diag_msg.
+// onlyWithPort is a filter that keeps all other sockets of the machine from filling ours, bpf(2): each message is a
+// netlink header and a struct inet_diag_msg.
 func onlyWithPort(port uint16) *unix.SockFprog {
 	const (
 		load = unix.BPF_LD | unix.BPF_H | unix.BPF_ABS // takes it as a number in network byte order

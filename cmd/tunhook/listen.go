@@ -75,8 +75,8 @@ func checkReady(ready string) error {
 // activated tells whether a service manager has started this process with sockets, sd_listen_fds(3).
 func (c *command) activated() bool { return c.variable("LISTEN_PID") == strconv.Itoa(os.Getpid()) }
 
-// takeSockets takes the sockets of the service manager, which stay open. From then on the variables that tell of them are gone: other
-// programs would misunderstand them.
+// takeSockets takes the sockets of the service manager, which stay open. From then on the variables that tell of them
+// are gone: other programs would misunderstand them.
 func (c *command) takeSockets() []*os.File {
 	if c.activated() {
 		c.sockets = activation.Files(true)

@@ -38,6 +38,8 @@ type question struct {
 	rec     pidfile.Record
 	logFrom int64                       // where in the log begins what concerns it
 	ask     func(context.Context) error // returns when the server has answered
+	// upBefore says that the tunnel has answered before: a quick answer needs no look at the log then.
+	upBefore bool
 	// givenUp is asked, while nobody has to sign in, whether the tunnel is to be taken for dead. May be nil.
 	givenUp func() bool
 
@@ -72,7 +74,7 @@ func (s *start) ask(ctx context.Context, q *question) error {
 	for {
 		select {
 		case err := <-answer:
-			if err != nil { // what explains it may have been logged just before
+			if err != nil || !q.upBefore { // what explains it may have been logged just before
 				err = errors.Join(err, q.look())
 			}
 			return q.explain(err)

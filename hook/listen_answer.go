@@ -221,7 +221,7 @@ func (l *listener) connect(first string) (*throughConn, error) {
 // then nobody shall wait behind a client and a server that both are silent.
 func (l *listener) exchange(waiting context.Context, client *tunnel.Incoming, through *throughConn, impatient bool) (passed int, err error) {
 	began := time.Now()
-	q := &question{rec: l.up.rec, logFrom: through.logFrom}
+	q := &question{rec: l.up.rec, logFrom: through.logFrom, upBefore: impatient}
 	unknown := l.ready == tunnel.ReadyListen
 	if impatient || unknown {
 		q.givenUp = func() bool { return time.Since(began) > silence && (unknown || !l.inUse()) }

@@ -96,6 +96,7 @@ func (h *Hook) withEnableLock(ctx context.Context, do func(autostart.Systemd) er
 	if err != nil {
 		return err
 	}
+	lock.Sweep()
 	return errors.Join(do(h.systemd(lock)), lock.Unlock())
 }
 
@@ -109,6 +110,7 @@ func (h *Hook) Alone(ctx context.Context, name string, do func() error) error {
 	if err != nil {
 		return err
 	}
+	lock.Sweep()
 	return errors.Join(do(), lock.Unlock())
 }
 
@@ -158,7 +160,7 @@ func (h *Hook) disableEntry(ctx context.Context, systemd autostart.Systemd, entr
 			return disabled, err
 		}
 	}
-	isKnown := func(u autostart.Unit) bool { return u.Loaded || u.Active != autostart.Inactive }
+	isKnown := func(u autostart.Unit) bool { return u.Loaded || u.Stale || u.Active != autostart.Inactive }
 	known := noManager == nil && slices.ContainsFunc(units, isKnown)
 	if known {
 		if err := systemd.Stop(ctx, entry.Socket(), entry.Service()); err != nil {

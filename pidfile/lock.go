@@ -137,6 +137,15 @@ func (l *Lock) Key() Key { return l.key }
 // should the process that holds the lock be killed before.
 func (l *Lock) File() *os.File { return l.flock }
 
+// Sweep removes what processes have left that were killed as they signed the lock: nobody else makes such a file while it is held.
+// It reads the whole directory, so it is for locks that are rarely taken.
+func (l *Lock) Sweep() {
+	left, _ := filepath.Glob(l.dir.ownerPath(l.key) + ".*") // names have no special characters
+	for _, path := range left {
+		os.Remove(path)
+	}
+}
+
 // Unlock gives the lock back and, where the key has no record, removes the files that made it.
 func (l *Lock) Unlock() error {
 	var err error

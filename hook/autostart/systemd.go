@@ -105,6 +105,7 @@ const (
 // Unit is what the manager knows of a unit.
 type Unit struct {
 	Loaded bool   // its file is there, and as it was when the manager read it
+	Stale  bool   // the manager knows it as it was before its file was changed or removed
 	Active string // ActiveState of org.freedesktop.systemd1.Unit: Active, Inactive, Failed, "activating" …
 }
 
@@ -122,7 +123,8 @@ func (s Systemd) Units(ctx context.Context, names ...string) ([]Unit, error) {
 			values[name] = value
 		}
 		if i := slices.Index(names, values["Id"]); i >= 0 {
-			units[i] = Unit{values["LoadState"] == "loaded" && values["NeedDaemonReload"] == "no", values["ActiveState"]}
+			loaded, stale := values["LoadState"] == "loaded", values["NeedDaemonReload"] == "yes"
+			units[i] = Unit{Loaded: loaded && !stale, Stale: loaded && stale, Active: values["ActiveState"]}
 		}
 	}
 	return units, nil

@@ -37,7 +37,7 @@ func TestUnitsAreReadInTheOrderAsked(t *testing.T) {
 		"\nId=c.socket\nLoadState=loaded\nActiveState=failed\nNeedDaemonReload=yes\n"}}
 	units, err := r.systemd().Units(t.Context(), "a.socket", "b.service", "c.socket", "d.service")
 	check(t, err)
-	want := []Unit{{true, "active"}, {false, "inactive"}, {false, "failed"}, {}}
+	want := []Unit{{Loaded: true, Active: "active"}, {Active: "inactive"}, {Stale: true, Active: "failed"}, {}}
 	if diff := cmp.Diff(want, units); diff != "" {
 		t.Error(diff)
 	}

@@ -1,6 +1,7 @@
 package hook
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -134,7 +135,7 @@ func (h *Hook) newListener(ctx context.Context, req ListenRequest) (*listener, e
 	}
 	l := &listener{
 		Hook: h, target: t, req: req, socket: req.Socket,
-		ready: firstOf(req.Ready, t.route.Named.Ready, tunnel.ReadyForPort(t.route.Port())),
+		ready: cmp.Or(req.Ready, t.route.Named.Ready, tunnel.ReadyForPort(t.route.Port())),
 		turn:  make(chan struct{}, 1), sessions: map[*net.TCPConn]bool{}, changed: make(chan struct{}, 1), since: time.Now(),
 	}
 	l.req.Timeout = orDefault(req.Timeout, DefaultSignInTimeout)
@@ -378,15 +379,6 @@ func (l *listener) inUse() bool {
 		}
 	}
 	return false
-}
-
-func firstOf(values ...string) string {
-	for _, v := range values {
-		if v != "" {
-			return v
-		}
-	}
-	return ""
 }
 
 func orDefault(d, otherwise time.Duration) time.Duration {

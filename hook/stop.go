@@ -107,12 +107,7 @@ func (h *Hook) stopKeyed(ctx context.Context, dir pidfile.Dir, key pidfile.Key, 
 	return Stopped{Record: rec, InUse: clients, Awaits: len(clients) == 0}, nil
 }
 
-func graceOf(asked time.Duration) time.Duration {
-	if asked <= 0 {
-		return DefaultGrace
-	}
-	return asked
-}
+func graceOf(asked time.Duration) time.Duration { return orDefault(asked, DefaultGrace) }
 
 // letEnd marks the tunnel as ending: now if nobody is connected or about to connect, otherwise when the last client has
 // left. It gives those that are connected.

@@ -50,6 +50,8 @@ StartLimitIntervalSec=0
 
 [Socket]
 ListenStream=127.4.5.6:5900
+TriggerLimitIntervalSec=2
+TriggerLimitBurst=200
 
 [Install]
 WantedBy=sockets.target

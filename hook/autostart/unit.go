@@ -5,9 +5,12 @@ import (
 	"strings"
 )
 
-// socketUnit is the unit that listens while nothing of ours runs. The limit on starts would make a few short connections in a row
-// the end of it, until somebody resets it by hand; the socket's own limit on triggers stays, which stops a listener that never
-// accepts.
+// socketUnit is the unit that listens while nothing of ours runs. It has no limit on starts, which a few short connections in a row
+// would reach, and after which the socket takes none until somebody resets it by hand.
+//
+// The socket's own limit, on triggers, stays: a listener that cannot be executed never accepts, and would be started without end.
+// systemd's default, 20 in two seconds for a socket like this one, is too low: a connection that was not accepted triggers again
+// at once, systemd.socket(5).
 func (e Entry) socketUnit() string {
 	var listen strings.Builder
 	fmt.Fprintf(&listen, "ListenStream=%s\n", e.Address)
@@ -15,7 +18,7 @@ func (e Entry) socketUnit() string {
 		listen.WriteString("FreeBind=yes\n") // at login the network may not be there yet
 	}
 	return marker + e.unitHead() +
-		"\n[Socket]\n" + listen.String() +
+		"\n[Socket]\n" + listen.String() + "TriggerLimitIntervalSec=2\nTriggerLimitBurst=200\n" +
 		"\n[Install]\nWantedBy=sockets.target\n" +
 		"\n[X-Tunhook]\n" + e.keys()
 }

@@ -7,10 +7,10 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/coreos/go-systemd/v22/activation"
 	"github.com/tunhook/tunhook/hook"
 	"github.com/tunhook/tunhook/tunnel"
 	"github.com/urfave/cli/v2"
+	"golang.org/x/sys/unix"
 )
 
 func (c *command) listenCommand() *cli.Command {
@@ -79,10 +79,24 @@ func (c *command) activated() bool { return c.variable("LISTEN_PID") == strconv.
 // are gone: other programs would misunderstand them.
 func (c *command) takeSockets() []*os.File {
 	if c.activated() {
-		c.sockets = activation.Files(true)
+		c.sockets = socketsFrom(c.variable("LISTEN_FDS"))
 		c.environ = slices.DeleteFunc(slices.Clone(c.environ), func(v string) bool { return strings.HasPrefix(v, "LISTEN_") })
 	}
 	return c.sockets
+}
+
+// socketsFrom takes as many descriptors as a service manager says that it hands over, as far as they are open. They are
+// closed in the programs that are launched, sd_listen_fds(3).
+func socketsFrom(count string) (sockets []*os.File) {
+	const first = 3 // SD_LISTEN_FDS_START
+	n, _ := strconv.Atoi(count)
+	for fd := first; fd < first+n; fd++ {
+		if _, err := unix.FcntlInt(uintptr(fd), unix.F_SETFD, unix.FD_CLOEXEC); err != nil {
+			break
+		}
+		sockets = append(sockets, os.NewFile(uintptr(fd), "socket "+strconv.Itoa(fd)+" of the service manager"))
+	}
+	return sockets
 }
 
 // handedOver gives the one listening socket of the service manager; nil where there is no such thing.

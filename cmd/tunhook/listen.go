@@ -3,6 +3,7 @@ package main
 import (
 	"net"
 	"os"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -62,6 +63,8 @@ func (c *command) listen(ctx *cli.Context) error {
 		return err
 	}
 	req.Listening = c.ui.listening
+	// The kernel moves the bytes. What is left here is so little that to wake another thread for it takes longer.
+	runtime.GOMAXPROCS(1)
 	return h.Listen(ctx.Context, req)
 }
 

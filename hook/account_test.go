@@ -21,6 +21,7 @@ import (
 
 	"github.com/tunhook/tunhook/hook"
 	"github.com/tunhook/tunhook/pidfile"
+	"github.com/tunhook/tunhook/pidfile/process"
 	"github.com/tunhook/tunhook/tunnel"
 	"github.com/tunhook/tunhook/tunnel/tunneltest"
 )
@@ -244,7 +245,7 @@ func (w *account) mustRecord() pidfile.Record {
 }
 
 // keeper is the tunnel's living keeper.
-func (w *account) keeper() pidfile.Identity {
+func (w *account) keeper() process.Identity {
 	w.t.Helper()
 	rec := w.mustRecord()
 	if !rec.Keeper.Alive() {
@@ -260,7 +261,7 @@ func (w *account) awaitKeeper() {
 }
 
 // keeperWatches waits until the keeper waits for the end of a process: fdinfo tells which one a pidfd is of, proc_pid_fdinfo(5).
-func (w *account) keeperWatches(id pidfile.Identity) {
+func (w *account) keeperWatches(id process.Identity) {
 	w.t.Helper()
 	keeper := w.mustRecord().Keeper
 	want := fmt.Sprintf("\nPid:\t%d\n", id.PID)
@@ -274,8 +275,8 @@ func (w *account) keeperWatches(id pidfile.Identity) {
 }
 
 // left are the processes of the world that live.
-func (w *account) left() []pidfile.Identity {
-	var found []pidfile.Identity
+func (w *account) left() []process.Identity {
+	var found []process.Identity
 	names, _ := filepath.Glob("/proc/[0-9]*")
 	for _, name := range names {
 		environ, err := os.ReadFile(name + "/environ")
@@ -283,7 +284,7 @@ func (w *account) left() []pidfile.Identity {
 			continue
 		}
 		if pid, err := strconv.Atoi(filepath.Base(name)); err == nil {
-			if id, err := pidfile.Identify(pid); err == nil {
+			if id, err := process.Identify(pid); err == nil {
 				found = append(found, id)
 			}
 		}
@@ -299,7 +300,7 @@ func (w *account) nothingLeft() {
 	for deadline := time.Now().Add(tunneltest.Patience); ; time.Sleep(5 * time.Millisecond) {
 		files, err := filepath.Glob(filepath.Join(w.RunDir, "*"))
 		what = fmt.Sprint(w.left(), files, err)
-		if what == fmt.Sprint([]pidfile.Identity{}, []string(nil), nil) && !w.served() {
+		if what == fmt.Sprint([]process.Identity{}, []string(nil), nil) && !w.served() {
 			return
 		}
 		if time.Now().After(deadline) {
@@ -323,17 +324,17 @@ func (w *account) gone() bool {
 	return !ok && !w.served()
 }
 
-func kill(id pidfile.Identity) {
-	if p, err := pidfile.Open(id); err == nil {
+func kill(id process.Identity) {
+	if p, err := process.Open(id); err == nil {
 		_ = p.Signal(syscall.SIGKILL)
 		p.Close()
 	}
 }
 
 // send sends a signal to a process that must be there.
-func send(t *testing.T, id pidfile.Identity, sig syscall.Signal) {
+func send(t *testing.T, id process.Identity, sig syscall.Signal) {
 	t.Helper()
-	p, err := pidfile.Open(id)
+	p, err := process.Open(id)
 	if err == nil {
 		err = p.Signal(sig)
 		p.Close()
@@ -343,17 +344,17 @@ func send(t *testing.T, id pidfile.Identity, sig syscall.Signal) {
 	}
 }
 
-// process is a program of the world's, in a role of TestMain.
-type process struct {
+// player is a program of the world's, in a role of TestMain.
+type player struct {
 	t     *testing.T
 	cmd   *exec.Cmd
-	id    pidfile.Identity
+	id    process.Identity
 	lines *bufio.Scanner
 	stdin io.WriteCloser
 }
 
 // start starts a program in a role; what is neither a string is handed over as JSON.
-func (w *account) process(role string, argument any) *process {
+func (w *account) process(role string, argument any) *player {
 	w.t.Helper()
 	text, ok := argument.(string)
 	if !ok {
@@ -363,7 +364,7 @@ func (w *account) process(role string, argument any) *process {
 		}
 		text = string(data)
 	}
-	p := &process{t: w.t, cmd: &exec.Cmd{Path: w.Self, Args: []string{w.Self, role, text}, Env: w.Environ}}
+	p := &player{t: w.t, cmd: &exec.Cmd{Path: w.Self, Args: []string{w.Self, role, text}, Env: w.Environ}}
 	stdout, err := p.cmd.StdoutPipe()
 	if err == nil {
 		p.stdin, err = p.cmd.StdinPipe()
@@ -372,7 +373,7 @@ func (w *account) process(role string, argument any) *process {
 		err = p.cmd.Start()
 	}
 	if err == nil {
-		p.id, err = pidfile.Identify(p.cmd.Process.Pid)
+		p.id, err = process.Identify(p.cmd.Process.Pid)
 	}
 	if err != nil {
 		w.t.Fatal(err)
@@ -383,7 +384,7 @@ func (w *account) process(role string, argument any) *process {
 }
 
 // client is a client of the world's tunnel.
-func (w *account) client() *process {
+func (w *account) client() *player {
 	w.t.Helper()
 	p := w.process("client", w.address)
 	p.expect("connected")
@@ -391,26 +392,26 @@ func (w *account) client() *process {
 }
 
 // holder is a process that a tunnel may be there for, and that does nothing.
-func (w *account) holder() *process {
+func (w *account) holder() *player {
 	w.t.Helper()
 	return w.process("client", w.server.Addr())
 }
 
-func (p *process) expect(line string) {
+func (p *player) expect(line string) {
 	p.t.Helper()
 	if !p.lines.Scan() || p.lines.Text() != line {
 		p.t.Fatalf("the process says %q (%v), want %q", p.lines.Text(), p.lines.Err(), line)
 	}
 }
 
-func (p *process) say(line string) {
+func (p *player) say(line string) {
 	p.t.Helper()
 	if _, err := io.WriteString(p.stdin, line+"\n"); err != nil {
 		p.t.Fatal(err)
 	}
 }
 
-func (p *process) kill() {
+func (p *player) kill() {
 	_ = p.cmd.Process.Kill()
 	_ = p.cmd.Wait() // it was killed: the status says so
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/tunhook/tunhook/pidfile"
+	"github.com/tunhook/tunhook/pidfile/process"
 	"github.com/tunhook/tunhook/tunnel"
 )
 
@@ -94,18 +95,7 @@ func (s *start) readLocked(ctx context.Context, key pidfile.Key) (pidfile.Record
 // waitListening waits until the record's tunnel listens.
 func (h *Hook) waitListening(ctx context.Context, rec pidfile.Record, at netip.AddrPort) error {
 	defer h.waiting(fmt.Sprintf("for %s to listen on %s", rec.Program, at))()
-	program, err := pidfile.Open(rec.Tunnel)
-	if err != nil && !errors.Is(err, pidfile.ErrGone) {
-		return err
-	}
-	if err != nil {
-		if len(memberPIDs(rec)()) == 0 {
-			return tunnel.ErrEnded
-		}
-		return tunnel.WaitListening(ctx, at, ended{rec.Tunnel.PID}, memberPIDs(rec))
-	}
-	defer program.Close()
-	return tunnel.WaitListening(ctx, at, program, memberPIDs(rec))
+	return tunnel.WaitListening(ctx, at, rec.Session())
 }
 
 // move starts the tunnel program once more, at the tunnel's own address, now that somebody has signed in, and ends the
@@ -139,7 +129,7 @@ func (s *start) moveLocked(lock *pidfile.Lock, rec pidfile.Record) (pidfile.Reco
 	}
 	defer log.Close()
 	now.LogFrom = min(now.LogFrom, from) // the log was cut perhaps
-	now.Starter = pidfile.Identity{}
+	now.Starter = process.Identity{}
 	s.launched, err = s.launchRecorded(lock, &now, argv, log)
 	return now, err
 }
@@ -149,10 +139,10 @@ func (s *start) failure(rec pidfile.Record, err error) error {
 	if errors.Is(err, context.Canceled) {
 		return err
 	}
-	if errors.Is(err, tunnel.ErrEnded) && rec.Tunnel != (pidfile.Identity{}) && s.unwanted(rec) {
+	if errors.Is(err, tunnel.ErrEnded) && rec.Tunnel != (process.Identity{}) && s.unwanted(rec) {
 		return &StoppedError{rec}
 	}
-	if holder, held := tunnel.Holder(rec.Address); held && !slices.Contains(memberPIDs(rec)(), holder.PID) {
+	if holder, held := tunnel.Holder(rec.Address); held && !slices.Contains(rec.Session().PIDs(), holder.PID) {
 		return &TakenError{Address: rec.Address, Holder: holder, MayReuse: true}
 	}
 	failed := s.failed(rec, err, "")
@@ -164,7 +154,7 @@ func (s *start) failure(rec pidfile.Record, err error) error {
 		failed.Reason = fmt.Sprintf("ended before it listened on %s (%s)", rec.Public(), s.launched.Ended())
 	case errors.Is(err, tunnel.ErrEnded):
 		failed.Reason = fmt.Sprintf("ended before it listened on %s", rec.Public())
-	case errors.As(err, &elsewhere) && rec.Starter != (pidfile.Identity{}):
+	case errors.As(err, &elsewhere) && rec.Starter != (process.Identity{}):
 		failed.Err = context.DeadlineExceeded
 		failed.Reason = fmt.Sprintf("still waits, after %s, for somebody to sign in for another start (pid %d)", s.req.Timeout, rec.Starter.PID)
 	case errors.As(err, &elsewhere):
@@ -193,6 +183,6 @@ func (s *start) failed(rec pidfile.Record, err error, reason string) *FailedErro
 func (s *start) abandon(rec pidfile.Record) error {
 	s.launched = nil
 	return s.endUnused(context.Background(), s.dir, rec, func(now *pidfile.Record) bool {
-		return !now.Shared || now.Starter != (pidfile.Identity{}) // at a private address it is of no use to anybody
+		return !now.Shared || now.Starter != (process.Identity{}) // at a private address it is of no use to anybody
 	})
 }

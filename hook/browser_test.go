@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/tunhook/tunhook/pidfile"
+	"github.com/tunhook/tunhook/pidfile/process"
 	"github.com/tunhook/tunhook/tunnel"
 	"github.com/tunhook/tunhook/tunnel/tunneltest"
 )
@@ -148,7 +148,7 @@ func TestBrowserOutlivesTheTunnelThatOpenedIt(t *testing.T) {
 		t.Helper()
 		check(t, os.WriteFile(w.path("bin", name), []byte("#!/bin/sh\n"+text), 0o700))
 	}
-	script("xdg-open", fmt.Sprintf("echo $$ $(ulimit -f) \"$1\" \"token=$%s\" >%s; exec sleep 60\n", pidfile.TokenVariable, page))
+	script("xdg-open", fmt.Sprintf("echo $$ $(ulimit -f) \"$1\" \"token=$%s\" >%s; exec sleep 60\n", process.TokenVariable, page))
 	script("opens-a-page", fmt.Sprintf("xdg-open https://sign.in/ &\nexec %s relay --listen \"$1\" 127.0.0.1:9\n", w.Self))
 	check(t, os.WriteFile(w.path("config.toml"), []byte("[provider.page]\ncommand = [\"opens-a-page\", \"{listen}\"]\n"), 0o600))
 
@@ -160,10 +160,10 @@ func TestBrowserOutlivesTheTunnelThatOpenedIt(t *testing.T) {
 		_, err := fmt.Sscan(string(text), &pid, &limit)
 		return err == nil && strings.Contains(string(text), "https://sign.in/ token=\n")
 	})
-	browser, err := pidfile.Identify(pid)
+	browser, err := process.Identify(pid)
 	check(t, err)
 	t.Cleanup(func() {
-		if p, err := pidfile.Open(browser); err == nil {
+		if p, err := process.Open(browser); err == nil {
 			defer p.Close()
 			check(t, p.Signal(syscall.SIGKILL))
 		}

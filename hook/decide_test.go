@@ -5,16 +5,17 @@ import (
 	"time"
 
 	"github.com/tunhook/tunhook/pidfile"
+	"github.com/tunhook/tunhook/pidfile/process"
 )
 
 // selfAndGone are a process that lives and one that has had its pid before.
-func selfAndGone(t *testing.T) (self, gone pidfile.Identity) {
+func selfAndGone(t *testing.T) (self, gone process.Identity) {
 	t.Helper()
-	self, err := pidfile.Self()
+	self, err := process.Self()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return self, pidfile.Identity{PID: self.PID, StartTicks: self.StartTicks + 1, BootID: self.BootID}
+	return self, process.Identity{PID: self.PID, StartTicks: self.StartTicks + 1, BootID: self.BootID}
 }
 
 func TestAProgramIsLaunchedAgainByALivingStartOrKeeper(t *testing.T) {
@@ -27,7 +28,7 @@ func TestAProgramIsLaunchedAgainByALivingStartOrKeeper(t *testing.T) {
 	}{
 		"nothing has changed":        {func(*pidfile.Record) {}, false},
 		"launched again":             {func(r *pidfile.Record) { r.Tunnel = self }, true},
-		"being launched again":       {func(r *pidfile.Record) { r.Tunnel = pidfile.Identity{} }, true},
+		"being launched again":       {func(r *pidfile.Record) { r.Tunnel = process.Identity{} }, true},
 		"a start moves it":           {func(r *pidfile.Record) { r.Starter = self }, true},
 		"its start was killed":       {func(r *pidfile.Record) { r.Starter = gone }, false},
 		"a keeper revives it":        {func(r *pidfile.Record) { r.Keeper, r.Revive = self, true }, true},
@@ -46,7 +47,7 @@ func TestAProgramIsLaunchedAgainByALivingStartOrKeeper(t *testing.T) {
 func TestKeeperDecides(t *testing.T) {
 	t.Parallel()
 	now := time.Now()
-	holders := []pidfile.Identity{{PID: 2, StartTicks: 1, BootID: "boot"}}
+	holders := []process.Identity{{PID: 2, StartTicks: 1, BootID: "boot"}}
 	ago := func(d time.Duration) time.Time { return now.Add(-d) }
 	up := view{alive: true, lastUse: now}
 	with := func(v view, change func(*view)) view {
@@ -66,7 +67,7 @@ func TestKeeperDecides(t *testing.T) {
 	idleGiven := pidfile.Record{HandedOver: now, Idle: time.Minute}
 	scripted, passed := pidfile.Record{Holders: holders, Promised: now}, with(up, func(v *view) { v.passed = true })
 	self, gone := selfAndGone(t)
-	promised := pidfile.Record{Promised: now, Shared: true, Holders: []pidfile.Identity{self}}
+	promised := pidfile.Record{Promised: now, Shared: true, Holders: []process.Identity{self}}
 	stopped := promised
 	stopped.EndIdle = true
 	ending := func(v view, d time.Duration) view { v.endingFrom = ago(d); return v }
@@ -138,8 +139,8 @@ func TestKeeperDecides(t *testing.T) {
 		"a stop came, and a client is to come":              {stopped, since(stopPause - 1), goOn},
 		"a stop came, and no client has come":               {stopped, since(stopPause), endIt},
 		"a stop came, and the client has come and gone":     {stopped, with(since(0), func(v *view) { v.used = true }), endIt},
-		"a stop came, and the client is gone":               {pidfile.Record{Promised: now, Shared: true, EndIdle: true, Holders: []pidfile.Identity{gone}}, since(0), endIt},
-		"a stop came, and nobody else has started it":       {pidfile.Record{Promised: now, EndIdle: true, Holders: []pidfile.Identity{self}}, since(0), endIt},
+		"a stop came, and the client is gone":               {pidfile.Record{Promised: now, Shared: true, EndIdle: true, Holders: []process.Identity{gone}}, since(0), endIt},
+		"a stop came, and nobody else has started it":       {pidfile.Record{Promised: now, EndIdle: true, Holders: []process.Identity{self}}, since(0), endIt},
 		"the client has come":                               {promised, with(busy, func(v *view) { v.holders, v.used = true, true }), noteUse},
 		"the client has come and gone":                      {promised, with(held, func(v *view) { v.used = true }), noteUse},
 		"the client has come and gone, and its holder, too": {promised, with(up, func(v *view) { v.used = true }), endIt},

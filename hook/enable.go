@@ -13,6 +13,7 @@ import (
 
 	"github.com/tunhook/tunhook/hook/autostart"
 	"github.com/tunhook/tunhook/pidfile"
+	"github.com/tunhook/tunhook/pidfile/process"
 	"github.com/tunhook/tunhook/tunnel"
 )
 
@@ -100,7 +101,7 @@ func (h *Hook) frontTarget(route, listen string) (target, error) {
 // newEntry makes the entry of a listener that could serve a connection: what is missing is found now, not when somebody
 // connects.
 func (h *Hook) newEntry(t target, req EnableRequest) (autostart.Entry, error) {
-	if err := pidfile.Supported(); err != nil {
+	if err := process.Supported(); err != nil {
 		return autostart.Entry{}, err
 	}
 	args := t.route.Args(req.Args)
@@ -372,11 +373,11 @@ func (e *enabling) launchListener(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	id, err := pidfile.Identify(launched.PID)
+	id, err := process.Identify(launched.PID)
 	if err == nil {
 		err = waitListens(ctx, e.entry.Address, id)
 	}
-	if errors.Is(err, pidfile.ErrGone) {
+	if errors.Is(err, process.ErrGone) {
 		err = tunnel.ErrEnded
 	}
 	if err == nil {
@@ -388,19 +389,11 @@ func (e *enabling) launchListener(ctx context.Context) error {
 	}
 }
 
-func waitListens(ctx context.Context, address netip.AddrPort, id pidfile.Identity) error {
-	listener, err := pidfile.Open(id)
-	if err != nil {
-		return err
-	}
-	defer listener.Close()
+func waitListens(ctx context.Context, address netip.AddrPort, id process.Identity) error {
 	limited, cancel := context.WithTimeout(ctx, DefaultTimeout)
 	defer cancel()
-	return tunnel.WaitListening(limited, address, listener, noMembers)
+	return tunnel.WaitListening(limited, address, process.Session{Leader: id})
 }
-
-// noMembers are the further processes of a listener, which has none that listen.
-func noMembers() []int { return nil }
 
 // lacks gives the variables of a desktop session that environ has and the manager, which knows those names, has not.
 func lacks(environ, known []string) []string {

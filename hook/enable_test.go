@@ -17,6 +17,7 @@ import (
 	"github.com/tunhook/tunhook/hook"
 	"github.com/tunhook/tunhook/hook/autostart"
 	"github.com/tunhook/tunhook/pidfile"
+	"github.com/tunhook/tunhook/pidfile/process"
 	"github.com/tunhook/tunhook/tunnel"
 	"github.com/tunhook/tunhook/tunnel/tunneltest"
 )
@@ -107,7 +108,7 @@ func TestEnableWithoutSystemdStartsAListener(t *testing.T) {
 		t.Errorf("stop gives %+v, %v", stopped, err)
 	}
 
-	last, err := pidfile.Identify(w.listener(address))
+	last, err := process.Identify(w.listener(address))
 	check(t, err)
 	disabled, err := w.Disable(t.Context(), relayRoute, "", false)
 	if err != nil || !disabled.Found || last.Alive() {

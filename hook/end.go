@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/tunhook/tunhook/pidfile"
+	"github.com/tunhook/tunhook/pidfile/process"
 	"github.com/tunhook/tunhook/tunnel"
 )
 
@@ -86,7 +87,7 @@ func endKeeper(rec pidfile.Record) {
 	if rec.Keeper.PID == os.Getpid() {
 		return
 	}
-	keeper, err := pidfile.Open(rec.Keeper)
+	keeper, err := process.Open(rec.Keeper)
 	if err != nil {
 		return
 	}
@@ -98,26 +99,19 @@ func endKeeper(rec pidfile.Record) {
 // endProcesses ends the tunnel's session. Only where that leaves somebody on the address, a process that got away from the
 // session perhaps, every process of the machine is asked whether it belongs to the tunnel.
 func endProcesses(rec pidfile.Record, grace time.Duration) error {
-	look := rec.Members
-	members := func() ([]tunnel.Process, error) {
-		found, err := processes(look())
+	session := rec.Session()
+	look := session.Members
+	members := func() ([]*process.Process, error) {
+		found, err := look()
 		if rec.Tunnel.PID != 0 {
-			look = rec.Orphans
+			look = session.Orphans
 		}
 		return found, err
 	}
 	if err := tunnel.End(members, signalOf(rec), grace); err != nil || tunnel.Free(rec.Address) {
 		return err
 	}
-	return tunnel.End(func() ([]tunnel.Process, error) { return processes(rec.Members()) }, signalOf(rec), grace)
-}
-
-func processes(found []*pidfile.Process, err error) ([]tunnel.Process, error) {
-	all := make([]tunnel.Process, len(found))
-	for i, p := range found {
-		all[i] = p
-	}
-	return all, err
+	return tunnel.End(session.Members, signalOf(rec), grace)
 }
 
 func signalOf(rec pidfile.Record) syscall.Signal {
@@ -126,11 +120,3 @@ func signalOf(rec pidfile.Record) syscall.Signal {
 	}
 	return syscall.SIGTERM
 }
-
-// ended stands in for the handle on a tunnel program that has ended while its children go on.
-type ended struct{ pid int }
-
-func (e ended) PID() int                  { return e.pid }
-func (ended) Signal(syscall.Signal) error { return pidfile.ErrGone }
-func (ended) Wait(time.Duration) bool     { return true }
-func (ended) Close()                      {}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/tunhook/tunhook/pidfile"
+	"github.com/tunhook/tunhook/pidfile/process"
 )
 
 // TestAKeeperThatWasQuickerIsNotLeftBehind: it has removed the record, and is about to exit.
@@ -23,11 +24,11 @@ func TestAKeeperThatWasQuickerIsNotLeftBehind(t *testing.T) {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait() // it was killed
 	})
-	keeper, err := pidfile.Identify(cmd.Process.Pid)
+	keeper, err := process.Identify(cmd.Process.Pid)
 	if err != nil {
 		t.Fatal(err)
 	}
-	rec := pidfile.Record{Route: "relay://127.0.0.1:9", Listen: "127.0.0.1:3389", Token: pidfile.NewToken(), Keeper: keeper}
+	rec := pidfile.Record{Route: "relay://127.0.0.1:9", Listen: "127.0.0.1:3389", Token: process.NewToken(), Keeper: keeper}
 	if err := (&Hook{}).finishEnding(t.Context(), dir, rec, time.Second); err != nil {
 		t.Fatal(err)
 	}

@@ -110,7 +110,7 @@ func TestAStartThatKeepsATunnelTakesTheHandOverOut(t *testing.T) {
 }
 
 // called asks for a tunnel that is there for a script, which has called the start.
-func (w *account) called(by *process) hook.StartRequest {
+func (w *account) called(by *player) hook.StartRequest {
 	req := w.held(by)
 	req.Caller = by.id
 	return req

@@ -173,27 +173,14 @@ func (h *Hook) guessListen(route, listen string) tunnel.Listen {
 	return asked
 }
 
-// memberPIDs gives the tunnel's processes as far as they can be told: whoever ends the tunnel needs to know more.
-func memberPIDs(rec pidfile.Record) func() []int {
-	return func() []int {
-		var pids []int
-		found, _ := rec.Members()
-		for _, p := range found {
-			pids = append(pids, p.PID())
-			p.Close()
-		}
-		return pids
-	}
-}
-
 // running tells whether the record's tunnel is there: its program lives, or has left children behind that serve the address.
 func running(rec pidfile.Record) bool {
-	return rec.Tunnel.Alive() || tunnel.Listening(rec.Address, 0, memberPIDs(rec))
+	return rec.Tunnel.Alive() || tunnel.Listening(rec.Address, rec.Session())
 }
 
 // lives tells whether a process of the record's tunnel is there, whatever it serves: while somebody signs in, a private address.
 func lives(rec pidfile.Record) bool {
-	return rec.Tunnel.Alive() || len(memberPIDs(rec)()) > 0
+	return rec.Tunnel.Alive() || len(rec.Session().PIDs()) > 0
 }
 
 // relaunched tells, by what a record was and is now, whether its tunnel program was launched again in between, or will be: by the

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/tunhook/tunhook/pidfile"
+	"github.com/tunhook/tunhook/pidfile/process"
 	"github.com/tunhook/tunhook/tunnel"
 )
 
@@ -65,7 +66,7 @@ func (h *Hook) ensureKeeper(rec *pidfile.Record, argv []string) error {
 		return err
 	}
 	rec.KeeperKnows = len(argv) > 0
-	rec.Keeper, err = pidfile.Identify(launched.PID)
+	rec.Keeper, err = process.Identify(launched.PID)
 	return err
 }
 
@@ -101,7 +102,7 @@ func (h *Hook) Keep(ctx context.Context, log *os.File) error {
 	if err != nil {
 		return err
 	}
-	self, err := pidfile.Self()
+	self, err := process.Self()
 	if err != nil {
 		return err
 	}
@@ -118,17 +119,17 @@ type keeper struct {
 	*Hook
 	order
 	dir  pidfile.Dir
-	self pidfile.Identity
+	self process.Identity
 	log  *os.File
 
 	rec     pidfile.Record     // as it was read last
 	lost    bool               // it is not there any more, or is another tunnel's
 	failed  error              // what kept the keeper from doing its work at the last step, if anything did
 	lastUse time.Time          // when somebody was connected last, or could not be yet
-	caller  pidfile.Identity   // the record's, once it was seen alive
+	caller  process.Identity   // the record's, once it was seen alive
 	ends    string             // the connections, to notice that they have changed
-	clients []pidfile.Identity // processes that have been connected
-	watched []pidfile.Identity // processes that lived when the last sleep began, and whose end would have ended it
+	clients []process.Identity // processes that have been connected
+	watched []process.Identity // processes that lived when the last sleep began, and whose end would have ended it
 	quiet   time.Duration      // the last sleep, if nothing has changed since
 
 	visits     *tunnel.Visits   // connections between two looks; nil while they do not matter
@@ -304,7 +305,7 @@ func (k *keeper) passed(now time.Time) bool {
 		k.caller = caller
 		return false
 	}
-	return caller != (pidfile.Identity{}) && (k.caller != caller || now.Sub(k.rec.Promised) < scriptEnd)
+	return caller != (process.Identity{}) && (k.caller != caller || now.Sub(k.rec.Promised) < scriptEnd)
 }
 
 // countsIdle tells whether it matters for how long nobody was connected.
@@ -366,7 +367,7 @@ func (k *keeper) remember(ends string) {
 		return
 	}
 	for _, p := range peers {
-		if id, err := pidfile.Identify(p.PID); err == nil && !slices.Contains(k.clients, id) {
+		if id, err := process.Identify(p.PID); err == nil && !slices.Contains(k.clients, id) {
 			k.clients = append(k.clients, id)
 		}
 	}
@@ -376,12 +377,12 @@ func (k *keeper) remember(ends string) {
 // process that has ended since the last sleep may have done so after the look that came between: then there is no
 // sleep.
 func (k *keeper) sleep() {
-	var open []*pidfile.Process
-	var watched []pidfile.Identity
+	var open []*process.Process
+	var watched []process.Identity
 	ended := false
-	for _, id := range slices.Concat([]pidfile.Identity{k.rec.Tunnel}, k.rec.Holders, k.clients) {
-		p, err := pidfile.Open(id)
-		if errors.Is(err, pidfile.ErrGone) {
+	for _, id := range slices.Concat([]process.Identity{k.rec.Tunnel}, k.rec.Holders, k.clients) {
+		p, err := process.Open(id)
+		if errors.Is(err, process.ErrGone) {
 			ended = ended || slices.Contains(k.watched, id)
 			continue
 		}
@@ -398,7 +399,7 @@ func (k *keeper) sleep() {
 	}
 	k.quiet = min(max(2*k.quiet, minSleep), k.longest())
 	began := time.Now()
-	pidfile.WaitAny(open, k.quiet)
+	process.WaitAny(open, k.quiet)
 	if time.Since(began) < k.quiet {
 		k.quiet = 0
 	}
@@ -443,7 +444,7 @@ func (k *keeper) resign(ctx context.Context) (verdict, error) {
 		k.rec, k.quiet = rec, 0
 		return goOn, lock.Unlock()
 	}
-	rec.Keeper = pidfile.Identity{}
+	rec.Keeper = process.Identity{}
 	return leave, errors.Join(lock.Write(rec), lock.Unlock())
 }
 

@@ -5,13 +5,14 @@ import (
 	"time"
 
 	"github.com/tunhook/tunhook/pidfile"
+	"github.com/tunhook/tunhook/pidfile/process"
 )
 
 // TestAKeeperThatMissedAnEndDoesNotSleepOverIt: the program ended between the look, which still found it, and the sleep.
 func TestAKeeperThatMissedAnEndDoesNotSleepOverIt(t *testing.T) {
 	t.Parallel()
 	_, gone := selfAndGone(t)
-	k := &keeper{rec: pidfile.Record{Tunnel: gone}, watched: []pidfile.Identity{gone}, quiet: maxSleep}
+	k := &keeper{rec: pidfile.Record{Tunnel: gone}, watched: []process.Identity{gone}, quiet: maxSleep}
 	if k.sleep(); k.quiet != 0 {
 		t.Errorf("it slept for %v", k.quiet)
 	}

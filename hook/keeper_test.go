@@ -12,13 +12,13 @@ import (
 	"time"
 
 	"github.com/tunhook/tunhook/hook"
-	"github.com/tunhook/tunhook/pidfile"
+	"github.com/tunhook/tunhook/pidfile/process"
 	"github.com/tunhook/tunhook/tunnel"
 	"github.com/tunhook/tunhook/tunnel/tunneltest"
 )
 
 // held asks for a relay's tunnel that is there for some processes.
-func (w *account) held(by ...*process) hook.StartRequest {
+func (w *account) held(by ...*player) hook.StartRequest {
 	req := w.request(w.relay(), tunnel.ReadyListen)
 	for _, p := range by {
 		req.EndWith = append(req.EndWith, p.id)
@@ -26,7 +26,7 @@ func (w *account) held(by ...*process) hook.StartRequest {
 	return req
 }
 
-func (w *account) keptAlive(by ...*process) hook.StartRequest {
+func (w *account) keptAlive(by ...*player) hook.StartRequest {
 	req := w.held(by...)
 	req.KeepAlive = true
 	return req
@@ -39,8 +39,8 @@ func newRelayWorld(t *testing.T) *account {
 }
 
 // keepers are the world's living keepers.
-func (w *account) keepers() []pidfile.Identity {
-	return slices.DeleteFunc(w.left(), func(id pidfile.Identity) bool {
+func (w *account) keepers() []process.Identity {
+	return slices.DeleteFunc(w.left(), func(id process.Identity) bool {
 		cmdline, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", id.PID))
 		return !strings.HasSuffix(string(cmdline), "\x00keeper\x00")
 	})
@@ -108,7 +108,7 @@ func TestAHolderThatDiesDuringTheSignInEndsTheWait(t *testing.T) {
 	w := newAccount(t, tunneltest.ResponderOptions{})
 	holder := w.holder()
 	req := w.request(desk, tunnel.ReadyRDP)
-	req.EndWith = []pidfile.Identity{holder.id}
+	req.EndWith = []process.Identity{holder.id}
 	done := w.starting(w.context(), req)
 	w.nextSignIn()
 	holder.kill()
@@ -127,7 +127,7 @@ func TestAKeptTunnelOutlivesItsHoldersAndNeedsNoKeeperThen(t *testing.T) {
 	w.mustStart(w.held()) // for good
 	holder.kill()
 	tunneltest.Eventually(t, "the keeper goes", func() bool { return !keeper.Alive() })
-	if rec := w.mustRecord(); !rec.Tunnel.Alive() || rec.Keeper != (pidfile.Identity{}) {
+	if rec := w.mustRecord(); !rec.Tunnel.Alive() || rec.Keeper != (process.Identity{}) {
 		t.Errorf("the record is %+v", rec)
 	}
 	w.mustStart(w.held())
@@ -147,7 +147,7 @@ func TestATunnelWithoutPromisesHasNoKeeper(t *testing.T) {
 }
 
 // idleStopFor starts a tunnel that ends when it was idle for d, and gives a client of it, who has come before that counts.
-func (w *account) idleStopFor(d time.Duration) (client *process) {
+func (w *account) idleStopFor(d time.Duration) (client *player) {
 	w.t.Helper()
 	w.mustStart(w.held())
 	client = w.client()
@@ -475,7 +475,7 @@ func TestAStartReplacesAKeeperThatCannotKeepItsPromise(t *testing.T) {
 
 func TestManyStartsAtOnceGiveOneKeeper(t *testing.T) {
 	w := newRelayWorld(t)
-	holders := []*process{w.holder(), w.holder(), w.holder(), w.holder()}
+	holders := []*player{w.holder(), w.holder(), w.holder(), w.holder()}
 	for range 3 {
 		var all []<-chan outcome
 		for _, h := range holders {
@@ -487,7 +487,7 @@ func TestManyStartsAtOnceGiveOneKeeper(t *testing.T) {
 			}
 		}
 		keeper := w.keeper()
-		tunneltest.Eventually(t, "there is one keeper", func() bool { return slices.Equal(w.keepers(), []pidfile.Identity{keeper}) })
+		tunneltest.Eventually(t, "there is one keeper", func() bool { return slices.Equal(w.keepers(), []process.Identity{keeper}) })
 		if got := w.mustRecord(); len(got.Holders) != len(holders) || got.Kept {
 			t.Errorf("the record is %+v", got)
 		}
@@ -526,7 +526,7 @@ func TestStopEndsAKeeperThatIsFrozen(t *testing.T) {
 }
 
 // running is a run of a client over the world's tunnel.
-func (w *account) running() *process {
+func (w *account) running() *player {
 	w.t.Helper()
 	return w.process("run", runArgument{w.held(), []string{w.Self, "client", "{address}"}})
 }
@@ -646,7 +646,7 @@ func TestAStartOfAProgramThatCannotBeExecutedLeavesNothing(t *testing.T) {
 }
 
 // stopping is a stop beside the test that has marked its tunnel as ending.
-func (w *account) stopping(req hook.StopRequest) *process {
+func (w *account) stopping(req hook.StopRequest) *player {
 	w.t.Helper()
 	req.Listen = w.address
 	stop := w.process("stop", req)
@@ -655,7 +655,7 @@ func (w *account) stopping(req hook.StopRequest) *process {
 }
 
 // stubborn starts a tunnel whose program ignores SIGTERM.
-func stubborn(t *testing.T) (w *account, holder *process) {
+func stubborn(t *testing.T) (w *account, holder *player) {
 	t.Helper()
 	t.Parallel()
 	w = newAccount(t, tunneltest.ResponderOptions{}, "TUNNELTEST_IGNORE_TERM=1")

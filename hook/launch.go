@@ -13,18 +13,19 @@ import (
 	"time"
 
 	"github.com/tunhook/tunhook/pidfile"
+	"github.com/tunhook/tunhook/pidfile/process"
 	"github.com/tunhook/tunhook/tunnel"
 )
 
 // launch makes the record and launches the tunnel program, under the lock.
 func (s *start) launch(lock *pidfile.Lock) (pidfile.Record, Started, error) {
-	if err := pidfile.Supported(); err != nil {
+	if err := process.Supported(); err != nil {
 		return pidfile.Record{}, Started{}, err
 	}
 	rec := pidfile.Record{
 		Route: s.route.Given, Listen: s.listen.String(), Target: s.route.Text,
 		Provider: s.route.Provider.Name(), Signal: s.route.Provider.Signal,
-		Token: pidfile.NewToken(), Started: s.Now().Round(time.Millisecond),
+		Token: process.NewToken(), Started: s.Now().Round(time.Millisecond),
 	}
 	rec.ArgsHash = hashArgs(rec.Token, s.args())
 	s.join(&rec)
@@ -46,7 +47,7 @@ func (s *start) launch(lock *pidfile.Lock) (pidfile.Record, Started, error) {
 		return rec, Started{}, err
 	}
 	if s.ready != tunnel.ReadyListen {
-		if rec.Prober, err = pidfile.Self(); err != nil {
+		if rec.Prober, err = process.Self(); err != nil {
 			return rec, Started{}, err
 		}
 	}
@@ -150,7 +151,7 @@ func (h *Hook) launchRecorded(lock *pidfile.Lock, rec *pidfile.Record, argv []st
 	if err != nil {
 		return nil, err
 	}
-	rec.Tunnel = pidfile.Identity{}
+	rec.Tunnel = process.Identity{}
 	if err := lock.Write(*rec); err != nil {
 		return nil, err
 	}
@@ -158,8 +159,8 @@ func (h *Hook) launchRecorded(lock *pidfile.Lock, rec *pidfile.Record, argv []st
 	if err != nil {
 		return nil, err
 	}
-	rec.Tunnel, err = pidfile.Identify(launched.PID)
-	if errors.Is(err, pidfile.ErrGone) {
+	rec.Tunnel, err = process.Identify(launched.PID)
+	if errors.Is(err, process.ErrGone) {
 		return launched, nil
 	}
 	if err == nil {
@@ -177,13 +178,13 @@ func withToken(environ []string, token string) []string {
 	kept := make([]string, 0, len(environ)+1)
 	for _, v := range environ {
 		switch name, _, _ := strings.Cut(v, "="); name {
-		case pidfile.TokenVariable, orderVariable, openingVariable:
+		case process.TokenVariable, orderVariable, openingVariable:
 		default:
 			kept = append(kept, v)
 		}
 	}
 	if token != "" {
-		kept = append(kept, pidfile.TokenVariable+"="+token)
+		kept = append(kept, process.TokenVariable+"="+token)
 	}
 	return kept
 }

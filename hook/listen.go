@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/tunhook/tunhook/pidfile"
+	"github.com/tunhook/tunhook/pidfile/process"
 	"github.com/tunhook/tunhook/tunnel"
 )
 
@@ -104,7 +105,7 @@ type listener struct {
 	dir    pidfile.Dir
 	req    ListenRequest
 	ready  string
-	self   pidfile.Identity
+	self   process.Identity
 	socket *net.TCPListener
 	ends   *tunnel.Ends
 
@@ -140,7 +141,7 @@ func (h *Hook) newListener(ctx context.Context, req ListenRequest) (*listener, e
 	}
 	l.req.Timeout = orDefault(req.Timeout, DefaultSignInTimeout)
 	l.req.Linger = orDefault(req.Linger, DefaultLinger)
-	if l.self, err = pidfile.Self(); err != nil {
+	if l.self, err = process.Self(); err != nil {
 		return nil, err
 	}
 	if l.dir, err = h.records(true); err != nil {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/tunhook/tunhook/pidfile"
+	"github.com/tunhook/tunhook/pidfile/process"
 	"github.com/tunhook/tunhook/tunnel"
 )
 
@@ -15,7 +16,7 @@ import (
 type upTunnel struct {
 	*start
 	rec     pidfile.Record
-	program *pidfile.Process // nil where it has left its tunnel to its children
+	program *process.Process // nil where it has left its tunnel to its children
 }
 
 func (u *upTunnel) alive() bool { return u.program != nil && !u.program.Wait(0) }
@@ -145,7 +146,7 @@ func (l *listener) ensureUp(ctx context.Context) (before bool, err error) {
 	if l.dir, err = l.records(true); err != nil { // somebody may have removed it: the system does so after a user's last logout
 		return false, err
 	}
-	req := StartRequest{Args: l.req.Args, Ready: tunnel.ReadyListen, EndWith: []pidfile.Identity{l.self}}
+	req := StartRequest{Args: l.req.Args, Ready: tunnel.ReadyListen, EndWith: []process.Identity{l.self}}
 	if l.route.Provider.SignsIn() {
 		req.Timeout = l.req.Timeout
 	}
@@ -156,7 +157,7 @@ func (l *listener) ensureUp(ctx context.Context) (before bool, err error) {
 		return false, err
 	}
 	l.up = &upTunnel{start: s, rec: started.Record}
-	if l.up.program, err = pidfile.Open(started.Record.Tunnel); errors.Is(err, pidfile.ErrGone) {
+	if l.up.program, err = process.Open(started.Record.Tunnel); errors.Is(err, process.ErrGone) {
 		err = nil
 	}
 	return started.Found, err

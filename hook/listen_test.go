@@ -16,6 +16,7 @@ import (
 
 	"github.com/tunhook/tunhook/hook"
 	"github.com/tunhook/tunhook/pidfile"
+	"github.com/tunhook/tunhook/pidfile/process"
 	"github.com/tunhook/tunhook/tunnel"
 	"github.com/tunhook/tunhook/tunnel/tunneltest"
 )
@@ -327,9 +328,9 @@ func TestTunnelProgramThatCannotBeRunIsToldOnce(t *testing.T) {
 
 // A tunnel that is up may be dead in many ways; the next connection gets a new one.
 func TestDeadTunnelIsReplacedUnderTheNextConnection(t *testing.T) {
-	for name, die := range map[string]func(*testing.T, *account, pidfile.Identity){
-		"killed":  func(t *testing.T, _ *account, id pidfile.Identity) { send(t, id, syscall.SIGKILL) },
-		"stopped": func(t *testing.T, _ *account, id pidfile.Identity) { send(t, id, syscall.SIGSTOP) },
+	for name, die := range map[string]func(*testing.T, *account, process.Identity){
+		"killed":  func(t *testing.T, _ *account, id process.Identity) { send(t, id, syscall.SIGKILL) },
+		"stopped": func(t *testing.T, _ *account, id process.Identity) { send(t, id, syscall.SIGSTOP) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

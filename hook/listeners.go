@@ -11,9 +11,10 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/shirou/gopsutil/v3/process"
+	gopsutil "github.com/shirou/gopsutil/v3/process"
 	"github.com/tunhook/tunhook/hook/autostart"
 	"github.com/tunhook/tunhook/pidfile"
+	"github.com/tunhook/tunhook/pidfile/process"
 	"github.com/tunhook/tunhook/tunnel"
 )
 
@@ -36,7 +37,7 @@ func (h *Hook) systemd(lock *pidfile.Lock) autostart.Systemd {
 
 // listenProcess is a process of ours that listens.
 type listenProcess struct {
-	*pidfile.Process
+	*process.Process
 	argv []string
 }
 
@@ -47,16 +48,16 @@ func listenerOf(entry autostart.Entry) (listenProcess, bool) {
 	if !ok || holder.PID == 0 {
 		return listenProcess{}, false
 	}
-	id, err := pidfile.Identify(holder.PID)
+	id, err := process.Identify(holder.PID)
 	if err != nil {
 		return listenProcess{}, false
 	}
-	p, err := pidfile.Open(id)
+	p, err := process.Open(id)
 	if err != nil {
 		return listenProcess{}, false
 	}
 	argv := ownArgv(id.PID) // asked, like the socket, now that the handle holds the process
-	if !listensFor(argv, entry) || !tunnel.Listening(entry.Address, id.PID, noMembers) || p.Wait(0) {
+	if !listensFor(argv, entry) || !tunnel.Listening(entry.Address, process.Session{Leader: id}) || p.Wait(0) {
 		p.Close()
 		return listenProcess{}, false
 	}
@@ -65,7 +66,7 @@ func listenerOf(entry autostart.Entry) (listenProcess, bool) {
 
 // ownArgv is the command line of a process of this user; nil of another's.
 func ownArgv(pid int) []string {
-	proc, err := process.NewProcess(int32(pid))
+	proc, err := gopsutil.NewProcess(int32(pid))
 	if err != nil {
 		return nil
 	}
@@ -93,7 +94,7 @@ const listenerGrace = 2 * DefaultGrace
 
 // end ends the listener, which ends its tunnel.
 func (l listenProcess) end(ctx context.Context) error {
-	if err := l.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, pidfile.ErrGone) {
+	if err := l.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, process.ErrGone) {
 		return err
 	}
 	for began := time.Now(); !l.Wait(waitPause); {

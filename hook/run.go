@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/tunhook/tunhook/pidfile"
+	"github.com/tunhook/tunhook/pidfile/process"
 	"github.com/tunhook/tunhook/tunnel"
 	"golang.org/x/sys/unix"
 )
@@ -63,7 +64,7 @@ func (h *Hook) Run(ctx context.Context, req RunRequest) (status int, err error) 
 	if err != nil {
 		return 0, err
 	}
-	self, err := pidfile.Self()
+	self, err := process.Self()
 	if err != nil {
 		return 0, err
 	}
@@ -101,7 +102,7 @@ func (h *Hook) Run(ctx context.Context, req RunRequest) (status int, err error) 
 
 // letGo lets go of a run's tunnel, and adds to the error of the run what comes of that.
 func (h *Hook) letGo(
-	ctx context.Context, client string, rec pidfile.Record, self pidfile.Identity, handedOver bool, runErr error,
+	ctx context.Context, client string, rec pidfile.Record, self process.Identity, handedOver bool, runErr error,
 ) error {
 	left, err := h.leave(context.WithoutCancel(ctx), rec, self, handedOver)
 	if left {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/tunhook/tunhook/pidfile"
+	"github.com/tunhook/tunhook/pidfile/process"
 	"github.com/tunhook/tunhook/tunnel"
 )
 
@@ -19,8 +20,8 @@ type StartRequest struct {
 	Timeout       time.Duration // how long to wait until it is ready; 0 means DefaultTimeout or DefaultSignInTimeout
 	Reuse         bool          // take the address as it is where another program serves it
 
-	EndWith   []pidfile.Identity // end the tunnel when these processes are gone
-	Caller    pidfile.Identity   // the one of them that has called this start, where it is no client but a script; zero for none
+	EndWith   []process.Identity // end the tunnel when these processes are gone
+	Caller    process.Identity   // the one of them that has called this start, where it is no client but a script; zero for none
 	IdleStop  time.Duration      // end it when nobody was connected for so long; 0 for never
 	KeepAlive bool               // start its program again when it dies while its client is still there
 }
@@ -157,7 +158,7 @@ func (s *start) underLock(lock *pidfile.Lock) (pidfile.Record, Started, error) {
 		return rec, Started{}, err
 	}
 	if ok {
-		if rec, err = adopt(lock, rec); err != nil && !errors.Is(err, pidfile.ErrGone) {
+		if rec, err = adopt(lock, rec); err != nil && !errors.Is(err, process.ErrGone) {
 			return rec, Started{}, err
 		}
 		if err == nil && usable(rec) {
@@ -218,7 +219,7 @@ func (s *start) join(rec *pidfile.Record) (changed bool) {
 	if s.req.IdleStop > 0 {
 		rec.Idle = s.req.IdleStop
 	}
-	if s.req.Caller != (pidfile.Identity{}) || s.up && len(s.req.EndWith) > 0 {
+	if s.req.Caller != (process.Identity{}) || s.up && len(s.req.EndWith) > 0 {
 		rec.Caller, rec.Promised = s.req.Caller, s.Now()
 	}
 	for _, id := range s.req.EndWith {
@@ -233,6 +234,6 @@ func (s *start) join(rec *pidfile.Record) (changed bool) {
 }
 
 // alive leaves out the processes that have ended.
-func alive(ids []pidfile.Identity) []pidfile.Identity {
-	return slices.DeleteFunc(slices.Clone(ids), func(id pidfile.Identity) bool { return !id.Alive() })
+func alive(ids []process.Identity) []process.Identity {
+	return slices.DeleteFunc(slices.Clone(ids), func(id process.Identity) bool { return !id.Alive() })
 }

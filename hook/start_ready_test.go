@@ -15,6 +15,7 @@ import (
 
 	"github.com/tunhook/tunhook/hook"
 	"github.com/tunhook/tunhook/pidfile"
+	"github.com/tunhook/tunhook/pidfile/process"
 	"github.com/tunhook/tunhook/tunnel"
 	"github.com/tunhook/tunhook/tunnel/tunneltest"
 )
@@ -209,7 +210,7 @@ func TestStopDuringTheSignInEndsBothAtOnce(t *testing.T) {
 	w := newAccount(t, tunneltest.ResponderOptions{})
 	holder := w.holder()
 	req := w.request(desk, tunnel.ReadyRDP)
-	req.EndWith, req.KeepAlive = []pidfile.Identity{holder.id}, true
+	req.EndWith, req.KeepAlive = []process.Identity{holder.id}, true
 	done := w.starting(w.context(), req)
 	w.nextSignIn()
 	if stopped := w.mustStop(hook.StopRequest{Route: desk}); stopped.Record.Route != desk || len(stopped.InUse) > 0 {
@@ -314,7 +315,7 @@ func TestAProgramThatFailsIsReportedInSpiteOfItsKeeper(t *testing.T) {
 			holder := w.holder()
 			for range 5 {
 				req := w.request(desk, tunnel.ReadyRDP)
-				req.EndWith, req.KeepAlive = []pidfile.Identity{holder.id}, true
+				req.EndWith, req.KeepAlive = []process.Identity{holder.id}, true
 				done := w.starting(w.context(), req)
 				if name == "later" {
 					tunneltest.Eventually(t, "there is a keeper", func() bool { rec, ok := w.record(); return ok && rec.Keeper.Alive() })
@@ -338,7 +339,7 @@ func TestADeadProgramIsLeftToTheStartThatWaitsForIt(t *testing.T) {
 	w := newAccount(t, tunneltest.ResponderOptions{})
 	holder := w.holder()
 	req := w.request(desk, tunnel.ReadyRDP)
-	req.EndWith, req.KeepAlive = []pidfile.Identity{holder.id}, true
+	req.EndWith, req.KeepAlive = []process.Identity{holder.id}, true
 	start := w.process("start", req)
 	w.nextSignIn()
 	w.awaitKeeper()
@@ -423,7 +424,7 @@ func TestAStartKilledAtAnyInstantLeavesNothingThatStopDoesNotFind(t *testing.T) 
 			for range 10 {
 				req := w.request(desk, tunnel.ReadyRDP)
 				if rand.IntN(2) == 0 {
-					req.EndWith, req.KeepAlive = []pidfile.Identity{holder.id}, true
+					req.EndWith, req.KeepAlive = []process.Identity{holder.id}, true
 				}
 				_ = os.RemoveAll(filepath.Join(w.dir, ".cache")) // signed out
 				start := w.process("start", req)

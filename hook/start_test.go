@@ -14,6 +14,7 @@ import (
 
 	"github.com/tunhook/tunhook/hook"
 	"github.com/tunhook/tunhook/pidfile"
+	"github.com/tunhook/tunhook/pidfile/process"
 	"github.com/tunhook/tunhook/tunnel"
 	"github.com/tunhook/tunhook/tunnel/tunneltest"
 )
@@ -63,7 +64,7 @@ func TestSimultaneousStartsInOneProcessMakeOneTunnel(t *testing.T) {
 	w, port := newWorld(t), freePort(t)
 	var (
 		mu    sync.Mutex
-		found = map[pidfile.Identity]int{}
+		found = map[process.Identity]int{}
 		all   sync.WaitGroup
 	)
 	for range 20 {
@@ -289,7 +290,7 @@ func TestTokenOfAnotherTunnelIsNotHandedOn(t *testing.T) {
 	t.Parallel()
 	w, p, q := newWorld(t), freePort(t), freePort(t)
 	outer := w.start(relayRoute, p).Record
-	w.Environ = append(w.Environ, pidfile.TokenVariable+"="+outer.Token)
+	w.Environ = append(w.Environ, process.TokenVariable+"="+outer.Token)
 	inner := w.start(relayRoute, q).Record
 	check(t, syscall.Kill(outer.Tunnel.PID, syscall.SIGKILL)) // so that its members are found by the token
 	w.eventualState(relayRoute, p, hook.Dead)

@@ -96,12 +96,8 @@ func look(rec pidfile.Record) (Tunnel, error) {
 }
 
 func state(rec pidfile.Record, sight tunnel.Sight) State {
-	pids, program := memberPIDs(rec), 0
-	if rec.Tunnel.Alive() {
-		program = rec.Tunnel.PID
-	}
 	switch {
-	case sight.Listening(program, pids):
+	case sight.Listening(rec.Session()):
 		if rec.Ending {
 			return Ending
 		}
@@ -109,7 +105,7 @@ func state(rec pidfile.Record, sight tunnel.Sight) State {
 			return EndsIdle
 		}
 		return Ready
-	case program == 0 && len(pids()) == 0:
+	case !lives(rec):
 		return Dead
 	case rec.Ending:
 		return Ending

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/tunhook/tunhook/pidfile"
+	"github.com/tunhook/tunhook/pidfile/process"
 	"github.com/tunhook/tunhook/tunnel"
 )
 
@@ -148,20 +149,20 @@ func (h *Hook) readToStop(lock *pidfile.Lock) (rec pidfile.Record, found bool, e
 		return rec, false, err
 	}
 	rec, err = adopt(lock, rec)
-	if errors.Is(err, pidfile.ErrGone) {
+	if errors.Is(err, process.ErrGone) {
 		return rec, false, nil
 	}
 	return rec, err == nil, err
 }
 
 // adopt completes a record whose start was killed before it could add the tunnel program's identity. Where no such
-// program is there the record is removed and the error is pidfile.ErrGone.
+// program is there the record is removed and the error is process.ErrGone.
 func adopt(lock *pidfile.Lock, rec pidfile.Record) (pidfile.Record, error) {
-	if rec.Tunnel != (pidfile.Identity{}) {
+	if rec.Tunnel != (process.Identity{}) {
 		return rec, nil
 	}
-	id, err := rec.Adopt()
-	if errors.Is(err, pidfile.ErrGone) {
+	id, err := rec.Session().Adopt()
+	if errors.Is(err, process.ErrGone) {
 		return rec, errors.Join(err, lock.Remove())
 	}
 	if err != nil {
@@ -232,20 +233,20 @@ func (h *Hook) StopAll(ctx context.Context, req StopRequest) ([]Stopped, error) 
 
 // release lets go of a tunnel that the process self has used. The last of its holders ends it, unless a start wants it
 // kept, or somebody is still connected: then it ends when the last has left.
-func (h *Hook) release(ctx context.Context, rec pidfile.Record, self pidfile.Identity) error {
+func (h *Hook) release(ctx context.Context, rec pidfile.Record, self process.Identity) error {
 	_, err := h.leave(ctx, rec, self, false)
 	return err
 }
 
 // leave is release for a process whose client may have handed over: then the tunnel is left to the next client, and the
 // keeper ends it after that one. So it is where the client of another process has done so before.
-func (h *Hook) leave(ctx context.Context, rec pidfile.Record, self pidfile.Identity, handedOver bool) (left bool, err error) {
+func (h *Hook) leave(ctx context.Context, rec pidfile.Record, self process.Identity, handedOver bool) (left bool, err error) {
 	dir, err := h.records(false)
 	if err != nil {
 		return false, err
 	}
 	err = h.endUnused(ctx, dir, rec, func(now *pidfile.Record) bool {
-		now.Holders = slices.DeleteFunc(alive(now.Holders), func(id pidfile.Identity) bool { return id == self })
+		now.Holders = slices.DeleteFunc(alive(now.Holders), func(id process.Identity) bool { return id == self })
 		stays := !now.Kept && !now.EndIdle && !now.Ending && !now.Front.IsValid() // a listener needs no tunnel to take the next client
 		if left = handedOver && stays && lives(*now); left {
 			now.HandedOver = h.Now()

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/tunhook/tunhook/pidfile/process/processtest"
 )
 
 // privateTemp is t.TempDir with mode 0700, links in its path resolved.
@@ -192,7 +194,7 @@ func asOrdinaryUser(t *testing.T, test func(t *testing.T)) {
 	if err := errors.Join(copyFile(binary, "/proc/self/exe"), os.Chmod(temp, 0o777)); err != nil {
 		t.Fatal(err)
 	}
-	cmd := helperCommand(t, "")
+	cmd := processtest.Command(t, "")
 	cmd.Path, cmd.Dir = binary, temp
 	cmd.Args = []string{binary, "-test.run=^" + t.Name() + "$", "-test.count=1"}
 	cmd.Env = append(cmd.Env, "TMPDIR="+temp)

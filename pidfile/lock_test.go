@@ -16,15 +16,9 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
-)
 
-// roles are what the test binary does as a helper process, on every system.
-var roles = map[string]func(args []string) error{
-	"sleep": func([]string) error { fmt.Println("ready"); return untilEOF() },
-	"hold":  holdLock,
-	"count": countUnderLock,
-	"churn": churnLock,
-}
+	"github.com/tunhook/tunhook/pidfile/process/processtest"
+)
 
 // within opens the directory args[0] for a helper.
 func within(args []string) (Dir, error) { return PrivateDir(args[0], false, true) }
@@ -39,7 +33,7 @@ func holdLock(args []string) error {
 		return err
 	}
 	fmt.Println("locked")
-	return errors.Join(untilEOF(), l.Unlock())
+	return errors.Join(processtest.UntilEOF(), l.Unlock())
 }
 
 // countUnderLock adds 1 to the number in the file args[1], args[2] times. The way it does so loses updates unless it is alone.
@@ -102,12 +96,12 @@ func TestLockLetsOneProcessIn(t *testing.T) {
 		t.Fatal(err)
 	}
 	const processes, times = 6, 25
-	var helpers []*helper
+	var helpers []*processtest.Helper
 	for range processes {
-		helpers = append(helpers, startHelper(t, helperCommand(t, "count", d.Path(), counter, strconv.Itoa(times))))
+		helpers = append(helpers, processtest.Start(t, processtest.Command(t, "count", d.Path(), counter, strconv.Itoa(times))))
 	}
 	for _, h := range helpers {
-		if err := h.cmd.Wait(); err != nil {
+		if err := h.Cmd.Wait(); err != nil {
 			t.Errorf("a helper failed: %v", err)
 		}
 	}
@@ -157,16 +151,16 @@ func TestKilledHoldersNeverLeaveTheLockStuck(t *testing.T) {
 	t.Parallel()
 	d := testDir(t)
 	for range 8 {
-		var helpers []*helper
+		var helpers []*processtest.Helper
 		for range 3 {
-			helpers = append(helpers, startHelper(t, helperCommand(t, "churn", d.Path())))
+			helpers = append(helpers, processtest.Start(t, processtest.Command(t, "churn", d.Path())))
 		}
 		for _, h := range helpers {
-			h.line(t)
+			h.Line(t)
 		}
 		time.Sleep(rand.N(5 * time.Millisecond)) // any instant of their work is as good as another
 		for _, h := range helpers {
-			h.kill()
+			h.Kill()
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), deadline)
 		l, err := d.Lock(ctx, testKey)
@@ -192,15 +186,15 @@ func TestKilledHoldersNeverLeaveTheLockStuck(t *testing.T) {
 func TestBusyErrorNamesTheHolder(t *testing.T) {
 	t.Parallel()
 	d := testDir(t)
-	holder := startHelper(t, helperCommand(t, "hold", d.Path()))
-	holder.line(t)
+	holder := processtest.Start(t, processtest.Command(t, "hold", d.Path()))
+	holder.Line(t)
 	began := time.Now()
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	_, err := d.Lock(ctx, testKey)
 	var busy *BusyError
-	if !errors.As(err, &busy) || busy.PID != holder.pid() || !strings.Contains(err.Error(), strconv.Itoa(holder.pid())) {
-		t.Errorf("error %v, want a BusyError that names pid %d", err, holder.pid())
+	if !errors.As(err, &busy) || busy.PID != holder.PID() || !strings.Contains(err.Error(), strconv.Itoa(holder.PID())) {
+		t.Errorf("error %v, want a BusyError that names pid %d", err, holder.PID())
 	}
 	if waited := time.Since(began); waited < 50*time.Millisecond || waited > deadline/2 {
 		t.Errorf("waited %v, want until the context was done", waited)
@@ -211,7 +205,7 @@ func TestBusyErrorNamesTheHolder(t *testing.T) {
 	} else if err := l.Unlock(); err != nil {
 		t.Error(err)
 	}
-	holder.stdin.Close()
+	holder.Stdin.Close()
 	l := mustLock(t, d, testKey)
 	if err := l.Unlock(); err != nil {
 		t.Error(err)
@@ -234,11 +228,11 @@ func TestFreeLockIsHadAlsoWhenTimeIsUp(t *testing.T) {
 }
 
 func TestLockTakesOverWhatTheDeadLeft(t *testing.T) {
-	gone := startHelper(t, helperCommand(t, "sleep"))
-	gone.line(t)
-	gone.kill()
+	gone := processtest.Start(t, processtest.Command(t, "sleep"))
+	gone.Line(t)
+	gone.Kill()
 	for name, owner := range map[string]string{
-		"a dead owner":       strconv.Itoa(gone.pid()),
+		"a dead owner":       strconv.Itoa(gone.PID()),
 		"a live stranger":    strconv.Itoa(os.Getppid()),
 		"ourselves":          strconv.Itoa(os.Getpid()),
 		"init":               "1",

@@ -16,6 +16,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/tunhook/tunhook/pidfile/process"
 )
 
 var testKey = Key{"desk.example.com:3389", "127.0.0.1:3389"}
@@ -24,9 +25,9 @@ func testRecord() Record {
 	return Record{
 		Version: RecordVersion, Route: testKey.Route, Listen: testKey.Listen,
 		Address: netip.MustParseAddrPort("127.0.0.1:3389"), Provider: "pomerium", Program: "pomerium-cli", Signal: "TERM",
-		Token: "T0KEN", Tunnel: Identity{4242, 123456789, "0b6ac5e3-0000-4000-8000-000000000000"},
+		Token: "T0KEN", Tunnel: process.Identity{PID: 4242, StartTicks: 123456789, BootID: "0b6ac5e3-0000-4000-8000-000000000000"},
 		Started: time.Date(2026, 3, 1, 12, 0, 0, 5e6, time.UTC), Log: "/home/me/.local/state/tunhook/log/x.log", LogFrom: 1 << 33,
-		ArgsHash: "abc", Kept: true, Holders: []Identity{{4243, 1 << 60, "b"}}, Ending: true,
+		ArgsHash: "abc", Kept: true, Holders: []process.Identity{{PID: 4243, StartTicks: 1 << 60, BootID: "b"}}, Ending: true,
 	}
 }
 
@@ -385,7 +386,7 @@ func TestListRouteFindsEveryAddressOfARouteAndNoOther(t *testing.T) {
 func TestTokensAreLongAndDiffer(t *testing.T) {
 	seen := map[string]bool{}
 	for range 1000 {
-		token := NewToken()
+		token := process.NewToken()
 		if len(token) < 26 || seen[token] || strings.ContainsFunc(token, func(r rune) bool { return r > 'z' || r < '0' }) { // 26 characters of 5 bits
 			t.Fatalf("token %q", token)
 		}
@@ -419,7 +420,7 @@ func FuzzRecord(f *testing.F) {
 			t.Errorf("error %v, want a BadRecordError", err)
 		case rec.Key() != testKey || rec.Token == "" || !rec.Address.IsValid():
 			t.Errorf("unusable record %+v", rec)
-		case rec.Tunnel != Identity{} && (rec.Tunnel.PID < 2 || rec.Tunnel.StartTicks == 0):
+		case rec.Tunnel != process.Identity{} && (rec.Tunnel.PID < 2 || rec.Tunnel.StartTicks == 0):
 			t.Errorf("a record that could reach any process: %+v", rec.Tunnel)
 		}
 	})

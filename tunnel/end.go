@@ -13,9 +13,17 @@ const killWait = 2 * time.Second
 // killRounds is how often processes that have appeared since the others were killed are killed too.
 const killRounds = 100
 
+// handle is a handle on a process. It is a *process.Process, except in tests.
+type handle interface {
+	PID() int
+	Signal(sig syscall.Signal) error
+	Wait(d time.Duration) bool
+	Close()
+}
+
 // ending is a process that is being ended.
 type ending struct {
-	Process
+	handle
 	asked  bool
 	killed time.Time // when SIGKILL had been sent; zero: not yet
 	err    error     // why SIGKILL could not be sent
@@ -24,7 +32,7 @@ type ending struct {
 // End ends every process that members gives, children that appear meanwhile included: by sig at first, after grace by SIGKILL.
 // It returns when there is none left, or when that cannot be told. A machine that is busy may take long to list them, so the
 // grace counts from when they had been asked, and the wait for the kernel from when each had been killed.
-func End(members func() ([]Process, error), sig syscall.Signal, grace time.Duration) error {
+func End[P handle](members func() ([]P, error), sig syscall.Signal, grace time.Duration) error {
 	var kill time.Time // zero until somebody has been asked
 	var processes []*ending
 	defer func() { closeAll(processes) }()
@@ -102,7 +110,7 @@ func wait(processes []*ending, until time.Time) {
 
 // withSurvivors adds to found the processes of before that still run. That they are the tunnel's can perhaps not be told any
 // more, now that its program has ended; but it could be told before, and their handles have held them since.
-func withSurvivors(found []Process, before []*ending) []*ending {
+func withSurvivors[P handle](found []P, before []*ending) []*ending {
 	var all []*ending
 	for _, p := range before {
 		if p.Wait(0) {
@@ -116,7 +124,7 @@ func withSurvivors(found []Process, before []*ending) []*ending {
 			f.Close()
 			continue
 		}
-		all = append(all, &ending{Process: f})
+		all = append(all, &ending{handle: f})
 	}
 	return all
 }

@@ -12,9 +12,9 @@ import (
 )
 
 // handles gives handles on the processes that pids names, and counts those that are open.
-func handles(pids func() []int, open *atomic.Int32) func() ([]Process, error) {
-	return func() ([]Process, error) {
-		var all []Process
+func handles(pids func() []int, open *atomic.Int32) func() ([]closing, error) {
+	return func() ([]closing, error) {
+		var all []closing
 		for _, pid := range pids() {
 			if fd, err := unix.PidfdOpen(pid, 0); err == nil {
 				open.Add(1)
@@ -26,7 +26,7 @@ func handles(pids func() []int, open *atomic.Int32) func() ([]Process, error) {
 }
 
 // endSession ends the session of a launched program, and checks that nothing is left of it.
-func endSession(t *testing.T, l *Launched, grace time.Duration) (took time.Duration) {
+func endSession(t *testing.T, l launched, grace time.Duration) (took time.Duration) {
 	t.Helper()
 	var open atomic.Int32
 	began := time.Now()
@@ -116,7 +116,7 @@ func TestProcessOnceKnownIsEndedAlthoughItCannotBeToldAnyMore(t *testing.T) {
 
 func TestEndOfNothingSucceedsAtOnce(t *testing.T) {
 	began := time.Now()
-	if err := End(func() ([]Process, error) { return nil, nil }, syscall.SIGTERM, time.Hour); err != nil || time.Since(began) > deadline {
+	if err := End(func() ([]*mortal, error) { return nil, nil }, syscall.SIGTERM, time.Hour); err != nil || time.Since(began) > deadline {
 		t.Errorf("%v after %v", err, time.Since(began))
 	}
 }
@@ -128,7 +128,7 @@ func TestProcessesThatCannotBeToldAreNotTakenForEnded(t *testing.T) {
 	var open atomic.Int32
 	first := handles(sessionOf(l.PID), &open)
 	looks := 0
-	err := End(func() ([]Process, error) {
+	err := End(func() ([]closing, error) {
 		if looks++; looks > 1 {
 			return nil, syscall.EMFILE
 		}
@@ -158,7 +158,7 @@ func (i immortal) Signal(s syscall.Signal) error {
 func TestProcessThatCannotBeKilledIsNamed(t *testing.T) {
 	t.Parallel()
 	p := immortal{new(atomic.Int32)}
-	err := End(func() ([]Process, error) { return []Process{p}, nil }, syscall.SIGTERM, time.Millisecond)
+	err := End(func() ([]immortal, error) { return []immortal{p}, nil }, syscall.SIGTERM, time.Millisecond)
 	if err == nil || !strings.Contains(err.Error(), "4242") || p.killed.Load() == 0 {
 		t.Errorf("error %v after %d SIGKILLs", err, p.killed.Load())
 	}

@@ -43,13 +43,13 @@ func (m *mortal) Wait(d time.Duration) bool {
 }
 
 // slowly lists m while it lives, as a machine that is busy does: it takes a minute.
-func slowly(m *mortal) func() ([]Process, error) {
-	return func() ([]Process, error) {
+func slowly(m *mortal) func() ([]*mortal, error) {
+	return func() ([]*mortal, error) {
 		time.Sleep(time.Minute)
 		if m.Wait(0) {
 			return nil, nil
 		}
-		return []Process{m}, nil
+		return []*mortal{m}, nil
 	}
 }
 
@@ -102,9 +102,9 @@ func TestProcessThatMayNotBeKilledIsNotCalledUnkillable(t *testing.T) {
 func TestProcessesThatAppearWithoutEndAreToldOf(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		pid := 0
-		err := End(func() ([]Process, error) {
+		err := End(func() ([]*mortal, error) {
 			pid++
-			return []Process{newMortal(pid, map[syscall.Signal]time.Duration{syscall.SIGKILL: 0})}, nil
+			return []*mortal{newMortal(pid, map[syscall.Signal]time.Duration{syscall.SIGKILL: 0})}, nil
 		}, syscall.SIGTERM, 0)
 		if err == nil || !strings.Contains(err.Error(), "starts new processes") {
 			t.Errorf("error %v", err)

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/tunhook/tunhook/pidfile/process"
 )
 
 // roleVariable makes the test binary act as one of roles instead of running tests.
@@ -75,6 +77,16 @@ func self(t *testing.T) string {
 		t.Fatal(err)
 	}
 	return path
+}
+
+// identified is the session of the program that has that pid.
+func identified(t *testing.T, pid int) process.Session {
+	t.Helper()
+	id, err := process.Identify(pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return process.Session{Leader: id}
 }
 
 func (h *helper) pid() int { return h.cmd.Process.Pid }

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tunhook/tunhook/pidfile/process"
 	"github.com/tunhook/tunhook/tunnel"
 	"github.com/tunhook/tunhook/tunnel/tunneltest"
 )
@@ -294,8 +295,10 @@ func startPomeriumCLI(t *testing.T, program, route string, gateway *tunneltest.G
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
 	})
-	tunneltest.Eventually(t, "pomerium-cli listens", func() bool {
-		return tunnel.Listening(addr, cmd.Process.Pid, func() []int { return nil })
-	})
+	id, err := process.Identify(cmd.Process.Pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tunneltest.Eventually(t, "pomerium-cli listens", func() bool { return tunnel.Listening(addr, process.Session{Leader: id}) })
 	return addr
 }

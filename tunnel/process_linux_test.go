@@ -14,22 +14,16 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/tunhook/tunhook/pidfile/process"
 )
 
 // pidfd is a handle on a process, as the callers of this package have it.
 type pidfd struct{ pid, fd int }
 
-// ended is a handle on a process that has ended. Its pid may be another's by now.
-type ended struct{ pidfd }
-
-func (ended) Wait(time.Duration) bool { return true }
-
-func openProcess(t *testing.T, pid int) Process {
+func openProcess(t *testing.T, pid int) handle {
 	t.Helper()
 	fd, err := unix.PidfdOpen(pid, 0)
-	if errors.Is(err, unix.ESRCH) {
-		return ended{pidfd{pid: pid}}
-	}
 	if err != nil {
 		t.Fatalf("pidfd_open %d: %v", pid, err)
 	}
@@ -97,15 +91,25 @@ func freeAddress(t *testing.T) netip.AddrPort {
 
 // launchRole launches the test binary in a role and gives its log. All that is left of its session is killed when the test
 // ends.
-func launchRole(t *testing.T, words ...string) (*Launched, *os.File) {
+func launchRole(t *testing.T, words ...string) (launched, *os.File) {
 	t.Helper()
 	log := openLog(t)
-	l, err := Launch([]string{self(t)}, roleEnviron(words...), log)
+	session := process.Session{Token: process.NewToken()}
+	l, err := Launch([]string{self(t)}, append(roleEnviron(words...), process.TokenVariable+"="+session.Token), log)
 	if err != nil {
 		t.Fatal(err)
 	}
 	killSession(t, l.PID)
-	return l, log
+	if session.Leader, err = process.Identify(l.PID); err != nil && !errors.Is(err, process.ErrGone) {
+		t.Fatal(err)
+	}
+	return launched{l, session}, log
+}
+
+// launched is a tunnel program that plays a role.
+type launched struct {
+	*Launched
+	session process.Session
 }
 
 func openLog(t *testing.T) *os.File {

@@ -7,17 +7,10 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
-)
 
-// Process is what waiting for and ending a tunnel needs of a handle on a process.
-type Process interface {
-	PID() int
-	Signal(sig syscall.Signal) error
-	Wait(d time.Duration) bool // waits for its end for at most d, and tells whether it has ended
-	Close()
-}
+	"github.com/tunhook/tunhook/pidfile/process"
+)
 
 // ErrEnded says that the tunnel program ended before its tunnel was ready.
 var ErrEnded = errors.New("the tunnel program ended before it listened")
@@ -57,56 +50,69 @@ func nextPause(pause time.Duration, began time.Time) time.Duration {
 }
 
 // WaitListening waits until one of the tunnel's processes listens on addr. Nobody connects to find out: a connection may open
-// a browser tab or count as a session. The error is ErrEnded, an *ElsewhereError, or that of ctx.
-func WaitListening(ctx context.Context, addr netip.AddrPort, program Process, members func() []int) error {
+// a browser tab or count as a session. The error is ErrEnded, an *ElsewhereError, or that of ctx; another one says that the
+// processes cannot be told.
+func WaitListening(ctx context.Context, addr netip.AddrPort, s process.Session) error {
+	program, err := process.Open(s.Leader)
+	if errors.Is(err, process.ErrGone) {
+		program = nil
+	} else if err != nil {
+		return err
+	} else {
+		defer program.Close()
+	}
 	sockets := newAsker()
 	defer sockets.close()
 	began := time.Now()
 	for pause := firstPause; ; pause = nextPause(pause, began) {
-		switch where := listensOn(sockets, addr.Port(), program, members); {
+		switch where := listensOn(sockets, addr.Port(), s); {
 		case slices.ContainsFunc(where, func(a netip.AddrPort) bool { return same(a, addr) }):
 			return nil
 		case slices.ContainsFunc(where, func(a netip.AddrPort) bool { return a.Addr().IsUnspecified() }):
 			return &ElsewhereError{addr, where}
 		}
-		if program.Wait(pause) {
-			if len(members()) == 0 {
+		if program == nil || program.Wait(pause) {
+			if len(s.PIDs()) == 0 {
 				return ErrEnded
 			}
 			time.Sleep(pause) // its children carry on
 		}
 		if ctx.Err() != nil {
-			return elsewhere(addr, members, ctx.Err())
+			return elsewhere(addr, s, ctx.Err())
 		}
 	}
 }
 
-// Listening tells whether one of the tunnel's processes listens on addr. The pid is the tunnel program's, which is looked at
-// first; it must not be given when the program has ended, since it may be another's by then: 0 stands for that.
-func Listening(addr netip.AddrPort, pid int, members func() []int) bool {
+// Listening tells whether one of the tunnel's processes listens on addr.
+func Listening(addr netip.AddrPort, s process.Session) bool {
 	found, err := listening(addr.Port())
-	return err == nil && oneListens(found, addr, pid, members)
+	return err == nil && oneListens(found, addr, s)
 }
 
-func oneListens(found []socket, addr netip.AddrPort, pid int, members func() []int) bool {
-	if len(found) == 0 {
-		return false
-	}
+func oneListens(found []socket, addr netip.AddrPort, s process.Session) bool {
 	here := func(s socket) bool { return same(s.local, addr) }
-	return slices.ContainsFunc(ownedBy([]int{pid}, found), here) || slices.ContainsFunc(ownedBy(members(), found), here)
+	return slices.ContainsFunc(ownedByTunnel(s, found), here)
+}
+
+// ownedByTunnel keeps the sockets of the tunnel's program, or of its other processes where that has none of them: to find those
+// takes longer.
+func ownedByTunnel(s process.Session, found []socket) []socket {
+	if len(found) == 0 {
+		return nil
+	}
+	if owned := ownedBy([]int{s.Leader.PID}, found); len(owned) > 0 && s.Leader.Alive() { // of one that has ended the pid may be another's
+		return owned
+	}
+	return ownedBy(s.PIDs(), found)
 }
 
 // listensOn gives the addresses with that port on which the tunnel listens.
-func listensOn(sockets *asker, port uint16, program Process, members func() []int) []netip.AddrPort {
+func listensOn(sockets *asker, port uint16, s process.Session) []netip.AddrPort {
 	found, err := sockets.listening(port)
-	if err != nil || len(found) == 0 {
+	if err != nil {
 		return nil
 	}
-	owned := ownedBy([]int{program.PID()}, found)
-	if len(owned) == 0 || program.Wait(0) { // of a program that has ended the pid may be another's by now
-		owned = ownedBy(members(), found)
-	}
-	return locals(owned)
+	return locals(ownedByTunnel(s, found))
 }
 
 func locals(sockets []socket) []netip.AddrPort {
@@ -123,7 +129,7 @@ func same(got, asked netip.AddrPort) bool {
 }
 
 // elsewhere explains why waiting came to nothing, if the tunnel listens on another address.
-func elsewhere(addr netip.AddrPort, members func() []int, otherwise error) error {
+func elsewhere(addr netip.AddrPort, s process.Session, otherwise error) error {
 	if !errors.Is(otherwise, context.DeadlineExceeded) {
 		return otherwise
 	}
@@ -131,7 +137,7 @@ func elsewhere(addr netip.AddrPort, members func() []int, otherwise error) error
 	if err != nil {
 		return otherwise
 	}
-	if owned := ownedBy(members(), found); len(owned) > 0 {
+	if owned := ownedByTunnel(s, found); len(owned) > 0 {
 		return &ElsewhereError{addr, locals(owned)}
 	}
 	return otherwise

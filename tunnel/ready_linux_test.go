@@ -7,14 +7,16 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/tunhook/tunhook/pidfile/process"
 )
 
 // waitFor waits for a launched tunnel program to listen on addr.
-func waitFor(t *testing.T, addr netip.AddrPort, l *Launched, timeout time.Duration) error {
+func waitFor(t *testing.T, addr netip.AddrPort, l launched, timeout time.Duration) error {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), timeout)
 	defer cancel()
-	return WaitListening(ctx, addr, openProcess(t, l.PID), sessionOf(l.PID))
+	return WaitListening(ctx, addr, l.session)
 }
 
 func TestReadyIsFoundOutWithoutConnecting(t *testing.T) {
@@ -24,7 +26,7 @@ func TestReadyIsFoundOutWithoutConnecting(t *testing.T) {
 	if err := waitFor(t, addr, l, deadline); err != nil {
 		t.Fatal(err)
 	}
-	if !Listening(addr, l.PID, sessionOf(l.PID)) || !Listening(addr, 0, sessionOf(l.PID)) {
+	if !Listening(addr, l.session) || !Listening(addr, process.Session{Token: l.session.Token}) {
 		t.Error("Listening says no")
 	}
 	h := startHelper(t, "dial", addr.String()) // the one connection that it shall see
@@ -55,7 +57,7 @@ func TestAnothersSocketIsNotReady(t *testing.T) {
 	if err := waitFor(t, addr, l, 100*time.Millisecond); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("error %v, want that time was up", err)
 	}
-	if Listening(addr, l.PID, sessionOf(l.PID)) {
+	if Listening(addr, l.session) {
 		t.Error("a stranger's socket counts as the tunnel's")
 	}
 }
@@ -66,8 +68,9 @@ func TestSocketOfAProcessWithARecycledPidIsNotReady(t *testing.T) {
 	addr := parsed(t, stranger)
 	ctx, cancel := context.WithTimeout(t.Context(), deadline)
 	defer cancel()
-	recycled := ended{pidfd{pid: stranger.pid()}}
-	if err := WaitListening(ctx, addr, recycled, func() []int { return nil }); !errors.Is(err, ErrEnded) {
+	recycled := identified(t, stranger.pid())
+	recycled.Leader.StartTicks-- // the tunnel program that had the pid before
+	if err := WaitListening(ctx, addr, recycled); !errors.Is(err, ErrEnded) {
 		t.Errorf("error %v, want ErrEnded", err)
 	}
 }
@@ -144,7 +147,7 @@ func TestWaitingEndsInTime(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	time.AfterFunc(20*time.Millisecond, cancel)
-	if err := WaitListening(ctx, freeAddress(t), openProcess(t, l.PID), sessionOf(l.PID)); !errors.Is(err, context.Canceled) {
+	if err := WaitListening(ctx, freeAddress(t), l.session); !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v, want that it was called off", err)
 	}
 }

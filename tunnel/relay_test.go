@@ -257,7 +257,7 @@ func TestRelayLeavesNothingBehind(t *testing.T) {
 			t.Errorf("a connection is still open: %d, %v", n, err)
 		}
 	}
-	if _, err := net.Dial("tcp", addr); err == nil && Listening(netip.MustParseAddrPort(addr), os.Getpid(), func() []int { return nil }) {
+	if _, err := net.Dial("tcp", addr); err == nil && Listening(netip.MustParseAddrPort(addr), identified(t, os.Getpid())) {
 		t.Error("it listens still") // and not another process, which the system gave the port since
 	}
 	eventually(t, "its goroutines have ended", func() bool { return runtime.NumGoroutine() <= before })

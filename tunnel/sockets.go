@@ -7,7 +7,9 @@ import (
 	"net/netip"
 	"slices"
 
-	"github.com/shirou/gopsutil/v3/process"
+	gopsutil "github.com/shirou/gopsutil/v3/process"
+
+	"github.com/tunhook/tunhook/pidfile/process"
 )
 
 // socket is one TCP socket of this machine. Its owner is told by inode or, where the system has no such thing, by pid.
@@ -166,7 +168,7 @@ func owner(s socket) (pid int, ok bool) {
 		}
 	}
 	for _, pid := range owners {
-		proc, err := process.NewProcess(int32(pid))
+		proc, err := gopsutil.NewProcess(int32(pid))
 		if err != nil {
 			continue
 		}
@@ -291,9 +293,7 @@ func split(sockets []socket) (listens, connected []socket) {
 }
 
 // Listening is what Listening would tell.
-func (s Sight) Listening(pid int, members func() []int) bool {
-	return oneListens(s.listens, s.addr, pid, members)
-}
+func (s Sight) Listening(tunnel process.Session) bool { return oneListens(s.listens, s.addr, tunnel) }
 
 // Clients is what Clients would give.
 func (s Sight) Clients() ([]Peer, error) { return clients(s.addr, s.from) }
@@ -315,14 +315,14 @@ func localAddresses() (map[netip.Addr]bool, error) {
 
 func peer(pid int) Peer {
 	p := Peer{PID: pid}
-	if proc, err := process.NewProcess(int32(pid)); err == nil {
+	if proc, err := gopsutil.NewProcess(int32(pid)); err == nil {
 		p.Program, _ = proc.Name()
 	}
 	return p
 }
 
 func allPIDs() []int {
-	found, err := process.Pids()
+	found, err := gopsutil.Pids()
 	if err != nil {
 		return nil
 	}

@@ -218,10 +218,10 @@ func TestSocketOfSeveralProcessesBelongsToEach(t *testing.T) {
 	if owned := ownedBy([]int{unix.Getppid(), unix.Getpid()}, found); len(owned) != 1 || owned[0].pid != unix.Getpid() {
 		t.Errorf("owned %+v", owned)
 	}
-	if !Listening(addr, unix.Getpid(), func() []int { return nil }) || !Listening(addr, 0, func() []int { return []int{unix.Getpid()} }) {
+	if !Listening(addr, identified(t, unix.Getpid())) {
 		t.Error("it is ours and counts as not")
 	}
-	if Listening(addr, 0, func() []int { return []int{unix.Getppid()} }) {
+	if Listening(addr, identified(t, unix.Getppid())) {
 		t.Error("it counts as another's")
 	}
 }

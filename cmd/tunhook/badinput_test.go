@@ -9,7 +9,7 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/tunhook/tunhook/pidfile"
+	"github.com/tunhook/tunhook/pidfile/process"
 )
 
 // refuse runs tunhook on input that it must refuse: with that status, one line that holds the words, and nothing changed.
@@ -244,7 +244,7 @@ func TestSettingAsideNamesTheTunnelThatIsLeft(t *testing.T) {
 	if !tunnel.Alive() {
 		t.Error("a process that no record names was ended")
 	}
-	killAll([]pidfile.Identity{tunnel})
+	killAll([]process.Identity{tunnel})
 	awaitEnd(t, tunnel)
 }
 

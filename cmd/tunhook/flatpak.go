@@ -12,7 +12,7 @@ import (
 	"github.com/tunhook/tunhook/hook"
 	"github.com/tunhook/tunhook/hook/flatpak"
 	"github.com/tunhook/tunhook/hook/notify"
-	"github.com/tunhook/tunhook/pidfile"
+	"github.com/tunhook/tunhook/pidfile/process"
 	"golang.org/x/term"
 )
 
@@ -77,7 +77,7 @@ func (c *command) hostDir() string {
 }
 
 // parent is the process that "--end-with parent" means: the one that called tunhook, or the application in the sandbox that did.
-func (c *command) parent(args []string) (pidfile.Identity, error) {
+func (c *command) parent(args []string) (process.Identity, error) {
 	host := flatpak.Host{RuntimeDir: c.variable("XDG_RUNTIME_DIR"), Proc: os.DirFS("/proc")}
 	instance := c.variable(instanceVariable)
 	if instance == "" && filepath.IsAbs(host.RuntimeDir) {
@@ -90,15 +90,15 @@ func (c *command) parent(args []string) (pidfile.Identity, error) {
 	}
 	pid, err := host.MainProcess(instance)
 	if err != nil {
-		return pidfile.Identity{}, err
+		return process.Identity{}, err
 	}
-	return pidfile.Identify(pid)
+	return process.Identify(pid)
 }
 
 // callerOf is the process that called tunhook, whose parent now is ppid: process 1 takes in those whose own parent has ended.
-func callerOf(ppid int) (pidfile.Identity, error) {
+func callerOf(ppid int) (process.Identity, error) {
 	if ppid <= 1 {
-		return pidfile.Identity{}, pidfile.ErrGone
+		return process.Identity{}, process.ErrGone
 	}
-	return pidfile.Identify(ppid)
+	return process.Identify(ppid)
 }

@@ -10,13 +10,13 @@ import (
 	"testing"
 
 	"github.com/tunhook/tunhook/hook/flatpak"
-	"github.com/tunhook/tunhook/pidfile"
+	"github.com/tunhook/tunhook/pidfile/process"
 	"github.com/tunhook/tunhook/tunnel/tunneltest"
 )
 
 func TestTheParentIsTheCallerOutsideASandbox(t *testing.T) {
 	t.Parallel()
-	want, err := pidfile.Identify(os.Getppid())
+	want, err := process.Identify(os.Getppid())
 	if err != nil {
 		t.Skip(err)
 	}
@@ -30,7 +30,7 @@ func TestTheParentIsTheCallerOutsideASandbox(t *testing.T) {
 
 func TestTheParentOfAnOrphanIsGone(t *testing.T) {
 	t.Parallel()
-	if got, err := callerOf(1); !errors.Is(err, pidfile.ErrGone) {
+	if got, err := callerOf(1); !errors.Is(err, process.ErrGone) {
 		t.Errorf("got %v, %v, want ErrGone", got, err)
 	}
 }

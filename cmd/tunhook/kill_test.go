@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/tunhook/tunhook/pidfile"
+	"github.com/tunhook/tunhook/pidfile/process"
 	"github.com/tunhook/tunhook/tunnel/tunneltest"
 )
 
@@ -39,7 +40,7 @@ func TestKilledStartLeavesNothingThatStopDoesNotFind(t *testing.T) {
 				_ = start.Process.Kill()
 				_ = start.Wait()
 				switch rec, left := w.peek(); {
-				case left && rec.Tunnel == pidfile.Identity{}:
+				case left && rec.Tunnel == process.Identity{}:
 					between.Add(1)
 				case left:
 					after.Add(1)

@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/creack/pty"
-	"github.com/tunhook/tunhook/pidfile"
+	"github.com/tunhook/tunhook/pidfile/process"
 	"github.com/tunhook/tunhook/tunnel/tunneltest"
 )
 
@@ -204,7 +204,7 @@ func TestTunnelOfAKilledRunEnds(t *testing.T) {
 	}
 	check(t, cmd.Process.Kill())
 	_ = cmd.Wait()
-	var left []pidfile.Identity
+	var left []process.Identity
 	tunneltest.Eventually(t, "tunnel and keeper end", func() bool {
 		left = w.left()
 		return len(left) <= 1
@@ -235,8 +235,8 @@ func TestRunKilledWhileItStartsLeavesATunnelThatCanBeStopped(t *testing.T) {
 			t.Errorf("%v, want status %d", got, want)
 		}
 		tunneltest.Eventually(t, "all but the client end", func() bool { // a keeper that was quicker may be about to go
-			return !slices.ContainsFunc(w.left(), func(id pidfile.Identity) bool {
-				return !strings.Contains(describe([]pidfile.Identity{id}), `["sleep" "1000"`)
+			return !slices.ContainsFunc(w.left(), func(id process.Identity) bool {
+				return !strings.Contains(describe([]process.Identity{id}), `["sleep" "1000"`)
 			})
 		})
 		killAll(w.left()) // the client, which is not tunhook's to end

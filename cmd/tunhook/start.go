@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/tunhook/tunhook/hook"
-	"github.com/tunhook/tunhook/pidfile"
+	"github.com/tunhook/tunhook/pidfile/process"
 	"github.com/urfave/cli/v2"
 )
 
@@ -62,13 +62,13 @@ func (c *command) startRequest(ctx *cli.Context) (hook.StartRequest, error) {
 // endWith finds the processes that --end-with names.
 func (c *command) endWith(req *hook.StartRequest, values []string) error {
 	for _, v := range values {
-		find := func() (pidfile.Identity, error) { return c.parent(c.args) }
+		find := func() (process.Identity, error) { return c.parent(c.args) }
 		if v != "parent" {
 			pid, err := strconv.Atoi(v)
 			if err != nil || pid <= 1 {
 				return usagef("--end-with is %q: give the PID of a process, or \"parent\"", v)
 			}
-			find = func() (pidfile.Identity, error) { return pidfile.Identify(pid) }
+			find = func() (process.Identity, error) { return process.Identify(pid) }
 		}
 		id, err := find()
 		if err != nil {

@@ -13,15 +13,15 @@ import (
 	"testing"
 	"time"
 
-	"github.com/tunhook/tunhook/pidfile"
+	"github.com/tunhook/tunhook/pidfile/process"
 	"github.com/tunhook/tunhook/tunnel/tunneltest"
 )
 
 // stranger starts a process that is none of tunhook's business, and gives a check that it still lives.
-func stranger(t *testing.T, cmd *exec.Cmd) (id pidfile.Identity, expectAlive func()) {
+func stranger(t *testing.T, cmd *exec.Cmd) (id process.Identity, expectAlive func()) {
 	t.Helper()
 	check(t, cmd.Start())
-	id, err := pidfile.Identify(cmd.Process.Pid)
+	id, err := process.Identify(cmd.Process.Pid)
 	check(t, err)
 	t.Cleanup(func() {
 		_ = cmd.Process.Kill()
@@ -68,12 +68,12 @@ const clockTick = 20 * time.Millisecond
 // TestStopNeverSignalsAStrangerWhosePIDIsRecorded, and still ends the tunnel that the record was written for.
 func TestStopNeverSignalsAStrangerWhosePIDIsRecorded(t *testing.T) {
 	t.Parallel()
-	for name, edit := range map[string]func(tunnel map[string]any, stranger pidfile.Identity){
-		"pid": func(tunnel map[string]any, stranger pidfile.Identity) { tunnel["pid"] = stranger.PID },
-		"pid and start of another boot": func(tunnel map[string]any, stranger pidfile.Identity) {
+	for name, edit := range map[string]func(tunnel map[string]any, stranger process.Identity){
+		"pid": func(tunnel map[string]any, stranger process.Identity) { tunnel["pid"] = stranger.PID },
+		"pid and start of another boot": func(tunnel map[string]any, stranger process.Identity) {
 			tunnel["pid"], tunnel["start_ticks"], tunnel["boot_id"] = stranger.PID, stranger.StartTicks, "00000000-0000-4000-8000-000000000000"
 		},
-		"start": func(tunnel map[string]any, _ pidfile.Identity) {
+		"start": func(tunnel map[string]any, _ process.Identity) {
 			tunnel["start_ticks"] = json.Number("1")
 		},
 	} {
@@ -115,14 +115,14 @@ func TestStopTakesChildrenAlong(t *testing.T) {
 			if len(family) != 4 {
 				t.Fatalf("there are %s; want four generations", describe(family))
 			}
-			slices.SortFunc(family, func(a, b pidfile.Identity) int { return int(a.StartTicks) - int(b.StartTicks) })
+			slices.SortFunc(family, func(a, b process.Identity) int { return int(a.StartTicks) - int(b.StartTicks) })
 			rec := w.record()
 			switch leader {
 			case "dead":
-				killAll([]pidfile.Identity{rec.Tunnel})
+				killAll([]process.Identity{rec.Tunnel})
 				awaitEnd(t, rec.Tunnel)
 			case "dead with its child":
-				killAll([]pidfile.Identity{rec.Tunnel, childOf(t, rec.Tunnel, family)})
+				killAll([]process.Identity{rec.Tunnel, childOf(t, rec.Tunnel, family)})
 				awaitEnd(t, rec.Tunnel)
 			}
 			if free("127.0.0.1:" + port) {
@@ -137,12 +137,12 @@ func TestStopTakesChildrenAlong(t *testing.T) {
 	}
 }
 
-func awaitEnd(t *testing.T, id pidfile.Identity) {
+func awaitEnd(t *testing.T, id process.Identity) {
 	t.Helper()
 	tunneltest.Eventually(t, "a killed process ends", func() bool { return !id.Alive() })
 }
 
-func childOf(t *testing.T, parent pidfile.Identity, family []pidfile.Identity) pidfile.Identity {
+func childOf(t *testing.T, parent process.Identity, family []process.Identity) process.Identity {
 	t.Helper()
 	for _, id := range family {
 		status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", id.PID))
@@ -151,7 +151,7 @@ func childOf(t *testing.T, parent pidfile.Identity, family []pidfile.Identity) p
 		}
 	}
 	t.Fatal("it has no child")
-	return pidfile.Identity{}
+	return process.Identity{}
 }
 
 // TestStopKillsAProgramThatIgnoresItsSignal after --grace, and not before.

@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/tunhook/tunhook/pidfile"
+	"github.com/tunhook/tunhook/pidfile/process"
 	"github.com/tunhook/tunhook/tunnel/tunneltest"
 )
 
@@ -230,7 +231,7 @@ func (w *world) editRecord(change func(record map[string]any)) {
 }
 
 // left gives the processes of this world that live.
-func (w *world) left() []pidfile.Identity { return marked(w.mark) }
+func (w *world) left() []process.Identity { return marked(w.mark) }
 
 // nothingLeft fails the test where the world has a process or a record.
 func (w *world) nothingLeft() {
@@ -245,8 +246,8 @@ func (w *world) nothingLeft() {
 }
 
 // marked finds the live processes with a mark in their environment.
-func marked(mark string) []pidfile.Identity {
-	var found []pidfile.Identity
+func marked(mark string) []process.Identity {
+	var found []process.Identity
 	names, _ := filepath.Glob("/proc/[0-9]*")
 	for _, name := range names {
 		environ, err := os.ReadFile(name + "/environ")
@@ -257,14 +258,14 @@ func marked(mark string) []pidfile.Identity {
 		if err != nil {
 			continue
 		}
-		if id, err := pidfile.Identify(pid); err == nil {
+		if id, err := process.Identify(pid); err == nil {
 			found = append(found, id)
 		}
 	}
 	return found
 }
 
-func describe(processes []pidfile.Identity) string {
+func describe(processes []process.Identity) string {
 	var b strings.Builder
 	for _, id := range processes {
 		cmdline, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", id.PID))
@@ -273,9 +274,9 @@ func describe(processes []pidfile.Identity) string {
 	return b.String()
 }
 
-func killAll(processes []pidfile.Identity) {
+func killAll(processes []process.Identity) {
 	for _, id := range processes {
-		if p, err := pidfile.Open(id); err == nil {
+		if p, err := process.Open(id); err == nil {
 			_ = p.Signal(syscall.SIGKILL)
 			p.Close()
 		}

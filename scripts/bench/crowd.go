@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/tunhook/tunhook/pidfile"
+	"github.com/tunhook/tunhook/pidfile/process"
 )
 
 // crowd is many processes that sleep: each reads from a pipe that only this process can write to, so they end with it,
@@ -79,7 +80,7 @@ func writeRecords(ctx context.Context, runtimeDir string, n, pid int) error {
 	if err != nil {
 		return err
 	}
-	id, err := pidfile.Identify(pid)
+	id, err := process.Identify(pid)
 	if err != nil {
 		return err
 	}
@@ -88,7 +89,7 @@ func writeRecords(ctx context.Context, runtimeDir string, n, pid int) error {
 		rec := pidfile.Record{
 			Route: "desk" + strconv.Itoa(i) + ".example.com:3389", Listen: address.String(), Address: address,
 			Provider: "pomerium", Program: "pomerium-cli", Signal: "TERM",
-			Token: pidfile.NewToken(), Tunnel: id, Started: time.Now(), Kept: true,
+			Token: process.NewToken(), Tunnel: id, Started: time.Now(), Kept: true,
 		}
 		if err := writeRecord(ctx, dir, rec); err != nil {
 			return fmt.Errorf("record %d: %w", i, err)

@@ -12,7 +12,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/tunhook/tunhook/pidfile"
+	"github.com/tunhook/tunhook/pidfile/process"
 )
 
 // play shows the steps of one remote-desktop session. Each step checks what it shows.
@@ -87,23 +87,23 @@ func (s *scene) stop(ctx context.Context, p *page) error {
 }
 
 // program gives the identity of the tunnel program.
-func (s *scene) program(ctx context.Context) (pidfile.Identity, error) {
+func (s *scene) program(ctx context.Context) (process.Identity, error) {
 	out, err := s.home.Tunhook(ctx, "status", "--json", s.route)
 	if err != nil {
-		return pidfile.Identity{}, err
+		return process.Identity{}, err
 	}
 	var status struct{ Tunnels []struct{ PID int } }
 	if err := json.Unmarshal([]byte(out), &status); err != nil {
-		return pidfile.Identity{}, err
+		return process.Identity{}, err
 	}
 	if len(status.Tunnels) != 1 {
-		return pidfile.Identity{}, fmt.Errorf("%d tunnels are running, not one", len(status.Tunnels))
+		return process.Identity{}, fmt.Errorf("%d tunnels are running, not one", len(status.Tunnels))
 	}
-	return pidfile.Identify(status.Tunnels[0].PID)
+	return process.Identify(status.Tunnels[0].PID)
 }
 
 // startAgain insists on the same address and the same process.
-func (s *scene) startAgain(ctx context.Context, p *page, address string, program pidfile.Identity) error {
+func (s *scene) startAgain(ctx context.Context, p *page, address string, program process.Identity) error {
 	again, err := s.start(ctx, p)
 	if err != nil {
 		return err
@@ -158,7 +158,7 @@ func handshake(ctx context.Context, p *page, address string) error {
 }
 
 // nothingLeft proves it: no process, no record, and an address that can be bound.
-func (s *scene) nothingLeft(p *page, address string, program pidfile.Identity) error {
+func (s *scene) nothingLeft(p *page, address string, program process.Identity) error {
 	if program.Alive() {
 		return fmt.Errorf("process %d is still there", program.PID)
 	}

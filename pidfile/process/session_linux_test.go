@@ -1,4 +1,4 @@
-package pidfile
+package process
 
 import (
 	"errors"
@@ -9,6 +9,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/tunhook/tunhook/pidfile/process/processtest"
 )
 
 // growTree is a process of a line of processes: it starts the next one, in a process group of its own, and says who it is.
@@ -19,7 +21,7 @@ func growTree(names []string) error {
 		next, how, _ := strings.Cut(names[1], ":")
 		cmd := exec.Command("/proc/self/exe")
 		cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-		cmd.Env = roleEnviron("tree", append([]string{next}, names[2:]...)...)
+		cmd.Env = processtest.Environ("tree", append([]string{next}, names[2:]...)...)
 		if how != "bare" && how != "away" {
 			cmd.Env = append(cmd.Env, TokenVariable+"="+os.Getenv(TokenVariable))
 		}
@@ -29,26 +31,26 @@ func growTree(names []string) error {
 			return err
 		}
 	}
-	return untilEOF()
+	return processtest.UntilEOF()
 }
 
 // tree is a running line of processes, the first of them the leader of a session.
 type tree struct {
-	*helper
+	*processtest.Helper
 	pids map[string]int
 }
 
 func startTree(t *testing.T, token string, names ...string) tree {
 	t.Helper()
-	cmd := inSession(helperCommand(t, "tree", names...))
+	cmd := inSession(processtest.Command(t, "tree", names...))
 	if token != "" {
 		cmd.Env = append(cmd.Env, TokenVariable+"="+token)
 	}
-	tr := tree{startHelper(t, cmd), map[string]int{}}
+	tr := tree{processtest.Start(t, cmd), map[string]int{}}
 	for range names {
 		var name string
 		var pid int
-		if line := tr.line(t); len(strings.Fields(line)) == 2 {
+		if line := tr.Line(t); len(strings.Fields(line)) == 2 {
 			_, _ = fmt.Sscan(line, &name, &pid)
 		}
 		tr.pids[name] = pid
@@ -66,10 +68,10 @@ func (tr tree) end(t *testing.T, name string) {
 	if err := syscall.Kill(id.PID, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	if id.PID == tr.pid() {
-		_, _ = tr.cmd.Process.Wait()
+	if id.PID == tr.PID() {
+		_, _ = tr.Cmd.Process.Wait()
 	}
-	eventually(t, name+" ends", func() bool { return !id.Alive() })
+	processtest.Eventually(t, name+" ends", func() bool { return !id.Alive() })
 }
 
 // names gives the names of the processes, "?" for a stranger, and closes the handles.
@@ -96,8 +98,8 @@ func (tr tree) check(t *testing.T, what string, found []*Process, want ...string
 	}
 }
 
-func members(t *testing.T, rec Record) []*Process { return told(t, rec.Members) }
-func orphans(t *testing.T, rec Record) []*Process { return told(t, rec.Orphans) }
+func members(t *testing.T, s Session) []*Process { return told(t, s.Members) }
+func orphans(t *testing.T, s Session) []*Process { return told(t, s.Orphans) }
 
 func told(t *testing.T, look func() ([]*Process, error)) []*Process {
 	t.Helper()
@@ -108,14 +110,14 @@ func told(t *testing.T, look func() ([]*Process, error)) []*Process {
 	return found
 }
 
-// record is a record of the tree's tunnel.
-func (tr tree) record(t *testing.T, token string) Record {
+// session is what a record of the tree's tunnel names.
+func (tr tree) session(t *testing.T, token string) Session {
 	t.Helper()
-	id, err := Identify(tr.pid())
+	id, err := Identify(tr.PID())
 	if err != nil {
 		t.Fatal(err)
 	}
-	return Record{Token: token, Tunnel: id}
+	return Session{Leader: id, Token: token}
 }
 
 func TestMembersAreTheSessionWhileTheProgramLives(t *testing.T) {
@@ -123,11 +125,11 @@ func TestMembersAreTheSessionWhileTheProgramLives(t *testing.T) {
 	token := NewToken()
 	stranger := startTree(t, NewToken(), "stranger")
 	tr := startTree(t, token, "leader", "child:bare", "grandchild:bare")
-	rec := tr.record(t, token)
-	tr.check(t, "all", members(t, rec), "child", "grandchild", "leader")
+	s := tr.session(t, token)
+	tr.check(t, "all", members(t, s), "child", "grandchild", "leader")
 	tr.end(t, "child")
-	tr.check(t, "without the child", members(t, rec), "grandchild", "leader")
-	if !stranger.record(t, "").Tunnel.Alive() {
+	tr.check(t, "without the child", members(t, s), "grandchild", "leader")
+	if !stranger.session(t, "").Leader.Alive() {
 		t.Error("the stranger has ended")
 	}
 }
@@ -136,11 +138,11 @@ func TestMembersAreDescendantsInOtherSessionsToo(t *testing.T) {
 	t.Parallel()
 	token := NewToken()
 	tr := startTree(t, token, "leader", "child:bare", "daemon:session", "its-child", "browser:away", "its-tab:bare")
-	rec := tr.record(t, token)
-	tr.check(t, "with the token", members(t, rec), "child", "leader") // the child has none to hand on
+	s := tr.session(t, token)
+	tr.check(t, "with the token", members(t, s), "child", "leader") // the child has none to hand on
 	tr = startTree(t, token, "leader", "child", "daemon:session", "its-child", "browser:away", "its-tab:bare")
-	rec = tr.record(t, token)
-	tr.check(t, "all but those without the token", members(t, rec), "child", "daemon", "its-child", "leader")
+	s = tr.session(t, token)
+	tr.check(t, "all but those without the token", members(t, s), "child", "daemon", "its-child", "leader")
 }
 
 func TestMembersOfADeadProgramNeedTheToken(t *testing.T) {
@@ -150,27 +152,27 @@ func TestMembersOfADeadProgramNeedTheToken(t *testing.T) {
 	startTree(t, NewToken(), "stranger with another")
 	startTree(t, token+"X", "stranger with a longer one")
 	tr := startTree(t, token, "leader", "child", "grandchild:bare")
-	rec := tr.record(t, token)
+	s := tr.session(t, token)
 	tr.end(t, "leader")
-	tr.check(t, "the session of one that has the token", members(t, rec), "child", "grandchild")
-	tr.check(t, "orphans", orphans(t, rec), "child", "grandchild")
+	tr.check(t, "the session of one that has the token", members(t, s), "child", "grandchild")
+	tr.check(t, "orphans", orphans(t, s), "child", "grandchild")
 	tr.end(t, "child")
-	tr.check(t, "a session without the token proves nothing", members(t, rec))
-	tr.check(t, "orphans", orphans(t, rec))
+	tr.check(t, "a session without the token proves nothing", members(t, s))
+	tr.check(t, "orphans", orphans(t, s))
 }
 
 func TestMembersOfADeadProgramAreFoundInOtherSessions(t *testing.T) {
 	t.Parallel()
 	token := NewToken()
 	tr := startTree(t, token, "leader", "child", "daemon:session", "its-child")
-	rec := tr.record(t, token)
+	s := tr.session(t, token)
 	tr.end(t, "leader")
-	tr.check(t, "all", members(t, rec), "child", "daemon", "its-child")
-	tr.check(t, "orphans", orphans(t, rec), "child")
+	tr.check(t, "all", members(t, s), "child", "daemon", "its-child")
+	tr.check(t, "orphans", orphans(t, s), "child")
 	tr.end(t, "child")
-	tr.check(t, "the other session", members(t, rec), "daemon", "its-child")
-	rec.Tunnel = Identity{}
-	tr.check(t, "by a record that has no pid yet", members(t, rec), "daemon", "its-child")
+	tr.check(t, "the other session", members(t, s), "daemon", "its-child")
+	s.Leader = Identity{}
+	tr.check(t, "by a record that names no leader yet", members(t, s), "daemon", "its-child")
 }
 
 func TestCallerIsNoMember(t *testing.T) {
@@ -179,8 +181,8 @@ func TestCallerIsNoMember(t *testing.T) {
 	if err != nil {
 		t.Skipf("this session's leader has ended: %v", err)
 	}
-	rec := Record{Token: NewToken(), Tunnel: leader}
-	for _, p := range members(t, rec) {
+	s := Session{Leader: leader, Token: NewToken()}
+	for _, p := range members(t, s) {
 		if p.PID() == os.Getpid() {
 			t.Error("the caller would be ended too")
 		}
@@ -193,14 +195,14 @@ func TestAdoptFindsTheProgramThatNoRecordNames(t *testing.T) {
 	token := NewToken()
 	startTree(t, NewToken(), "stranger")
 	tr := startTree(t, token, "leader", "child", "grandchild:bare")
-	want := tr.record(t, token)
-	rec := Record{Token: token}
-	if id, err := rec.Adopt(); err != nil || id != want.Tunnel {
-		t.Errorf("adopted %+v, %v; want %+v", id, err, want.Tunnel)
+	want := tr.session(t, token)
+	s := Session{Token: token}
+	if id, err := s.Adopt(); err != nil || id != want.Leader {
+		t.Errorf("adopted %+v, %v; want %+v", id, err, want.Leader)
 	}
-	tr.kill()
-	eventually(t, "nobody has the token", func() bool {
-		_, err := rec.Adopt()
+	tr.Kill()
+	processtest.Eventually(t, "nobody has the token", func() bool {
+		_, err := s.Adopt()
 		return errors.Is(err, ErrGone)
 	})
 }
@@ -211,24 +213,24 @@ func TestAdoptedChildrenStandForTheirSession(t *testing.T) {
 	token := NewToken()
 	tr := startTree(t, token, "leader", "child", "grandchild:bare")
 	tr.end(t, "leader")
-	rec := Record{Token: token}
+	s := Session{Token: token}
 	var err error
-	if rec.Tunnel, err = rec.Adopt(); err != nil || rec.Tunnel.PID != tr.pids["child"] {
-		t.Fatalf("adopted %+v, %v; want the child %d", rec.Tunnel, err, tr.pids["child"])
+	if s.Leader, err = s.Adopt(); err != nil || s.Leader.PID != tr.pids["child"] {
+		t.Fatalf("adopted %+v, %v; want the child %d", s.Leader, err, tr.pids["child"])
 	}
-	tr.check(t, "members", members(t, rec), "child", "grandchild")
+	tr.check(t, "members", members(t, s), "child", "grandchild")
 }
 
 func TestAdoptFindsEveryLaunchInTheInstantOfItsExec(t *testing.T) {
 	t.Parallel()
 	for range 20 {
 		token := NewToken()
-		cmd := inSession(helperCommand(t, "sleep"))
+		cmd := inSession(processtest.Command(t, "sleep"))
 		cmd.Env = append(cmd.Env, TokenVariable+"="+token)
-		h := startHelper(t, cmd) // returns when the exec has happened, before the program has run
-		if id, err := (Record{Token: token}).Adopt(); err != nil || id.PID != h.pid() {
-			t.Fatalf("adopted %+v, %v; want pid %d", id, err, h.pid())
+		h := processtest.Start(t, cmd) // returns when the exec has happened, before the program has run
+		if id, err := (Session{Token: token}).Adopt(); err != nil || id.PID != h.PID() {
+			t.Fatalf("adopted %+v, %v; want pid %d", id, err, h.PID())
 		}
-		h.kill()
+		h.Kill()
 	}
 }

@@ -1,6 +1,6 @@
 //go:build !linux
 
-package pidfile
+package process
 
 import (
 	"errors"
@@ -8,17 +8,17 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/shirou/gopsutil/v3/process"
+	gopsutil "github.com/shirou/gopsutil/v3/process"
 	"golang.org/x/sys/unix"
 )
 
 // identify has no boot id here; creation times of this system are absolute, in milliseconds, and stand in for the ticks.
 func identify(pid int) (Identity, error) {
-	p, err := process.NewProcess(int32(pid))
+	p, err := gopsutil.NewProcess(int32(pid))
 	if err != nil {
 		return Identity{}, ErrGone
 	}
-	if states, err := p.Status(); err == nil && len(states) > 0 && states[0] == process.Zombie {
+	if states, err := p.Status(); err == nil && len(states) > 0 && states[0] == gopsutil.Zombie {
 		return Identity{}, ErrGone
 	}
 	created, err := p.CreateTime()
@@ -74,7 +74,7 @@ func waitAny(handles []handle, d time.Duration) (ended bool) {
 func (h handle) close() {}
 
 func processIDs() ([]int, error) {
-	pids, err := process.Pids()
+	pids, err := gopsutil.Pids()
 	if err != nil {
 		return nil, err
 	}

@@ -1,4 +1,4 @@
-package pidfile
+package process
 
 import (
 	"errors"
@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tunhook/tunhook/pidfile/process/processtest"
 	"golang.org/x/sys/unix"
 )
 
@@ -24,9 +25,9 @@ func statLineOf(name, state, threads, ticks string) string {
 }
 
 // opened gives a helper's identity, and a handle on it that is closed when the test ends.
-func opened(t *testing.T, h *helper) (Identity, *Process) {
+func opened(t *testing.T, h *processtest.Helper) (Identity, *Process) {
 	t.Helper()
-	id, err := Identify(h.pid())
+	id, err := Identify(h.PID())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -79,20 +80,20 @@ func TestIdentityOfAProcessWithAMisleadingName(t *testing.T) {
 		if err := os.Symlink(self, path); err != nil {
 			t.Fatal(err)
 		}
-		cmd := helperCommand(t, "sleep")
+		cmd := processtest.Command(t, "sleep")
 		cmd.Path, cmd.Args = path, []string{path}
-		h := startHelper(t, cmd)
-		h.line(t)
-		comm, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", h.pid()))
+		h := processtest.Start(t, cmd)
+		h.Line(t)
+		comm, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", h.PID()))
 		if err != nil || strings.TrimSuffix(string(comm), "\n") != name {
 			t.Fatalf("the process is named %q, %v", comm, err)
 		}
-		id, err := Identify(h.pid())
+		id, err := Identify(h.PID())
 		if err != nil || !id.Alive() {
 			t.Fatalf("%s: %+v, %v", name, id, err)
 		}
 		checkTicks(t, id)
-		h.kill()
+		h.Kill()
 		if id.Alive() {
 			t.Errorf("%s: alive after its end", name)
 		}
@@ -127,10 +128,10 @@ func TestSelfIsOneself(t *testing.T) {
 // TestProcessWhoseFirstThreadHasEndedLives: it looks like a zombie, and so does for a moment every process of several threads that is
 // killed, while the others hold its sockets.
 func TestProcessWhoseFirstThreadHasEndedLives(t *testing.T) {
-	h := startHelper(t, helperCommand(t, "leaderless"))
-	h.line(t)
-	eventually(t, "its first thread has ended", func() bool {
-		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", h.pid()))
+	h := processtest.Start(t, processtest.Command(t, "leaderless"))
+	h.Line(t)
+	processtest.Eventually(t, "its first thread has ended", func() bool {
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", h.PID()))
 		return err == nil && strings.Contains(string(stat), ") Z ")
 	})
 	id, p := opened(t, h)
@@ -168,29 +169,27 @@ func endIfFirst() {
 }
 
 func TestZombieIsGone(t *testing.T) {
-	h := startHelper(t, helperCommand(t, "sleep"))
-	h.line(t)
+	h := processtest.Start(t, processtest.Command(t, "sleep"))
+	h.Line(t)
 	id, p := opened(t, h)
-	h.stdin.Close()
+	h.Stdin.Close()
 	if !p.Wait(deadline) {
 		t.Fatal("it does not end")
 	}
 	// Nobody has reaped it yet: kill(2) still finds it.
-	if err := syscall.Kill(h.pid(), 0); err != nil {
+	if err := syscall.Kill(h.PID(), 0); err != nil {
 		t.Fatalf("no zombie to look at: %v", err)
 	}
 	if id.Alive() {
 		t.Error("a zombie counts as alive")
 	}
-	if _, err := Identify(h.pid()); !errors.Is(err, ErrGone) {
+	if _, err := Identify(h.PID()); !errors.Is(err, ErrGone) {
 		t.Errorf("Identify: %v, want ErrGone", err)
 	}
 	if _, err := Open(id); !errors.Is(err, ErrGone) {
 		t.Errorf("Open: %v, want ErrGone", err)
 	}
-	rec := testRecord()
-	rec.Tunnel = id
-	if members, err := rec.Members(); err != nil || len(members) > 0 {
+	if members, err := (Session{Leader: id, Token: NewToken()}).Members(); err != nil || len(members) > 0 {
 		t.Errorf("%d members of a dead tunnel, %v", len(members), err)
 	}
 }
@@ -198,9 +197,9 @@ func TestZombieIsGone(t *testing.T) {
 // TestNoSignalReachesARecycledPid edits the identity of a live process in every way in which a stranger that has got a
 // recorded pid differs from the process that was recorded.
 func TestNoSignalReachesARecycledPid(t *testing.T) {
-	stranger := startHelper(t, inSession(helperCommand(t, "sleep")))
-	stranger.line(t)
-	now, err := Identify(stranger.pid())
+	stranger := processtest.Start(t, inSession(processtest.Command(t, "sleep")))
+	stranger.Line(t)
+	now, err := Identify(stranger.PID())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -223,7 +222,7 @@ func TestNoSignalReachesARecycledPid(t *testing.T) {
 		if p, err := Open(recorded); !errors.Is(err, ErrGone) {
 			t.Errorf("%s: opened %v, %v", name, p, err)
 		}
-		rec := Record{Token: NewToken(), Tunnel: recorded}
+		rec := Session{Leader: recorded, Token: NewToken()}
 		if found := append(members(t, rec), orphans(t, rec)...); len(found) > 0 {
 			t.Errorf("%s: the stranger is a member", name)
 		}
@@ -253,10 +252,10 @@ func TestRecordedPidThatIsAThreadByNowIsGone(t *testing.T) {
 }
 
 func TestSignalThroughAHandleNeverOutlivesTheProcess(t *testing.T) {
-	h := startHelper(t, helperCommand(t, "sleep"))
-	h.line(t)
+	h := processtest.Start(t, processtest.Command(t, "sleep"))
+	h.Line(t)
 	id, p := opened(t, h)
-	if p.PID() != h.pid() || p.Identity() != id {
+	if p.PID() != h.PID() || p.Identity() != id {
 		t.Errorf("a handle on %+v, want %+v", p.Identity(), id)
 	}
 	if err := p.Signal(0); err != nil {
@@ -268,7 +267,7 @@ func TestSignalThroughAHandleNeverOutlivesTheProcess(t *testing.T) {
 	if !p.Wait(deadline) {
 		t.Fatal("SIGKILL did not end it")
 	}
-	h.kill() // reaped: the pid is free
+	h.Kill() // reaped: the pid is free
 	for _, sig := range []syscall.Signal{0, syscall.SIGTERM, syscall.SIGKILL} {
 		if err := p.Signal(sig); !errors.Is(err, ErrGone) {
 			t.Errorf("%v: %v, want ErrGone", sig, err)
@@ -280,8 +279,8 @@ func TestSignalThroughAHandleNeverOutlivesTheProcess(t *testing.T) {
 }
 
 func TestWaitReturnsWithTheEndOrInTime(t *testing.T) {
-	h := startHelper(t, helperCommand(t, "sleep"))
-	h.line(t)
+	h := processtest.Start(t, processtest.Command(t, "sleep"))
+	h.Line(t)
 	_, p := opened(t, h)
 	for _, d := range []time.Duration{-time.Second, 0, 30 * time.Millisecond} {
 		began := time.Now()
@@ -293,7 +292,7 @@ func TestWaitReturnsWithTheEndOrInTime(t *testing.T) {
 		}
 	}
 	began := time.Now()
-	time.AfterFunc(20*time.Millisecond, func() { h.stdin.Close() })
+	time.AfterFunc(20*time.Millisecond, func() { h.Stdin.Close() })
 	if !p.Wait(time.Hour) {
 		t.Fatal("it has ended")
 	}

@@ -1,4 +1,4 @@
-package pidfile
+package process
 
 import (
 	"errors"
@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tunhook/tunhook/pidfile/process/processtest"
 	"golang.org/x/sys/unix"
 )
 
@@ -21,7 +22,7 @@ const notHere = "not here:"
 // TestNoSignalReachesARecycledPid stands alone.
 func TestRecycledPidIsNeverSignalled(t *testing.T) {
 	t.Parallel()
-	cmd := helperCommand(t, "reuse")
+	cmd := processtest.Command(t, "reuse")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWPID | unix.CLONE_NEWNS}
 	if os.Geteuid() != 0 {
 		cmd.SysProcAttr.Cloneflags |= unix.CLONE_NEWUSER
@@ -72,7 +73,7 @@ func reusePid([]string) error {
 		fmt.Println(notHere, err)
 		return nil
 	}
-	if err := checkStranger(Record{Token: token, Tunnel: old}, handle); err != nil {
+	if err := checkStranger(Session{Leader: old, Token: token}, handle); err != nil {
 		return err
 	}
 	now, err := Identify(old.PID)
@@ -86,17 +87,17 @@ func reusePid([]string) error {
 }
 
 // checkStranger tries to reach the process that has the record's pid by now.
-func checkStranger(rec Record, handle *Process) error {
+func checkStranger(rec Session, handle *Process) error {
 	if err := handle.Signal(syscall.SIGKILL); !errors.Is(err, ErrGone) {
 		return fmt.Errorf("signal through the old handle: %v", err)
 	}
 	if !handle.Wait(0) {
 		return errors.New("the old handle waits for the stranger")
 	}
-	if rec.Tunnel.Alive() {
+	if rec.Leader.Alive() {
 		return errors.New("the old identity is alive")
 	}
-	if _, err := Open(rec.Tunnel); !errors.Is(err, ErrGone) {
+	if _, err := Open(rec.Leader); !errors.Is(err, ErrGone) {
 		return fmt.Errorf("opening the old identity: %v", err)
 	}
 	for _, look := range []func() ([]*Process, error){rec.Members, rec.Orphans} {
@@ -113,7 +114,7 @@ func checkStranger(rec Record, handle *Process) error {
 // startIn starts this program in a role, leading a session.
 func startIn(role string, environ ...string) (*exec.Cmd, error) {
 	cmd := inSession(exec.Command("/proc/self/exe"))
-	cmd.Env = append(roleEnviron(role), environ...)
+	cmd.Env = append(processtest.Environ(role), environ...)
 	if _, err := cmd.StdinPipe(); err != nil { // held open: the process lives until it is killed
 		return nil, err
 	}

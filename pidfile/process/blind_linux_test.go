@@ -1,4 +1,4 @@
-package pidfile
+package process
 
 import (
 	"errors"
@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"testing"
 
+	"github.com/tunhook/tunhook/pidfile/process/processtest"
 	"golang.org/x/sys/unix"
 )
 
@@ -14,13 +15,13 @@ import (
 func TestProcessesThatCannotBeLookedAtAreNotTakenForEnded(t *testing.T) {
 	t.Parallel()
 	token := NewToken()
-	program := inSession(helperCommand(t, "sleep"))
+	program := inSession(processtest.Command(t, "sleep"))
 	program.Env = append(program.Env, TokenVariable+"="+token)
-	h := startHelper(t, program)
-	h.line(t)
+	h := processtest.Start(t, program)
+	h.Line(t)
 	for spare := range 3 {
-		blind := startHelper(t, helperCommand(t, "blind", strconv.Itoa(spare), strconv.Itoa(h.pid()), token))
-		if said := blind.line(t); said != "proved" {
+		blind := processtest.Start(t, processtest.Command(t, "blind", strconv.Itoa(spare), strconv.Itoa(h.PID()), token))
+		if said := blind.Line(t); said != "proved" {
 			t.Errorf("with %d files to spare: %s", spare, said)
 		}
 	}
@@ -36,7 +37,7 @@ func lookBlindly(args []string) error {
 	if err := fillDescriptors(spare); err != nil {
 		return err
 	}
-	fmt.Println(notGone(Record{Token: args[2], Tunnel: id}))
+	fmt.Println(notGone(Session{Leader: id, Token: args[2]}))
 	return nil
 }
 
@@ -54,14 +55,14 @@ func fillDescriptors(spare int) error {
 }
 
 // notGone tells what is wrong, or "proved".
-func notGone(rec Record) string {
-	if !rec.Tunnel.Alive() {
+func notGone(rec Session) string {
+	if !rec.Leader.Alive() {
 		return "the program counts as ended"
 	}
-	if _, err := Identify(rec.Tunnel.PID); errors.Is(err, ErrGone) {
+	if _, err := Identify(rec.Leader.PID); errors.Is(err, ErrGone) {
 		return "identified as gone"
 	}
-	if p, err := Open(rec.Tunnel); errors.Is(err, ErrGone) {
+	if p, err := Open(rec.Leader); errors.Is(err, ErrGone) {
 		return "opened as gone"
 	} else if err == nil {
 		p.Close()
@@ -71,7 +72,7 @@ func notGone(rec Record) string {
 	} else {
 		closeAll(found)
 	}
-	unknown := Record{Token: rec.Token}
+	unknown := Session{Token: rec.Token}
 	if found, err := unknown.Members(); err == nil && len(found) == 0 {
 		return "nobody has the token"
 	} else {

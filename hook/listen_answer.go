@@ -3,6 +3,7 @@ package hook
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"net"
 	"os"
 	"time"
@@ -17,6 +18,7 @@ type upTunnel struct {
 	*start
 	rec     pidfile.Record
 	program *process.Process // nil where it has left its tunnel to its children
+	file    fs.FileInfo      // the record's, when it was read last; nil before
 }
 
 func (u *upTunnel) alive() bool { return u.program != nil && !u.program.Wait(0) }
@@ -25,6 +27,17 @@ func (u *upTunnel) close() {
 	if u.program != nil {
 		u.program.Close()
 	}
+}
+
+// wanted tells whether no stop has come. The record is read only where its file is another one than at the last look: each
+// connection would wait for that.
+func (u *upTunnel) wanted() bool {
+	file, err := u.dir.Stat(u.rec.Key())
+	if err == nil && u.file != nil && os.SameFile(file, u.file) && file.ModTime().Equal(u.file.ModTime()) {
+		return true
+	}
+	u.file = file
+	return !u.unwanted(u.rec)
 }
 
 // closed says that the tunnel takes no connections.
@@ -138,7 +151,7 @@ func (l *listener) throughTunnel(ctx, waiting context.Context, client *tunnel.In
 // ensureUp starts the tunnel where it is not up, or where somebody has stopped it meanwhile: whoever connects wants it
 // again. It tells whether it was up before.
 func (l *listener) ensureUp(ctx context.Context) (before bool, err error) {
-	if l.up != nil && l.up.alive() && !l.up.unwanted(l.up.rec) {
+	if l.up != nil && l.up.alive() && l.up.wanted() {
 		l.up.launched = nil // what the log has told so far is of the past
 		return true, nil
 	}

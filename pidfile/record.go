@@ -100,6 +100,10 @@ func (d Dir) Read(key Key) (Record, error) {
 	return rec, err
 }
 
+// Stat tells of the file that holds the record of key: a change makes it another file. The error is fs.ErrNotExist where
+// there is none.
+func (d Dir) Stat(key Key) (fs.FileInfo, error) { return os.Lstat(d.recordPath(key)) }
+
 func otherKey(path string, rec Record) error {
 	return &BadRecordError{path, fmt.Sprintf("is of another tunnel (%s on %s)", rec.Route, rec.Listen)}
 }

@@ -16,13 +16,13 @@ import (
 // await waits until the tunnel is ready. No lock is held meanwhile: a stop may come at any time, and wins.
 func (s *start) await(ctx context.Context, rec pidfile.Record) (Started, error) {
 	found := s.launched == nil
-	if found && rec.ArgsHash != hashArgs(rec.Token, s.args()) {
-		s.notice(OtherArgs{rec})
-	}
 	rec, err := s.waitReady(ctx, rec)
 	if err == nil && (s.req.KeepAlive || len(s.req.EndWith) > 0) {
 		s.up = true
 		rec, err = s.joinAgain(ctx, rec)
+	}
+	if found && rec.ArgsHash != hashArgs(rec.Token, s.args()) {
+		s.notice(OtherArgs{Record: rec, NotKept: err == nil && s.req.KeepAlive && !rec.KeepAlive})
 	}
 	if err == nil {
 		return Started{Address: rec.Public(), Record: rec, Found: found}, nil
@@ -74,22 +74,16 @@ func (s *start) waitSettled(ctx context.Context, rec pidfile.Record, at netip.Ad
 		if s.launched != nil || err == nil && rec.Tunnel.Alive() || err != nil && !errors.Is(err, tunnel.ErrEnded) {
 			return rec, err
 		}
-		now, readErr := s.readLocked(ctx, rec.Key())
-		if readErr != nil || now.Token != rec.Token || now.Ending || now.Tunnel == rec.Tunnel {
+		now := rec
+		_, readErr := s.update(ctx, s.dir, rec.Key(), rec.Token, func(tx *transaction) error { // nobody is changing it meanwhile
+			now = tx.rec
+			return nil
+		})
+		if readErr != nil || now.Ending || now.Tunnel == rec.Tunnel {
 			return rec, err
 		}
 		rec = now
 	}
-}
-
-// readLocked reads a record that nobody is changing.
-func (s *start) readLocked(ctx context.Context, key pidfile.Key) (pidfile.Record, error) {
-	lock, err := s.lockRecord(ctx, s.dir.Lock, key)
-	if err != nil {
-		return pidfile.Record{}, err
-	}
-	rec, err := lock.Read()
-	return rec, errors.Join(err, lock.Unlock())
 }
 
 // waitListening waits until the record's tunnel listens.
@@ -101,37 +95,39 @@ func (h *Hook) waitListening(ctx context.Context, rec pidfile.Record, at netip.A
 // move starts the tunnel program once more, at the tunnel's own address, now that somebody has signed in, and ends the
 // one at the private address.
 func (s *start) move(ctx context.Context, rec pidfile.Record) (pidfile.Record, error) {
-	lock, err := s.lockRecord(ctx, s.dir.Lock, rec.Key())
-	if err != nil {
-		return rec, err
+	stopped := false
+	found, err := s.update(ctx, s.dir, rec.Key(), rec.Token, func(tx *transaction) (err error) {
+		if stopped = tx.rec.Ending; !stopped {
+			err = s.moveLocked(tx)
+			rec = tx.rec
+		}
+		return err
+	})
+	if err == nil && (stopped || !found) {
+		err = &StoppedError{rec}
 	}
-	rec, err = s.moveLocked(lock, rec)
-	return rec, errors.Join(err, lock.Unlock())
+	return rec, err
 }
 
-func (s *start) moveLocked(lock *pidfile.Lock, rec pidfile.Record) (pidfile.Record, error) {
-	now, err := lock.Read()
-	if err != nil || now.Token != rec.Token || now.Ending {
-		return rec, &StoppedError{rec}
-	}
+func (s *start) moveLocked(tx *transaction) error {
 	// The lock is held although this waits: a tunnel program that nobody is connected to ends at once, and no other
 	// tunhook may take the pause for the tunnel's end.
-	if err := endProcesses(now, time.Second); err != nil {
-		return now, err
+	if err := endProcesses(tx.rec, time.Second); err != nil {
+		return err
 	}
-	argv, err := s.argv(now.Address)
+	argv, err := s.argv(tx.rec.Address)
 	if err != nil {
-		return now, err
+		return err
 	}
-	log, from, err := tunnel.OpenLog(now.Log, "signed in: "+now.Program+" again, on "+now.Address.String(), s.Now())
+	log, from, err := tunnel.OpenLog(tx.rec.Log, "signed in: "+tx.rec.Program+" again, on "+tx.rec.Address.String(), s.Now())
 	if err != nil {
-		return now, err
+		return err
 	}
 	defer log.Close()
-	now.LogFrom = min(now.LogFrom, from) // the log was cut perhaps
-	now.Starter = process.Identity{}
-	s.launched, err = s.launchRecorded(lock, &now, argv, log)
-	return now, err
+	tx.rec.LogFrom = min(tx.rec.LogFrom, from) // the log was cut perhaps
+	tx.rec.Starter = process.Identity{}
+	s.launched, err = tx.launch(argv, log)
+	return err
 }
 
 // failure puts into words why the tunnel did not become ready.

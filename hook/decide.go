@@ -55,40 +55,63 @@ const deathPause = 2 * time.Second
 // killTime is for how long a stop goes on after its grace is over: the kernel may take its time to end a process.
 const killTime = 2 * time.Second
 
-// decide is all that a keeper knows about what to do. A session is never cut: nothing ends while somebody is connected,
-// unless a stop has begun to end it. That is left to the stop, which may have been killed at it, though: then it is
-// finished.
+// decide is all that a keeper knows about what to do, by the table of phases. A session is never cut: nothing ends while somebody
+// is connected, unless a stop has begun to end it.
 func decide(rec pidfile.Record, v view) verdict {
-	switch {
-	case rec.Ending && v.now.Sub(v.endingFrom) >= graceOf(rec.EndGrace)+killTime:
-		return endIt
-	case rec.Ending:
-		return goOn
-	case !v.promised(rec):
+	if !rec.Ending && !v.promised(rec) {
 		return leave
-	case !v.alive && rec.Revive && !rec.EndIdle && v.canRevive && v.missed(rec):
+	}
+	_, _, deed := phaseIf(rec, v.alive).deeds()
+	return deed(v, rec)
+}
+
+// whileEnding leaves the end to the stop that has begun it. That may have been killed at it, though: then it is finished.
+func (v view) whileEnding(rec pidfile.Record) verdict {
+	if v.now.Sub(v.endingFrom) >= graceOf(rec.EndGrace)+killTime {
+		return endIt
+	}
+	return goOn
+}
+
+func (v view) whileDead(rec pidfile.Record) verdict {
+	switch {
+	case rec.KeepAlive && !rec.EndIdle && v.canRevive && v.missed(rec):
 		return revive
-	case !v.alive && v.now.Sub(v.deadFrom) >= deathPause:
+	case v.now.Sub(v.deadFrom) >= deathPause:
 		return endIt
-	case !v.alive:
-		return goOn
-	case v.passed && v.deserted(rec) && !rec.EndIdle && rec.HandedOver.Before(rec.Promised):
-		return handOver
-	case v.connected && v.used && !rec.Promised.IsZero():
-		return noteUse
+	}
+	return goOn
+}
+
+func (v view) whileEndingWhenIdle(rec pidfile.Record) verdict {
+	switch {
 	case v.connected:
+		return v.note(rec)
+	case len(awaited(rec)) > 0 && !v.used && v.now.Sub(v.stopFrom) < stopPause:
 		return goOn
-	case rec.EndIdle && awaited(rec) && !v.used && v.now.Sub(v.stopFrom) < stopPause:
-		return goOn
-	case rec.EndIdle:
-		return endIt
+	}
+	return endIt
+}
+
+func (v view) whileUp(rec pidfile.Record) verdict {
+	switch {
+	case v.passed && v.deserted(rec) && rec.HandedOver.Before(rec.Promised):
+		return handOver
+	case v.connected:
+		return v.note(rec)
 	case v.expected(rec):
 		return goOn
 	case v.deserted(rec):
 		return endIt
-	case rec.Idle > 0 && v.idle() >= rec.Idle && !v.comesBack():
+	case rec.IdleStop > 0 && v.idle() >= rec.IdleStop && !v.comesBack():
 		return endIt
-	case v.used && !rec.Promised.IsZero():
+	}
+	return v.note(rec)
+}
+
+// note notes that the client has come that a start has promised the tunnel.
+func (v view) note(rec pidfile.Record) verdict {
+	if v.used && !rec.Promised.IsZero() {
 		return noteUse
 	}
 	return goOn
@@ -97,12 +120,12 @@ func decide(rec pidfile.Record, v view) verdict {
 // promised tells whether there is still a promise to watch: a tunnel that is kept for good does not end with its
 // holders.
 func (v view) promised(rec pidfile.Record) bool {
-	return rec.EndIdle || rec.Revive || rec.Idle > 0 || v.holders || v.deserted(rec)
+	return rec.EndIdle || rec.KeepAlive || rec.IdleStop > 0 || v.holders || v.deserted(rec)
 }
 
 // deserted tells whether all are gone that the tunnel was there for.
 func (v view) deserted(rec pidfile.Record) bool {
-	return !rec.Kept && !v.holders && (len(rec.Holders) > 0 || !rec.HandedOver.IsZero())
+	return !rec.ForGood && !v.holders && (len(rec.EndWith) > 0 || !rec.HandedOver.IsZero())
 }
 
 // expected tells whether a client that another one has handed over to may be about to connect, or to connect again.
@@ -112,8 +135,8 @@ func (v view) expected(rec pidfile.Record) bool {
 		return false
 	case !v.came:
 		return v.now.Sub(v.handedFrom) < TimeToConnect
-	case rec.Idle > 0:
-		return v.idle() < rec.Idle
+	case rec.IdleStop > 0:
+		return v.idle() < rec.IdleStop
 	}
 	return v.idle() < timeToReconnect
 }

@@ -106,12 +106,10 @@ func (h *Hook) Alone(ctx context.Context, name string, do func() error) error {
 	if err != nil {
 		return err
 	}
-	lock, err := h.lockRecord(ctx, dir.Lock, pidfile.Key{Listen: name})
-	if err != nil {
-		return err
-	}
-	lock.Sweep()
-	return errors.Join(do(), lock.Unlock())
+	return h.locked(ctx, dir.Lock, pidfile.Key{Listen: name}, func(lock *pidfile.Lock) error {
+		lock.Sweep()
+		return do()
+	})
 }
 
 // toDisable gives the entry that ROUTE and LISTEN mean; where there is none, the one that there would be, and others of

@@ -21,7 +21,7 @@ func (w *account) handedOver() pidfile.Record {
 		w.t.Fatal(err)
 	}
 	rec := w.mustRecord()
-	if rec.HandedOver.IsZero() || len(rec.Holders) > 0 || !rec.Keeper.Alive() {
+	if rec.HandedOver.IsZero() || len(rec.EndWith) > 0 || !rec.Keeper.Alive() {
 		w.t.Fatalf("the record is %+v", rec)
 	}
 	return rec

@@ -63,7 +63,10 @@ type SetAside struct {
 }
 
 // OtherArgs says that the running tunnel was started with other arguments, and was kept.
-type OtherArgs struct{ Record pidfile.Record }
+type OtherArgs struct {
+	Record  pidfile.Record
+	NotKept bool // it was to be started again when it dies, which only a start with its own arguments can ask for
+}
 
 // Exposed says that other machines can reach the listen address.
 type Exposed struct{ Address netip.AddrPort }
@@ -173,23 +176,6 @@ func (h *Hook) guessListen(route, listen string) tunnel.Listen {
 	return asked
 }
 
-// running tells whether the record's tunnel is there: its program lives, or has left children behind that serve the address.
-func running(rec pidfile.Record) bool {
-	return rec.Tunnel.Alive() || tunnel.Listening(rec.Address, rec.Session())
-}
-
-// lives tells whether a process of the record's tunnel is there, whatever it serves: while somebody signs in, a private address.
-func lives(rec pidfile.Record) bool {
-	return rec.Tunnel.Alive() || len(rec.Session().PIDs()) > 0
-}
-
-// relaunched tells, by what a record was and is now, whether its tunnel program was launched again in between, or will be: by the
-// start for which somebody signs in, or by the keeper.
-func relaunched(was, now pidfile.Record) bool {
-	return now.Token == was.Token && !now.Ending &&
-		(now.Tunnel != was.Tunnel || now.Starter.Alive() || now.Revive && now.Keeper.Alive())
-}
-
 // logPath is the log of the tunnel with that key.
 func (h *Hook) logPath(key pidfile.Key) string { return filepath.Join(h.LogDir, key.Name()+".log") }
 
@@ -214,30 +200,4 @@ func Variable(environ []string, name string) string {
 		}
 	}
 	return ""
-}
-
-// readOrSetAside reads the record under its lock; what is no record is set aside, and there is none then.
-func (h *Hook) readOrSetAside(lock *pidfile.Lock) (rec pidfile.Record, ok bool, err error) {
-	rec, err = lock.Read()
-	var bad *pidfile.BadRecordError
-	switch {
-	case err == nil:
-		return rec, true, nil
-	case errors.Is(err, fs.ErrNotExist):
-		return pidfile.Record{}, false, nil
-	case !errors.As(err, &bad):
-		return pidfile.Record{}, false, err
-	}
-	aside, err := lock.SetAside(h.Now())
-	if err != nil {
-		return pidfile.Record{}, false, err
-	}
-	notice := SetAside{Problem: bad, NewPath: aside}
-	if address, err := netip.ParseAddrPort(lock.Key().Listen); err == nil {
-		if holder, held := tunnel.Holder(address); held {
-			notice.Holder = &holder
-		}
-	}
-	h.notice(notice)
-	return pidfile.Record{}, false, nil
 }

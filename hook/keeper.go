@@ -29,26 +29,14 @@ type order struct {
 // keeperCommand is the argument that makes tunhook a keeper.
 const keeperCommand = "keeper"
 
-// writeWatched writes a record, with the keeper that it needs.
-func (h *Hook) writeWatched(lock *pidfile.Lock, rec *pidfile.Record, argv []string) error {
-	was := rec.Keeper
-	if err := h.ensureKeeper(rec, argv); err != nil {
-		return err
-	}
-	err := lock.Write(*rec)
-	if err != nil && rec.Keeper != was {
-		endKeeper(*rec) // it would not find itself in the record
-	}
-	return err
-}
-
-// ensureKeeper starts a keeper for the record if it needs one that is not there. The caller holds the lock, which the
-// keeper waits for, and writes the record: a keeper that does not find itself in it goes away.
-func (h *Hook) ensureKeeper(rec *pidfile.Record, argv []string) error {
-	if !rec.Watched() || rec.Keeper.Alive() {
+// ensureKeeper starts a keeper for the record if it needs one that is not there. The keeper waits for the lock: one that does
+// not find itself in the record then goes away.
+func (tx *transaction) ensureKeeper() error {
+	rec := &tx.rec
+	if !rec.Watched() || rec.Ending || rec.Keeper.Alive() {
 		return nil
 	}
-	told, err := json.Marshal(order{rec.Route, rec.Listen, rec.Token, argv})
+	told, err := json.Marshal(order{rec.Route, rec.Listen, rec.Token, tx.argv})
 	if err != nil {
 		return err
 	}
@@ -60,26 +48,14 @@ func (h *Hook) ensureKeeper(rec *pidfile.Record, argv []string) error {
 		return err
 	}
 	defer log.Close()
-	environ := append(withToken(h.Environ, ""), orderVariable+"="+string(told))
-	launched, err := h.launchProgram([]string{h.Self, keeperCommand}, environ, log)
+	environ := append(withToken(tx.Environ, ""), orderVariable+"="+string(told))
+	launched, err := tx.launchProgram([]string{tx.Self, keeperCommand}, environ, log)
 	if err != nil {
 		return err
 	}
-	rec.KeeperKnows = len(argv) > 0
+	rec.KeeperKnows = len(tx.argv) > 0
 	rec.Keeper, err = process.Identify(launched.PID)
 	return err
-}
-
-// keepNew gives a tunnel that was just launched its keeper.
-func (s *start) keepNew(lock *pidfile.Lock, rec *pidfile.Record) error {
-	argv, err := s.argv(rec.Address)
-	if err == nil {
-		err = s.writeWatched(lock, rec, argv)
-	}
-	if err != nil {
-		return errors.Join(err, endProcesses(*rec, endGrace), lock.Remove())
-	}
-	return nil
 }
 
 // How long a keeper sleeps before it looks at connections and at its record again: longer each time that nothing has
@@ -151,13 +127,13 @@ type keeper struct {
 func (k *keeper) key() pidfile.Key { return pidfile.Key{Route: k.Route, Listen: k.order.Listen} }
 
 // recorded waits until whoever started the keeper has written the record, and tells whether that names this keeper.
-func (k *keeper) recorded(ctx context.Context) (bool, error) {
-	lock, err := k.lockRecord(ctx, k.dir.LockIfUsed, k.key())
-	if err != nil || lock == nil {
-		return false, err
-	}
-	k.rec, err = lock.Read()
-	return err == nil && k.rec.Token == k.Token && k.rec.Keeper == k.self, lock.Unlock()
+func (k *keeper) recorded(ctx context.Context) (mine bool, err error) {
+	_, err = k.update(ctx, k.dir, k.key(), k.Token, func(tx *transaction) error {
+		k.rec = tx.rec
+		mine = tx.rec.Keeper == k.self
+		return nil
+	})
+	return mine, err
 }
 
 // watch returns when there is nothing left to watch. What fails is tried again: the promises stand.
@@ -231,7 +207,7 @@ func (k *keeper) read() (mine bool, err error) {
 
 // take takes a record for the one to go by.
 func (k *keeper) take(rec pidfile.Record) {
-	if rec.Tunnel != k.rec.Tunnel || !slices.Equal(rec.Holders, k.rec.Holders) {
+	if rec.Tunnel != k.rec.Tunnel || !slices.Equal(rec.EndWith, k.rec.EndWith) {
 		k.quiet = 0 // there may be a process that no sleep has watched yet
 	}
 	k.rec = rec
@@ -261,7 +237,7 @@ func (k *keeper) still(v verdict) func(pidfile.Record) bool {
 func (k *keeper) look(now time.Time) view {
 	v := view{
 		now: now, alive: lives(k.rec),
-		holders: len(alive(k.rec.Holders)) > 0, canRevive: len(k.Argv) > 0,
+		holders: len(pidfile.Alive(k.rec.EndWith)) > 0, canRevive: len(k.Argv) > 0,
 	}
 	if v.alive {
 		k.deadFrom = time.Time{}
@@ -288,7 +264,7 @@ func (k *keeper) look(now time.Time) view {
 	if v.connected || k.countsIdle() && tunnel.Free(k.rec.Address) { // while it does not listen nobody can connect
 		k.lastUse = now
 	}
-	k.clients = alive(k.clients)
+	k.clients = pidfile.Alive(k.clients)
 	v.clients, v.lastUse = len(k.clients) > 0, k.lastUse
 	v.handedFrom, v.came, v.used, v.passed = k.handedFrom, k.came, k.used, k.passed(now)
 	return v
@@ -309,7 +285,7 @@ func (k *keeper) passed(now time.Time) bool {
 }
 
 // countsIdle tells whether it matters for how long nobody was connected.
-func (k *keeper) countsIdle() bool { return k.rec.Idle > 0 || !k.rec.HandedOver.IsZero() }
+func (k *keeper) countsIdle() bool { return k.rec.IdleStop > 0 || !k.rec.HandedOver.IsZero() }
 
 // lookForVisits takes in who has come since the last look, also for a shorter time: that may be the client that a start
 // has promised the tunnel, or that another one has handed over to.
@@ -380,7 +356,7 @@ func (k *keeper) sleep() {
 	var open []*process.Process
 	var watched []process.Identity
 	ended := false
-	for _, id := range slices.Concat([]process.Identity{k.rec.Tunnel}, k.rec.Holders, k.clients) {
+	for _, id := range slices.Concat([]process.Identity{k.rec.Tunnel}, k.rec.EndWith, k.clients) {
 		p, err := process.Open(id)
 		if errors.Is(err, process.ErrGone) {
 			ended = ended || slices.Contains(k.watched, id)
@@ -413,8 +389,8 @@ func (k *keeper) longest() time.Duration {
 	case k.rec.EndIdle, k.rec.Ending, // what leaves need not be a process that ends; nor does a stop that is killed
 		!k.rec.HandedOver.IsZero() && !k.came:
 		return endSleep
-	case k.rec.Idle > 0:
-		return min(max(k.rec.Idle/4, minSleep), maxSleep)
+	case k.rec.IdleStop > 0:
+		return min(max(k.rec.IdleStop/4, minSleep), maxSleep)
 	case !k.rec.HandedOver.IsZero():
 		return timeToReconnect / 4
 	}
@@ -423,29 +399,27 @@ func (k *keeper) longest() time.Duration {
 
 // resign takes the keeper out of the record, unless a new promise was made meanwhile.
 func (k *keeper) resign(ctx context.Context) (verdict, error) {
-	lock, err := k.lockRecord(ctx, k.dir.LockIfUsed, k.key())
+	did := leave
+	_, err := k.update(ctx, k.dir, k.key(), k.Token, func(tx *transaction) error {
+		rec := tx.rec
+		if rec.Keeper != k.self {
+			return nil
+		}
+		if rec.ForGood {
+			rec.EndWith, rec.HandedOver = pidfile.Alive(rec.EndWith), time.Time{}
+		}
+		if rec.Watched() || rec.Ending {
+			k.rec, k.quiet, did = rec, 0, goOn
+			return nil
+		}
+		rec.Keeper = process.Identity{}
+		tx.rec = rec
+		return nil
+	})
 	if err != nil {
-		return goOn, err
+		did = goOn
 	}
-	if lock == nil {
-		return leave, nil
-	}
-	rec, err := lock.Read()
-	if errors.Is(err, fs.ErrNotExist) || err == nil && rec.Keeper != k.self {
-		return leave, lock.Unlock()
-	}
-	if err != nil {
-		return goOn, errors.Join(err, lock.Unlock())
-	}
-	if rec.Kept {
-		rec.Holders, rec.HandedOver = alive(rec.Holders), time.Time{}
-	}
-	if rec.Watched() || rec.Ending {
-		k.rec, k.quiet = rec, 0
-		return goOn, lock.Unlock()
-	}
-	rec.Keeper = process.Identity{}
-	return leave, errors.Join(lock.Write(rec), lock.Unlock())
+	return did, err
 }
 
 // Backoff between two launches of a tunnel program that dies again and again, and the life after which it counts as
@@ -462,16 +436,13 @@ func (k *keeper) change(ctx context.Context, v verdict, change func(*pidfile.Rec
 		change(&k.rec)
 		return nil
 	}
-	lock, err := k.lockRecord(ctx, k.dir.LockIfUsed, k.key())
-	if err != nil || lock == nil {
-		return err
-	}
-	rec, err := lock.Read()
-	if err == nil && k.still(v)(rec) {
-		change(&rec)
-		err = lock.Write(rec)
-	}
-	return errors.Join(err, lock.Unlock())
+	_, err := k.update(ctx, k.dir, k.key(), k.Token, func(tx *transaction) error {
+		if k.still(v)(tx.rec) {
+			change(&tx.rec)
+		}
+		return nil
+	})
+	return err
 }
 
 // revive launches the tunnel program again, on the same address.
@@ -487,28 +458,23 @@ func (k *keeper) revive(ctx context.Context) {
 }
 
 func (k *keeper) relaunch(ctx context.Context) error {
-	lock, err := k.lockRecord(ctx, k.dir.LockIfUsed, k.key())
-	if err != nil || lock == nil {
-		return err
-	}
-	return errors.Join(k.relaunchLocked(lock), lock.Unlock())
-}
-
-func (k *keeper) relaunchLocked(lock *pidfile.Lock) error {
-	rec, err := lock.Read()
-	if err != nil || !k.still(revive)(rec) {
-		return err
-	}
-	if err := endProcesses(rec, time.Second); err != nil { // what the dead program has left behind
-		return err
-	}
-	if _, err := (tunnel.Listen{Addr: rec.Address}).Reserve(); err != nil {
-		return err
-	}
-	fmt.Fprintf(k.log, "keeper: %s (pid %d) died while its client was there: starting it again\n", rec.Program, rec.Tunnel.PID)
-	dead := rec
-	if _, err = k.launchRecorded(lock, &rec, k.Argv, k.log); err != nil {
-		return errors.Join(err, lock.Write(dead)) // an update may be replacing the program: the next try finds it as this one did
-	}
-	return nil
+	_, err := k.update(ctx, k.dir, k.key(), k.Token, func(tx *transaction) error {
+		if !k.still(revive)(tx.rec) {
+			return nil
+		}
+		if err := endProcesses(tx.rec, time.Second); err != nil { // what the dead program has left behind
+			return err
+		}
+		if _, err := (tunnel.Listen{Addr: tx.rec.Address}).Reserve(); err != nil {
+			return err
+		}
+		dead := tx.rec
+		fmt.Fprintf(k.log, "keeper: %s (pid %d) died while its client was there: starting it again\n", dead.Program, dead.Tunnel.PID)
+		if _, err := tx.launch(k.Argv, k.log); err != nil { // an update may be replacing the program
+			tx.rec = dead // the next try finds it as this one did
+			return errors.Join(err, tx.write())
+		}
+		return nil
+	})
+	return err
 }

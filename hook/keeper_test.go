@@ -488,7 +488,7 @@ func TestManyStartsAtOnceGiveOneKeeper(t *testing.T) {
 		}
 		keeper := w.keeper()
 		tunneltest.Eventually(t, "there is one keeper", func() bool { return slices.Equal(w.keepers(), []process.Identity{keeper}) })
-		if got := w.mustRecord(); len(got.Holders) != len(holders) || got.Kept {
+		if got := w.mustRecord(); len(got.EndWith) != len(holders) || got.ForGood {
 			t.Errorf("the record is %+v", got)
 		}
 		w.awaitKeeper()
@@ -709,7 +709,7 @@ func TestATunnelWhoseRecordIsGoneStillEndsAsWasPromised(t *testing.T) {
 		"with its holder": {
 			func(w *account) hook.StartRequest { return w.held(w.holder()) },
 			func(w *account) func() {
-				id := w.mustRecord().Holders[0]
+				id := w.mustRecord().EndWith[0]
 				return func() { kill(id) }
 			},
 		},

@@ -18,9 +18,9 @@ import (
 )
 
 // launch makes the record and launches the tunnel program, under the lock.
-func (s *start) launch(lock *pidfile.Lock) (pidfile.Record, Started, error) {
+func (s *start) launch(lock *pidfile.Lock) (next, error) {
 	if err := process.Supported(); err != nil {
-		return pidfile.Record{}, Started{}, err
+		return next{}, err
 	}
 	rec := pidfile.Record{
 		Route: s.route.Given, Listen: s.listen.String(), Target: s.route.Text,
@@ -28,7 +28,7 @@ func (s *start) launch(lock *pidfile.Lock) (pidfile.Record, Started, error) {
 		Token: process.NewToken(), Started: s.Now().Round(time.Millisecond),
 	}
 	rec.ArgsHash = hashArgs(rec.Token, s.args())
-	s.join(&rec)
+	s.want(&rec)
 	rec.Shared = false
 	var err error
 	rec.Front = s.front
@@ -37,18 +37,18 @@ func (s *start) launch(lock *pidfile.Lock) (pidfile.Record, Started, error) {
 		return s.taken()
 	}
 	if err != nil {
-		return rec, Started{}, err
+		return next{}, err
 	}
 	if s.listen.Exposed() && !s.front.IsValid() {
 		s.notice(Exposed{rec.Address})
 	}
 	at, err := s.firstAddress(rec.Address)
 	if err != nil {
-		return rec, Started{}, err
+		return next{}, err
 	}
 	if s.ready != tunnel.ReadyListen {
 		if rec.Prober, err = process.Self(); err != nil {
-			return rec, Started{}, err
+			return next{}, err
 		}
 	}
 	if s.private.IsValid() {
@@ -56,21 +56,33 @@ func (s *start) launch(lock *pidfile.Lock) (pidfile.Record, Started, error) {
 	}
 	argv, err := s.argv(at)
 	if err != nil {
-		return rec, Started{}, err
+		return next{}, err
 	}
 	rec.Program = filepath.Base(argv[0])
 	log, err := s.openLog(&rec)
 	if err != nil {
-		return rec, Started{}, err
+		return next{}, err
 	}
 	defer log.Close()
-	if s.launched, err = s.launchRecorded(lock, &rec, argv, log); err != nil {
-		return rec, Started{}, errors.Join(err, lock.Remove()) // there never was such a tunnel
+	return s.launchNew(&transaction{Hook: s.Hook, lock: lock, rec: rec}, argv, log)
+}
+
+// launchNew launches the program of a tunnel that there was not before, and starts its keeper. With an error there is
+// none afterwards either.
+func (s *start) launchNew(tx *transaction, argv []string, log *os.File) (_ next, err error) {
+	if s.launched, err = tx.launch(argv, log); err != nil {
+		return next{}, errors.Join(err, tx.remove())
 	}
-	if rec.Watched() {
-		err = s.keepNew(lock, &rec)
+	if tx.rec.Watched() {
+		tx.argv, err = s.argv(tx.rec.Address)
 	}
-	return rec, Started{}, err
+	if err == nil {
+		err = tx.commit()
+	}
+	if err != nil {
+		return next{}, errors.Join(err, endProcesses(tx.rec, endGrace), tx.remove())
+	}
+	return next{rec: tx.rec}, nil
 }
 
 // address is where the tunnel shall listen: behind a listener, on any free port.
@@ -142,32 +154,32 @@ func (s *start) openLog(rec *pidfile.Record) (*os.File, error) {
 	return log, err
 }
 
-// launchRecorded writes the record first, with the token that the program gets in its environment, so that a process
-// that is killed between the two leaves nothing that cannot be found. A program that has ended already leaves the
-// record without an identity; so does one that could not be launched: what becomes of the record then is the caller's
-// to say.
-func (h *Hook) launchRecorded(lock *pidfile.Lock, rec *pidfile.Record, argv []string, log *os.File) (*tunnel.Launched, error) {
-	environ, err := h.tunnelEnviron(rec.Token)
+// launch launches the tunnel program. The record is written first, with the token that the program gets in its
+// environment, so that a process that is killed between the two leaves nothing that cannot be found. A program that has
+// ended already leaves the record without an identity; so does one that could not be launched: what becomes of the
+// record then is the caller's to say.
+func (tx *transaction) launch(argv []string, log *os.File) (*tunnel.Launched, error) {
+	environ, err := tx.tunnelEnviron(tx.rec.Token)
 	if err != nil {
 		return nil, err
 	}
-	rec.Tunnel = process.Identity{}
-	if err := lock.Write(*rec); err != nil {
+	tx.rec.Tunnel = process.Identity{}
+	if err := tx.write(); err != nil {
 		return nil, err
 	}
-	launched, err := h.launchProgram(argv, environ, log)
+	launched, err := tx.launchProgram(argv, environ, log)
 	if err != nil {
 		return nil, err
 	}
-	rec.Tunnel, err = process.Identify(launched.PID)
+	tx.rec.Tunnel, err = process.Identify(launched.PID)
 	if errors.Is(err, process.ErrGone) {
 		return launched, nil
 	}
 	if err == nil {
-		err = lock.Write(*rec)
+		err = tx.write()
 	}
 	if err != nil {
-		return nil, errors.Join(err, endProcesses(*rec, endGrace))
+		return nil, errors.Join(err, endProcesses(tx.rec, endGrace))
 	}
 	return launched, nil
 }
@@ -191,24 +203,24 @@ func withToken(environ []string, token string) []string {
 
 // taken says who has the address: a tunnel of ours for the same route will do, whatever name it was started under and
 // if its port was once a free one; so will a listener that is enabled for it; another program, if that was asked for.
-func (s *start) taken() (pidfile.Record, Started, error) {
+func (s *start) taken() (next, error) {
 	holder, held := tunnel.Holder(s.listen.Addr)
 	if rec, ok := s.tunnelAt(s.dir, s.listen.Addr); ok && rec.Target == s.route.Text && !rec.Ending {
-		return rec, Started{}, &otherKeyError{rec.Key()}
+		return next{do: lookElsewhere, key: rec.Key()}, nil
 	}
 	err := s.takenError(s.dir, s.listen.Addr)
 	var enabled *EnabledError
 	if errors.As(err, &enabled) && s.leadsTo(enabled.Route, s.route.Text) {
-		return pidfile.Record{}, Started{Address: s.listen.Addr, Reused: &holder, Listener: true}, nil
+		return next{started: Started{Address: s.listen.Addr, Reused: &holder, Listener: true}}, nil
 	}
 	var taken *TakenError
 	if errors.As(err, &taken) && taken.Route == "" {
 		if held && s.req.Reuse {
-			return pidfile.Record{}, Started{Address: s.listen.Addr, Reused: &holder}, nil
+			return next{started: Started{Address: s.listen.Addr, Reused: &holder}}, nil
 		}
 		taken.MayReuse = true
 	}
-	return pidfile.Record{}, Started{}, err
+	return next{}, err
 }
 
 // takenError says who has the address: it is an *EnabledError or a *TakenError.

@@ -38,7 +38,7 @@ func TestRunFillsInTheAddressAndEndsTheTunnel(t *testing.T) {
 	if err != nil || status != 7 || output != want {
 		t.Errorf("status %d, %v, output %q; want 7 and %q", status, err, output, want)
 	}
-	if ready.Record.Kept || len(ready.Record.Holders) != 1 || ready.Record.Holders[0].PID != os.Getpid() {
+	if ready.Record.ForGood || len(ready.Record.EndWith) != 1 || ready.Record.EndWith[0].PID != os.Getpid() {
 		t.Errorf("the record while it ran: %+v", ready.Record)
 	}
 	w.nothingLeft(ready.Record)
@@ -80,7 +80,7 @@ func TestRunLeavesATunnelThatAStartHasMade(t *testing.T) {
 			t.Errorf("status %d, %v", status, err)
 		}
 		rec := w.eventualState(relayRoute, port, hook.Ready).Record
-		if !rec.Kept || len(rec.Holders) > 0 {
+		if !rec.ForGood || len(rec.EndWith) > 0 {
 			t.Errorf("the record is %+v", rec)
 		}
 		w.nothingLeft(w.stop(relayRoute, port).Record)

@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/netip"
-	"slices"
+	"reflect"
 	"time"
 
 	"github.com/tunhook/tunhook/pidfile"
@@ -111,129 +111,134 @@ func (s *start) do(ctx context.Context) (Started, error) {
 
 // launchOrFind gives the record of the running tunnel, or launches it. Where the address is taken as it is, started says so.
 func (s *start) launchOrFind(ctx context.Context) (rec pidfile.Record, started Started, err error) {
-	if rec, err := s.dir.Read(s.key); err == nil && usable(rec) && !s.join(&rec) {
+	if rec, err := s.dir.Read(s.key); err == nil && usable(rec) && !s.adds(rec) {
 		return rec, Started{}, nil // found running: the usual second start takes no lock
 	}
 	for {
-		lock, err := s.lockRecord(ctx, s.dir.Lock, s.key)
-		if err != nil {
-			return rec, Started{}, err
-		}
-		rec, started, err = s.underLock(lock)
-		err = errors.Join(err, lock.Unlock())
-		var ending *endingError
-		var other *otherKeyError
+		var next next
+		err := s.locked(ctx, s.dir.Lock, s.key, func(lock *pidfile.Lock) (err error) {
+			next, err = s.underLock(lock)
+			return err
+		})
 		switch {
-		case errors.As(err, &other):
-			s.key = other.key
-			continue
-		case !errors.As(err, &ending):
-			return rec, started, err
-		}
-		if err := s.finishEnding(ctx, s.dir, ending.rec, endGrace); err != nil {
-			return rec, Started{}, err
+		case err != nil, next.do == takeIt:
+			return next.rec, next.started, err
+		case next.do == lookElsewhere:
+			s.key = next.key
+		case next.do == endFirst:
+			if err := s.finishEnding(ctx, s.dir, next.rec, endGrace); err != nil {
+				return next.rec, Started{}, err
+			}
 		}
 	}
 }
 
-// usable tells whether a start can take the record's tunnel as its own. A record without a process may be what a killed start has
-// left. While somebody signs in, the tunnel is not where its record says.
-func usable(rec pidfile.Record) bool {
-	return !rec.Ending && !rec.Forsaken() && rec.Tunnel.PID != 0 && (running(rec) || rec.Starter.Alive() && lives(rec))
+// next is what a start has found under the lock, and what it does then.
+type next struct {
+	do      doNext
+	rec     pidfile.Record
+	started Started     // where the address is taken as it is
+	key     pidfile.Key // where to look
 }
 
-// endingError says, within this package, that a tunnel must end before another can take its place.
-type endingError struct{ rec pidfile.Record }
+type doNext int
 
-func (e *endingError) Error() string { return "the tunnel is ending" }
+const (
+	takeIt        doNext = iota // the tunnel is there, or the address can be taken as it is
+	endFirst                    // the record's tunnel must end before another can take its place
+	lookElsewhere               // another key's record is the one to look at
+)
 
-// otherKeyError says, within this package, that the record to look at is another one.
-type otherKeyError struct{ key pidfile.Key }
-
-func (e *otherKeyError) Error() string { return "the tunnel has another key" }
-
-func (s *start) underLock(lock *pidfile.Lock) (pidfile.Record, Started, error) {
+func (s *start) underLock(lock *pidfile.Lock) (next, error) {
 	rec, ok, err := s.readOrSetAside(lock)
 	if err != nil {
-		return rec, Started{}, err
+		return next{}, err
 	}
 	if ok {
-		if rec, err = adopt(lock, rec); err != nil && !errors.Is(err, process.ErrGone) {
-			return rec, Started{}, err
-		}
-		if err == nil && usable(rec) {
-			return s.joinLocked(lock, rec)
-		}
-		if err == nil { // dead or dying: what is left of it must not serve the address beside the new one
-			rec.Ending = true
-			return rec, Started{}, errors.Join(lock.Write(rec), &endingError{rec})
+		there, do := false, takeIt
+		err := s.transact(lock, rec, func(tx *transaction) (err error) {
+			if there, err = tx.adopt(); err != nil || !there {
+				return err
+			}
+			if usable(tx.rec) {
+				s.join(tx)
+			} else { // dead or dying: what is left of it must not serve the address beside the new one
+				tx.rec.Ending, do = true, endFirst
+			}
+			rec = tx.rec
+			return nil
+		})
+		if err != nil || there {
+			return next{do: do, rec: rec}, err
 		}
 	}
 	if own := s.target.key(); s.key != own {
-		return rec, Started{}, &otherKeyError{own} // it has ended since it was found at our address
+		return next{do: lookElsewhere, key: own}, nil // it has ended since it was found at our address
 	}
 	return s.launch(lock)
 }
 
-func (s *start) joinLocked(lock *pidfile.Lock, rec pidfile.Record) (pidfile.Record, Started, error) {
-	if !s.join(&rec) {
-		return rec, Started{}, nil
+// asked is the promise that this start asks for now. A program that was not ready once is not worth starting again.
+func (s *start) asked() pidfile.Promise {
+	return pidfile.Promise{
+		ForGood: len(s.req.EndWith) == 0, EndWith: s.req.EndWith, IdleStop: s.req.IdleStop, KeepAlive: s.req.KeepAlive && s.up,
 	}
-	var argv []string
-	if rec.Watched() && rec.ArgsHash == hashArgs(rec.Token, s.args()) { // otherwise this start does not know how it was launched
-		argv, _ = s.argv(rec.Address) // a program that is not on this caller's PATH runs all the same
+}
+
+// want writes into a record what this start wants of the tunnel.
+func (s *start) want(rec *pidfile.Record) {
+	rec.EndIdle, rec.Awaited = false, nil // somebody wants it again
+	rec.Add(s.asked())
+	if rec.ForGood {
+		rec.HandedOver = time.Time{}
 	}
-	if rec.Revive && !rec.KeeperKnows && argv != nil {
-		endKeeper(rec) // one that a stop has started, which did not know
+	rec.Shared = rec.Shared || s.launched == nil
+	if s.req.Caller != (process.Identity{}) || s.up && len(s.req.EndWith) > 0 {
+		rec.Caller, rec.Promised = s.req.Caller, s.Now()
 	}
-	return rec, Started{}, s.writeWatched(lock, &rec, argv)
+}
+
+// adds tells whether this start changes anything in the record, or a keeper is missing.
+func (s *start) adds(rec pidfile.Record) bool {
+	wanted := rec
+	s.want(&wanted)
+	return !reflect.DeepEqual(wanted, rec) || rec.Watched() && !rec.Keeper.Alive()
+}
+
+// join adds to a running tunnel what this start wants of it.
+func (s *start) join(tx *transaction) {
+	s.want(&tx.rec)
+	if !tx.rec.Watched() {
+		return
+	}
+	if tx.rec.ArgsHash == hashArgs(tx.rec.Token, s.args()) { // otherwise this start does not know how it was launched
+		tx.argv, _ = s.argv(tx.rec.Address) // a program that is not on this caller's PATH runs all the same
+	}
+	if !tx.rec.KeepAlive || tx.rec.KeeperKnows && tx.rec.Keeper.Alive() {
+		return
+	}
+	if tx.argv == nil {
+		tx.rec.KeepAlive = false // see await, which says so
+		return
+	}
+	endKeeper(tx.rec) // one that a stop has started, which did not know
 }
 
 // joinAgain is for what can be wanted only of a tunnel that is ready.
 func (s *start) joinAgain(ctx context.Context, rec pidfile.Record) (pidfile.Record, error) {
-	if joined := rec; !s.join(&joined) {
+	if !s.adds(rec) {
 		return rec, nil
 	}
-	lock, err := s.lockRecord(ctx, s.dir.Lock, rec.Key())
-	if err != nil {
-		return rec, err
-	}
-	now, err := lock.Read()
-	if err != nil || now.Token != rec.Token || now.Ending {
-		return rec, errors.Join(&StoppedError{rec}, lock.Unlock())
-	}
-	now, _, err = s.joinLocked(lock, now)
-	return now, errors.Join(err, lock.Unlock())
-}
-
-// join adds to a record what this start wants of the tunnel, and tells whether that, or its keeper, makes a change necessary.
-func (s *start) join(rec *pidfile.Record) (changed bool) {
-	was := *rec
-	rec.EndIdle = false // somebody wants it again
-	rec.Kept = rec.Kept || len(s.req.EndWith) == 0
-	if rec.Kept {
-		rec.HandedOver = time.Time{}
-	}
-	rec.Revive = rec.Revive || s.req.KeepAlive && s.up
-	rec.Shared = rec.Shared || s.launched == nil
-	if s.req.IdleStop > 0 {
-		rec.Idle = s.req.IdleStop
-	}
-	if s.req.Caller != (process.Identity{}) || s.up && len(s.req.EndWith) > 0 {
-		rec.Caller, rec.Promised = s.req.Caller, s.Now()
-	}
-	for _, id := range s.req.EndWith {
-		if !slices.Contains(rec.Holders, id) {
-			rec.Holders = append(alive(rec.Holders), id)
+	stopped := false
+	found, err := s.update(ctx, s.dir, rec.Key(), rec.Token, func(tx *transaction) error {
+		if stopped = tx.rec.Ending; !stopped {
+			s.join(tx)
+			rec = tx.rec
 		}
+		return nil
+	})
+	if err == nil && (stopped || !found) {
+		err = &StoppedError{rec}
 	}
-	return was.EndIdle || rec.Kept != was.Kept || rec.Shared != was.Shared || rec.Revive != was.Revive ||
-		rec.Idle != was.Idle || !slices.Equal(rec.Holders, was.Holders) || rec.Caller != was.Caller ||
-		!rec.Promised.Equal(was.Promised) || !rec.HandedOver.Equal(was.HandedOver) ||
-		rec.Watched() && !rec.Keeper.Alive()
-}
-
-// alive leaves out the processes that have ended.
-func alive(ids []process.Identity) []process.Identity {
-	return slices.DeleteFunc(slices.Clone(ids), func(id process.Identity) bool { return !id.Alive() })
+	return rec, err
 }

@@ -23,7 +23,7 @@ func TestStartTellsWhetherItFoundTheTunnel(t *testing.T) {
 	t.Parallel()
 	w, port := newWorld(t), freePort(t)
 	first := w.start(relayRoute, port)
-	if first.Found || first.Reused != nil || first.Address.String() != "127.0.0.1:"+port || !first.Record.Kept {
+	if first.Found || first.Reused != nil || first.Address.String() != "127.0.0.1:"+port || !first.Record.ForGood {
 		t.Errorf("the first start gives %+v", first)
 	}
 	second := w.start(relayRoute, port)

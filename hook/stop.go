@@ -85,52 +85,55 @@ func (h *Hook) stopKey(dir pidfile.Dir, req StopRequest) (pidfile.Key, error) {
 }
 
 // stopKeyed stops the tunnel of one key.
-func (h *Hook) stopKeyed(ctx context.Context, dir pidfile.Dir, key pidfile.Key, req StopRequest) (Stopped, error) {
-	lock, err := h.lockRecord(ctx, dir.LockIfUsed, key)
-	if err != nil || lock == nil {
-		return Stopped{}, err
-	}
-	rec, found, err := h.readToStop(lock)
-	if err != nil || !found {
-		return Stopped{}, errors.Join(err, lock.Unlock())
-	}
-	clients, err := h.letEnd(lock, &rec, req.Now, graceOf(req.Grace))
-	if err = errors.Join(err, lock.Unlock()); err != nil {
-		return Stopped{Record: rec}, err
+func (h *Hook) stopKeyed(ctx context.Context, dir pidfile.Dir, key pidfile.Key, req StopRequest) (stopped Stopped, err error) {
+	var rec pidfile.Record
+	err = h.locked(ctx, dir.LockIfUsed, key, func(lock *pidfile.Lock) error {
+		read, ok, err := h.readOrSetAside(lock)
+		if err != nil || !ok {
+			return err
+		}
+		return h.transact(lock, read, func(tx *transaction) error {
+			if found, err := tx.adopt(); err != nil || !found {
+				return err
+			}
+			stopped.InUse, err = tx.letEnd(req.Now, graceOf(req.Grace))
+			rec = tx.rec
+			return err
+		})
+	})
+	if stopped.Record = rec; err != nil || rec.Route == "" {
+		return stopped, err
 	}
 	if rec.Ending {
 		defer h.waiting(fmt.Sprintf("for %s to end", rec.Program))()
-		return Stopped{Record: rec}, h.finishEnding(ctx, dir, rec, graceOf(req.Grace))
+		return stopped, h.finishEnding(ctx, dir, rec, graceOf(req.Grace))
 	}
 	if req.Wait {
 		return Stopped{Record: rec}, h.waitGone(ctx, dir, rec)
 	}
-	return Stopped{Record: rec, InUse: clients, Awaits: len(clients) == 0}, nil
+	stopped.Awaits = len(stopped.InUse) == 0
+	return stopped, nil
 }
 
 func graceOf(asked time.Duration) time.Duration { return orDefault(asked, DefaultGrace) }
 
-// letEnd marks the tunnel as ending: now if nobody is connected or about to connect, otherwise when the last client has
-// left. It gives those that are connected.
-func (h *Hook) letEnd(lock *pidfile.Lock, rec *pidfile.Record, now bool, grace time.Duration) ([]tunnel.Peer, error) {
-	if !now && !rec.Ending {
+// letEnd takes back what was promised of the tunnel's life. It marks the tunnel as ending: now if nobody is connected or
+// about to connect, otherwise when the last client has left. It gives those that are connected.
+func (tx *transaction) letEnd(now bool, grace time.Duration) ([]tunnel.Peer, error) {
+	rec := &tx.rec
+	if _, deed, _ := phaseOf(*rec).deeds(); !now && deed == spare {
 		clients, err := sessions(*rec)
 		if err != nil {
 			return nil, err
 		}
-		if len(clients) > 0 || awaited(*rec) {
-			rec.EndIdle, rec.Kept, rec.HandedOver = true, false, time.Time{} // what was promised before is taken back
-			return clients, h.writeWatched(lock, rec, nil)
+		if waits := awaited(*rec); len(clients) > 0 || len(waits) > 0 {
+			rec.EndIdle, rec.Awaited = true, waits
+			rec.Promise, rec.HandedOver = pidfile.Promise{}, time.Time{}
+			return clients, nil
 		}
 	}
-	return nil, markEnding(lock, rec, grace)
-}
-
-// awaited tells whether a client other than the one that a stop is of may be about to connect: not only the start that
-// launched the tunnel has promised it to a holder that lives, and nobody has connected since. A listener would start
-// another tunnel for it.
-func awaited(rec pidfile.Record) bool {
-	return rec.Shared && !rec.Promised.IsZero() && len(alive(rec.Holders)) > 0 && !rec.Front.IsValid()
+	tx.markEnding(grace)
+	return nil, nil
 }
 
 // sessions gives the clients that a stop must not cut off. One that waits for its first answer, as a start's own probe
@@ -141,35 +144,6 @@ func sessions(rec pidfile.Record) ([]tunnel.Peer, error) {
 	}
 	clients, err := tunnel.Clients(rec.Address)
 	return slices.DeleteFunc(clients, func(c tunnel.Peer) bool { return c.PID == rec.Prober.PID && rec.Prober.Alive() }), err
-}
-
-func (h *Hook) readToStop(lock *pidfile.Lock) (rec pidfile.Record, found bool, err error) {
-	rec, found, err = h.readOrSetAside(lock)
-	if err != nil || !found {
-		return rec, false, err
-	}
-	rec, err = adopt(lock, rec)
-	if errors.Is(err, process.ErrGone) {
-		return rec, false, nil
-	}
-	return rec, err == nil, err
-}
-
-// adopt completes a record whose start was killed before it could add the tunnel program's identity. Where no such
-// program is there the record is removed and the error is process.ErrGone.
-func adopt(lock *pidfile.Lock, rec pidfile.Record) (pidfile.Record, error) {
-	if rec.Tunnel != (process.Identity{}) {
-		return rec, nil
-	}
-	id, err := rec.Session().Adopt()
-	if errors.Is(err, process.ErrGone) {
-		return rec, errors.Join(err, lock.Remove())
-	}
-	if err != nil {
-		return rec, err
-	}
-	rec.Tunnel = id
-	return rec, unlessFull(lock.Write(rec)) // the next one finds it in the same way
 }
 
 // waitGone waits until the tunnel is gone, or wanted again.
@@ -246,36 +220,35 @@ func (h *Hook) leave(ctx context.Context, rec pidfile.Record, self process.Ident
 		return false, err
 	}
 	err = h.endUnused(ctx, dir, rec, func(now *pidfile.Record) bool {
-		now.Holders = slices.DeleteFunc(alive(now.Holders), func(id process.Identity) bool { return id == self })
-		stays := !now.Kept && !now.EndIdle && !now.Ending && !now.Front.IsValid() // a listener needs no tunnel to take the next client
+		now.EndWith, now.Awaited = otherThan(self, now.EndWith), otherThan(self, now.Awaited)
+		stays := !now.ForGood && !now.EndIdle && !now.Ending && !now.Front.IsValid() // a listener needs no tunnel to take the next client
 		if left = handedOver && stays && lives(*now); left {
 			now.HandedOver = h.Now()
 		}
-		return !now.Kept && len(now.Holders) == 0 && now.HandedOver.IsZero()
+		return !now.ForGood && len(now.EndWith) == 0 && now.HandedOver.IsZero()
 	})
 	return left && err == nil, err
 }
 
 // endUnused ends the record's tunnel, or has it end when its last client has left, where the record, as it is under the
-// lock, is one that should end; should may change it. It does nothing where the key has another tunnel by now.
+// lock, is one that should end; should may change it.
 func (h *Hook) endUnused(ctx context.Context, dir pidfile.Dir, rec pidfile.Record, should func(*pidfile.Record) bool) error {
-	lock, err := h.lockRecord(ctx, dir.LockIfUsed, rec.Key())
-	if err != nil || lock == nil {
+	ends := false
+	_, err := h.update(ctx, dir, rec.Key(), rec.Token, func(tx *transaction) (err error) {
+		if should(&tx.rec) {
+			_, err = tx.letEnd(false, DefaultGrace)
+			ends = tx.rec.Ending
+		}
+		rec = tx.rec
+		return err
+	})
+	if err != nil || !ends {
 		return err
 	}
-	now, err := lock.Read()
-	if errors.Is(err, fs.ErrNotExist) || err == nil && now.Token != rec.Token {
-		return lock.Unlock() // ended by somebody else
-	}
-	if err != nil {
-		return errors.Join(err, lock.Unlock())
-	}
-	if !should(&now) {
-		return errors.Join(h.writeWatched(lock, &now, nil), lock.Unlock())
-	}
-	_, err = h.letEnd(lock, &now, false, DefaultGrace)
-	if err = errors.Join(err, lock.Unlock()); err != nil || !now.Ending {
-		return err
-	}
-	return h.finishEnding(ctx, dir, now, DefaultGrace)
+	return h.finishEnding(ctx, dir, rec, DefaultGrace)
+}
+
+// otherThan leaves out a process, and those that have ended.
+func otherThan(self process.Identity, ids []process.Identity) []process.Identity {
+	return slices.DeleteFunc(pidfile.Alive(ids), func(id process.Identity) bool { return id == self })
 }

@@ -27,7 +27,8 @@ func testRecord() Record {
 		Address: netip.MustParseAddrPort("127.0.0.1:3389"), Provider: "pomerium", Program: "pomerium-cli", Signal: "TERM",
 		Token: "T0KEN", Tunnel: process.Identity{PID: 4242, StartTicks: 123456789, BootID: "0b6ac5e3-0000-4000-8000-000000000000"},
 		Started: time.Date(2026, 3, 1, 12, 0, 0, 5e6, time.UTC), Log: "/home/me/.local/state/tunhook/log/x.log", LogFrom: 1 << 33,
-		ArgsHash: "abc", Kept: true, Holders: []process.Identity{{PID: 4243, StartTicks: 1 << 60, BootID: "b"}}, Ending: true,
+		ArgsHash: "abc", Ending: true,
+		Promise: Promise{ForGood: true, EndWith: []process.Identity{{PID: 4243, StartTicks: 1 << 60, BootID: "b"}}},
 	}
 }
 

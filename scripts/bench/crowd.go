@@ -89,7 +89,7 @@ func writeRecords(ctx context.Context, runtimeDir string, n, pid int) error {
 		rec := pidfile.Record{
 			Route: "desk" + strconv.Itoa(i) + ".example.com:3389", Listen: address.String(), Address: address,
 			Provider: "pomerium", Program: "pomerium-cli", Signal: "TERM",
-			Token: process.NewToken(), Tunnel: id, Started: time.Now(), Kept: true,
+			Token: process.NewToken(), Tunnel: id, Started: time.Now(), Promise: pidfile.Promise{ForGood: true},
 		}
 		if err := writeRecord(ctx, dir, rec); err != nil {
 			return fmt.Errorf("record %d: %w", i, err)

@@ -23,21 +23,16 @@ const (
 	refusalPause = 500 * time.Millisecond
 )
 
-// waitAnswer makes the one connection that shows whether a server answers through the tunnel.
-func (s *start) waitAnswer(ctx context.Context, rec pidfile.Record, at netip.AddrPort) error {
-	from, err := s.logEnd(rec)
-	if err != nil {
-		return err
-	}
-	return s.ask(ctx, &question{rec: rec, logFrom: from, ask: func(ctx context.Context) error { return tunnel.Probe(ctx, at, s.ready) }})
-}
-
-// question is something asked through a tunnel, and what has been seen while its answer is waited for.
+// question is something asked of a tunnel, and what has been seen while its answer is waited for. It is the one wait: start
+// asks whether the tunnel listens and then whether a server answers, a listener whether its client is answered.
 type question struct {
 	*start
 	rec     pidfile.Record
-	logFrom int64                       // where in the log begins what concerns it
-	ask     func(context.Context) error // returns when the server has answered
+	logFrom int64 // where in the log begins what concerns it
+	what    string
+	ask     func(context.Context) error // returns when there is an answer
+	// listening says that it is whether the tunnel listens.
+	listening bool
 	// upBefore says that the tunnel has answered before: a quick answer needs no look at the log then.
 	upBefore bool
 	// givenUp is asked, while nobody has to sign in, whether the tunnel is to be taken for dead. May be nil.
@@ -50,14 +45,39 @@ type question struct {
 	refusedAt time.Time
 }
 
+// listens waits until the tunnel listens. The program may ask for a sign-in before.
+func (q *question) listens(ctx context.Context, at netip.AddrPort) error {
+	q.what = fmt.Sprintf("for %s to listen on %s", q.rec.Program, at)
+	q.listening = true
+	q.ask = func(ctx context.Context) error { return tunnel.WaitListening(ctx, at, q.rec.Session()) }
+	defer func() { q.listening = false }()
+	err := q.await(ctx)
+	if err == nil {
+		q.url = "" // whoever was to sign in has done so
+	}
+	return err
+}
+
+// waitAnswer makes the one connection that shows whether a server answers through the tunnel.
+func (s *start) waitAnswer(ctx context.Context, q *question, at netip.AddrPort) error {
+	if s.launched == nil && q.log == nil { // what a tunnel that was found running has logged is of the past
+		from, err := s.logEnd(q.rec)
+		if err != nil {
+			return err
+		}
+		q.logFrom = from
+	}
+	q.what = fmt.Sprintf("for an answer through %s", q.rec.Program)
+	q.ask = func(ctx context.Context) error { return tunnel.Probe(ctx, at, s.ready) }
+	return q.await(ctx)
+}
+
 // errDead says that a tunnel is taken for dead though its program lives.
 var errDead = errors.New("the tunnel does not answer any more")
 
-// ask asks the question, and watches meanwhile whether somebody has to sign in, whether the route is refused, and
+// await asks the question, and watches meanwhile whether somebody has to sign in, whether the route is refused, and
 // whether the tunnel is still there.
-func (s *start) ask(ctx context.Context, q *question) error {
-	q.start = s
-	defer q.closeLog()
+func (q *question) await(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	answer, over := make(chan error, 1), make(chan struct{})
 	go func() {
@@ -69,13 +89,13 @@ func (s *start) ask(ctx context.Context, q *question) error {
 		<-over
 	}()
 
-	q.done = s.waiting(fmt.Sprintf("for an answer through %s", q.rec.Program))
+	q.done = q.waiting(q.what)
 	defer func() { q.done() }()
 	for {
 		select {
 		case err := <-answer:
-			if err != nil || !q.upBefore { // what explains it may have been logged just before
-				err = errors.Join(err, q.look())
+			if err != nil || !q.upBefore && !q.listening { // what explains it may have been logged just before
+				q.look()
 			}
 			return q.explain(err)
 		case <-time.After(logPause):
@@ -88,14 +108,14 @@ func (s *start) ask(ctx context.Context, q *question) error {
 
 // seen gives the error where the answer need not be waited for any more.
 func (q *question) seen() error {
-	if err := q.look(); err != nil {
-		return err
-	}
+	q.look()
 	switch {
 	case q.overdue():
-		return q.explain(tunnel.ErrClosed)
+		return q.refusal()
 	case q.unwanted(q.rec):
 		return &StoppedError{q.rec}
+	case q.listening:
+		return nil
 	case !lives(q.rec):
 		return q.explain(tunnel.ErrEnded)
 	case q.url == "" && q.givenUp != nil && q.givenUp():
@@ -120,29 +140,31 @@ func (s *start) logEnd(rec pidfile.Record) (int64, error) {
 	return info.Size(), nil
 }
 
-// look reads what the log has to say since the last look. A quick answer comes before the first one.
-func (q *question) look() (err error) {
+// look reads what the log has to say since the last look. A log that cannot be read has nothing to say.
+func (q *question) look() {
 	if q.log == nil {
-		if q.log, err = q.route.Provider.WatchLog(q.rec.Log, q.logFrom); err != nil {
-			return err
+		log, err := q.route.Provider.WatchLog(q.rec.Log, q.logFrom)
+		if err != nil {
+			return
 		}
+		q.log = log
 	}
 	url, refused := q.log.Next()
 	if url != "" && q.url == "" {
 		q.url = url
+		q.signInSeen()
 		q.done() // this is what is waited for now
 		q.done = func() {}
-		if q.SignIn != nil {
+		if q.SignIn != nil && !(q.listening && q.launched == nil) { // otherwise the start that has launched it tells
 			q.done = q.SignIn(q.rec, url)
 		}
 	}
 	if refused != "" && q.refused == "" {
 		q.refused, q.refusedAt = refused, time.Now()
 	}
-	return nil
 }
 
-func (q *question) closeLog() {
+func (q *question) close() {
 	if q.log != nil {
 		q.log.Close()
 	}
@@ -152,20 +174,30 @@ func (q *question) overdue() bool {
 	return q.refused != "" && time.Since(q.refusedAt) > refusalPause
 }
 
+func (q *question) nobodySignedIn(err error) error {
+	failed := q.failed(q.rec, err, fmt.Sprintf("waited %s for somebody to sign in, and nobody did", q.req.Timeout))
+	failed.SignIn = q.url
+	return failed
+}
+
+func (q *question) refusal() error {
+	return q.failed(q.rec, ErrRefused, "was refused: the gateway does not let you take this route")
+}
+
 // explain puts into words what the probe and the log have shown.
 func (q *question) explain(err error) error {
 	var protocol *tunnel.ProtocolError
 	switch {
 	case err == nil, errors.Is(err, context.Canceled), errors.Is(err, tunnel.ErrLeft):
 		return err
+	case q.listening: // see failure
+		return err
 	case errors.Is(err, context.DeadlineExceeded) && q.url != "":
-		failed := q.failed(q.rec, err, fmt.Sprintf("waited %s for somebody to sign in, and nobody did", q.req.Timeout))
-		failed.SignIn = q.url
-		return failed
+		return q.nobodySignedIn(err)
 	case errors.Is(err, context.DeadlineExceeded):
 		return q.failed(q.rec, err, fmt.Sprintf("listens, but nothing answered through it within %s", q.req.Timeout))
 	case q.refused != "":
-		return q.failed(q.rec, ErrRefused, "was refused: the gateway does not let you take this route")
+		return q.refusal()
 	case errors.As(err, &protocol):
 		return q.failed(q.rec, err, "leads to the wrong place: "+err.Error())
 	case q.unwanted(q.rec):
@@ -173,5 +205,5 @@ func (q *question) explain(err error) error {
 	case errors.Is(err, tunnel.ErrClosed) && lives(q.rec):
 		return q.failed(q.rec, err, "took the connection and closed it: the route is down, or nothing answers at its end")
 	}
-	return q.failure(q.rec, tunnel.ErrEnded)
+	return q.failure(tunnel.ErrEnded)
 }

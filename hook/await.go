@@ -35,42 +35,75 @@ func (s *start) await(ctx context.Context, rec pidfile.Record) (Started, error) 
 
 // waitReady waits for as much as was asked for, and returns the record as it is then.
 func (s *start) waitReady(ctx context.Context, rec pidfile.Record) (pidfile.Record, error) {
-	ctx, cancel := context.WithTimeout(ctx, s.req.Timeout)
+	ctx, cancel := s.patience(ctx)
 	defer cancel()
 	at := rec.Address
 	if s.private.IsValid() && s.launched != nil {
 		at = s.private
 	}
-	rec, err := s.waitSettled(ctx, rec, at)
+	q := &question{start: s, rec: rec, logFrom: rec.LogFrom}
+	defer q.close()
+	rec, err := s.waitSettled(ctx, q, at)
 	if err != nil {
-		return rec, s.failure(rec, err)
+		return rec, q.failure(err)
 	}
 	if s.ready == tunnel.ReadyListen {
 		return rec, nil
 	}
 	if rec.Front.IsValid() {
-		return rec, s.waitAnswer(ctx, rec, rec.Front) // as a client of the listener's, which sees to it that one sign-in is enough
+		return rec, s.waitAnswer(ctx, q, rec.Front) // as a client of the listener's, which sees to it that one sign-in is enough
 	}
-	if err := s.waitAnswer(ctx, rec, at); err != nil {
+	if err := s.waitAnswer(ctx, q, at); err != nil {
 		return rec, err
 	}
 	if at == rec.Address {
 		return rec, nil
 	}
-	if rec, err = s.move(ctx, rec); err != nil {
-		return rec, err
+	if q.rec, err = s.move(ctx, rec); err != nil {
+		return q.rec, err
 	}
-	if err := s.waitListening(ctx, rec, rec.Address); err != nil {
-		return rec, s.failure(rec, err)
+	if err := q.listens(ctx, q.rec.Address); err != nil {
+		return q.rec, q.failure(err)
 	}
-	return rec, nil
+	return q.rec, nil
 }
 
-// waitSettled waits until the record's tunnel listens at that address, and gives the record as it is then: whoever else
-// has launched the tunnel, or its keeper, may be about to launch its program once more, under the lock.
-func (s *start) waitSettled(ctx context.Context, rec pidfile.Record, at netip.AddrPort) (pidfile.Record, error) {
+// patience bounds the wait. A sign-in moves the bound, see signInSeen, unless it was asked for.
+func (s *start) patience(ctx context.Context) (context.Context, context.CancelFunc) {
+	p := &patience{}
+	var cancel context.CancelCauseFunc
+	p.Context, cancel = context.WithCancelCause(ctx)
+	s.timer = time.AfterFunc(s.req.Timeout, func() { cancel(context.DeadlineExceeded) })
+	return p, func() {
+		s.timer.Stop()
+		cancel(nil)
+	}
+}
+
+// patience is a context with a deadline that can be moved.
+type patience struct{ context.Context }
+
+func (p *patience) Err() error {
+	if err := context.Cause(p.Context); errors.Is(err, context.DeadlineExceeded) {
+		return context.DeadlineExceeded
+	}
+	return p.Context.Err()
+}
+
+// signInSeen gives whoever signs in the time that people take.
+func (s *start) signInSeen() {
+	if s.timer != nil && !s.hurried && s.req.Timeout < DefaultSignInTimeout && s.timer.Stop() {
+		s.req.Timeout = DefaultSignInTimeout
+		s.timer.Reset(s.req.Timeout)
+	}
+}
+
+// waitSettled waits until the tunnel listens at that address, and gives the record as it is then: whoever else has
+// launched the tunnel, or its keeper, may be about to launch its program once more, under the lock.
+func (s *start) waitSettled(ctx context.Context, q *question, at netip.AddrPort) (pidfile.Record, error) {
 	for {
-		err := s.waitListening(ctx, rec, at)
+		rec := q.rec
+		err := q.listens(ctx, at)
 		if s.launched != nil || err == nil && rec.Tunnel.Alive() || err != nil && !errors.Is(err, tunnel.ErrEnded) {
 			return rec, err
 		}
@@ -82,14 +115,8 @@ func (s *start) waitSettled(ctx context.Context, rec pidfile.Record, at netip.Ad
 		if readErr != nil || now.Ending || now.Tunnel == rec.Tunnel {
 			return rec, err
 		}
-		rec = now
+		q.rec = now
 	}
-}
-
-// waitListening waits until the record's tunnel listens.
-func (h *Hook) waitListening(ctx context.Context, rec pidfile.Record, at netip.AddrPort) error {
-	defer h.waiting(fmt.Sprintf("for %s to listen on %s", rec.Program, at))()
-	return tunnel.WaitListening(ctx, at, rec.Session())
 }
 
 // move starts the tunnel program once more, at the tunnel's own address, now that somebody has signed in, and ends the
@@ -130,29 +157,34 @@ func (s *start) moveLocked(tx *transaction) error {
 	return err
 }
 
-// failure puts into words why the tunnel did not become ready.
-func (s *start) failure(rec pidfile.Record, err error) error {
-	if errors.Is(err, context.Canceled) {
+// failure puts into words why the tunnel does not listen.
+func (q *question) failure(err error) error {
+	rec := q.rec
+	if errors.Is(err, context.Canceled) || errors.As(err, new(*StoppedError)) || errors.As(err, new(*FailedError)) {
 		return err
 	}
-	if errors.Is(err, tunnel.ErrEnded) && rec.Tunnel != (process.Identity{}) && s.unwanted(rec) {
+	if errors.Is(err, tunnel.ErrEnded) && rec.Tunnel != (process.Identity{}) && q.unwanted(rec) {
 		return &StoppedError{rec}
 	}
 	if holder, held := tunnel.Holder(rec.Address); held && !slices.Contains(rec.Session().PIDs(), holder.PID) {
 		return &TakenError{Address: rec.Address, Holder: holder, MayReuse: true}
 	}
-	failed := s.failed(rec, err, "")
+	failed := q.failed(rec, err, "")
 	var elsewhere *tunnel.ElsewhereError
 	switch {
+	case errors.Is(err, context.DeadlineExceeded) && q.url != "":
+		return q.nobodySignedIn(err)
 	case errors.Is(err, context.DeadlineExceeded):
-		failed.Reason = fmt.Sprintf("did not listen on %s within %s", rec.Public(), s.req.Timeout)
-	case errors.Is(err, tunnel.ErrEnded) && s.launched != nil:
-		failed.Reason = fmt.Sprintf("ended before it listened on %s (%s)", rec.Public(), s.launched.Ended())
+		failed.Reason = fmt.Sprintf("did not listen on %s within %s", rec.Public(), q.req.Timeout)
+	case errors.Is(err, tunnel.ErrEnded) && q.refused != "":
+		return q.refusal()
+	case errors.Is(err, tunnel.ErrEnded) && q.launched != nil:
+		failed.Reason = fmt.Sprintf("ended before it listened on %s (%s)", rec.Public(), q.launched.Ended())
 	case errors.Is(err, tunnel.ErrEnded):
 		failed.Reason = fmt.Sprintf("ended before it listened on %s", rec.Public())
 	case errors.As(err, &elsewhere) && rec.Starter != (process.Identity{}):
 		failed.Err = context.DeadlineExceeded
-		failed.Reason = fmt.Sprintf("still waits, after %s, for somebody to sign in for another start (pid %d)", s.req.Timeout, rec.Starter.PID)
+		failed.Reason = fmt.Sprintf("still waits, after %s, for somebody to sign in for another start (pid %d)", q.req.Timeout, rec.Starter.PID)
 	case errors.As(err, &elsewhere):
 		failed.Reason = "failed: " + err.Error()
 	default:

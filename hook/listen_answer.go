@@ -3,6 +3,7 @@ package hook
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"net"
 	"os"
@@ -45,7 +46,7 @@ func (u *upTunnel) closed() error {
 	if lives(u.rec) {
 		return u.failed(u.rec, tunnel.ErrClosed, "does not take connections any more")
 	}
-	return u.failure(u.rec, tunnel.ErrEnded)
+	return (&question{start: u.start, rec: u.rec}).failure(tunnel.ErrEnded)
 }
 
 // throughConn is a connection through the tunnel that was not answered yet.
@@ -193,11 +194,13 @@ func (l *listener) awaitParked(waiting context.Context, first string) error {
 		return nil
 	}
 	if time.Since(p.since) < l.req.Timeout && tunnel.Quiet(p.TCPConn) {
-		err := l.up.ask(waiting, &question{
-			rec: l.up.rec, logFrom: p.logFrom,
+		q := &question{
+			start: l.up.start, rec: l.up.rec, logFrom: p.logFrom, what: l.answerWaited(),
 			ask:     func(ctx context.Context) error { return tunnel.AwaitAnswer(ctx, p.TCPConn) },
 			givenUp: func() bool { return time.Since(p.since) > signInPause },
-		})
+		}
+		defer q.close()
+		err := q.await(waiting)
 		if errors.Is(err, tunnel.ErrLeft) {
 			return err
 		}
@@ -235,7 +238,8 @@ func (l *listener) connect(first string) (*throughConn, error) {
 // then nobody shall wait behind a client and a server that both are silent.
 func (l *listener) exchange(waiting context.Context, client *tunnel.Incoming, through *throughConn, impatient bool) (passed int, err error) {
 	began := time.Now()
-	q := &question{rec: l.up.rec, logFrom: through.logFrom, upBefore: impatient}
+	q := &question{start: l.up.start, rec: l.up.rec, logFrom: through.logFrom, what: l.answerWaited(), upBefore: impatient}
+	defer q.close()
 	unknown := l.ready == tunnel.ReadyListen
 	if impatient || unknown {
 		q.givenUp = func() bool { return time.Since(began) > silence && (unknown || !l.inUse()) }
@@ -248,12 +252,16 @@ func (l *listener) exchange(waiting context.Context, client *tunnel.Incoming, th
 		passed, err = client.PassOn(ctx, through.TCPConn)
 		return err
 	}
-	err = l.up.ask(waiting, q)
+	err = q.await(waiting)
 	through.url = q.url
 	if unknown && errors.Is(err, errDead) && (!impatient || l.inUse()) {
 		err = nil
 	}
 	return passed, err
+}
+
+func (l *listener) answerWaited() string {
+	return fmt.Sprintf("for an answer through %s", l.up.rec.Program)
 }
 
 // park keeps a connection whose client has left, or was left without an answer for too long, for the next one: somebody

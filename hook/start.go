@@ -72,6 +72,8 @@ type start struct {
 	front    netip.AddrPort   // the listener's address, where one takes this tunnel's clients
 	launched *tunnel.Launched // by this call, if any
 	private  netip.AddrPort   // where what it launched listens while somebody has to sign in; zero if at its own address
+	hurried  bool             // the caller has said how long to wait
+	timer    *time.Timer      // the end of the wait, once it has begun
 	up       bool             // the tunnel is ready: from now on its program is worth starting again
 }
 
@@ -82,7 +84,7 @@ func newStart(h *Hook, t target, dir pidfile.Dir, req StartRequest) *start {
 			s.ready = ready
 		}
 	}
-	if s.req.Timeout <= 0 {
+	if s.hurried = s.req.Timeout > 0; !s.hurried {
 		s.req.Timeout = DefaultTimeout
 		if s.ready != tunnel.ReadyListen {
 			s.req.Timeout = DefaultSignInTimeout

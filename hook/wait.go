@@ -34,7 +34,7 @@ func (h *Hook) Wait(ctx context.Context, route, listen string, timeout time.Dura
 			return netip.AddrPort{}, err
 		}
 		if err == nil && running(rec) {
-			err = h.waitListening(limited, rec, rec.Address)
+			err = tunnel.WaitListening(limited, rec.Address, rec.Session())
 			if err == nil {
 				return rec.Public(), nil
 			}

@@ -197,6 +197,9 @@ func (u *ui) notice(n hook.Notice) {
 		u.say("%v: set aside as %s%s", n.Problem, filepath.Base(n.NewPath), served)
 	case hook.OtherArgs:
 		u.say("the tunnel for %s runs with other arguments and was kept: to change them, run tunhook stop %s first", n.Record.Route, words(n.Record))
+		if n.NotKept {
+			u.say("warning: --keep-alive does not hold for it: %s is not started again with arguments that this start does not know", n.Record.Program)
+		}
 	case hook.HandedOver:
 		u.say("%s", handedOver(n))
 	case hook.Exposed:

@@ -24,6 +24,8 @@ type Hook struct {
 	// RunParent says so: it is the user's runtime directory then.
 	RunDir, LogDir string
 	RunParent      bool
+	// OtherRunDirs are where the records are of tunnels that were started in another environment, by cron perhaps.
+	OtherRunDirs []string
 	// ConfigHome is $XDG_CONFIG_HOME, an absolute path, below which the entries are of what starts at login.
 	ConfigHome string
 	// Self is the absolute path of tunhook.
@@ -85,7 +87,8 @@ func (HandedOver) notice() {}
 
 // records opens the directory of the records.
 func (h *Hook) records(create bool) (pidfile.Dir, error) {
-	return pidfile.PrivateDir(h.RunDir, h.RunParent, create)
+	dir, err := pidfile.PrivateDir(h.RunDir, h.RunParent, create)
+	return dir.Beside(h.OtherRunDirs...), err
 }
 
 // target is what a command's ROUTE and LISTEN mean.

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/tunhook/tunhook/hook"
+	"github.com/tunhook/tunhook/pidfile"
 	"github.com/tunhook/tunhook/pidfile/process"
 	"github.com/tunhook/tunhook/tunnel"
 	"github.com/tunhook/tunhook/tunnel/tunneltest"
@@ -459,7 +460,7 @@ func TestAStartReplacesAKeeperThatCannotKeepItsPromise(t *testing.T) {
 	client := w.client()
 	w.mustStop(hook.StopRequest{Route: w.relay()})
 	w.keeper()
-	w.mustStart(w.held()) // takes the stop back; the promise to keep it alive stands again
+	w.mustStart(w.keptAlive(holder)) // the stop has taken back what was promised before it
 	rec := w.mustRecord()
 	w.awaitKeeper()
 	kill(rec.Tunnel)
@@ -469,6 +470,30 @@ func TestAStartReplacesAKeeperThatCannotKeepItsPromise(t *testing.T) {
 	})
 	w.mustStop(hook.StopRequest{Route: w.relay(), Now: true})
 	client.kill()
+	holder.kill()
+	w.nothingLeft()
+}
+
+// A stop takes back all that was promised before it, of whatever kind.
+func TestAStopTakesBackEveryPromise(t *testing.T) {
+	w := newRelayWorld(t)
+	holder, client := w.holder(), w.client
+	req := w.keptAlive(holder)
+	req.IdleStop = time.Hour
+	w.mustStart(req)
+	connected := client()
+	w.mustStop(hook.StopRequest{Route: w.relay()})
+	if got := w.mustRecord().Promise; !got.Equal(pidfile.Promise{}) {
+		t.Errorf("after a stop %+v is still promised", got)
+	}
+	other := w.holder()
+	w.mustStart(w.held(other))
+	if got := w.mustRecord().Promise; !got.Equal(pidfile.Promise{EndWith: []process.Identity{other.id}}) {
+		t.Errorf("after another start %+v is promised", got)
+	}
+	connected.kill()
+	other.kill()
+	tunneltest.Eventually(t, "the tunnel ends with the one that still wants it", w.gone)
 	holder.kill()
 	w.nothingLeft()
 }

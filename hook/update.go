@@ -16,8 +16,8 @@ import (
 )
 
 // lockPatience bounds the wait for others that change the same record. It takes each milliseconds; a hundred of them, on a machine
-// that is busy besides, have taken more than 10 s.
-const lockPatience = 20 * time.Second
+// that is very busy besides, have taken more than 20 s.
+const lockPatience = time.Minute
 
 // transaction is a record under its lock.
 type transaction struct {

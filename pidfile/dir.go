@@ -12,7 +12,8 @@ import (
 
 // Dir is a private directory of records: a real directory, ours, with mode 0700.
 type Dir struct {
-	path string
+	path   string
+	others []string // see Beside
 }
 
 // DirError says why a directory cannot be trusted with records, and what would help.
@@ -49,6 +50,28 @@ func PrivateDir(path string, parentToo, create bool) (Dir, error) {
 		return Dir{}, err
 	}
 	return d, nil
+}
+
+// Beside adds directories in which records may be that were made where the environment named another place. One that is not
+// there, or not private, holds none. New records are made in d.
+func (d Dir) Beside(paths ...string) Dir {
+	for _, path := range paths {
+		if other := filepath.Clean(path); other != d.path && checkPrivate(other) == nil {
+			d.others = append(d.others, other)
+		}
+	}
+	return d
+}
+
+// home is the one directory in which the record of key is, or is to be made.
+func (d Dir) home(key Key) Dir {
+	for _, path := range append([]string{d.path}, d.others...) {
+		home := Dir{path: path}
+		if _, err := os.Lstat(home.recordPath(key)); err == nil {
+			return home
+		}
+	}
+	return Dir{path: d.path}
 }
 
 // Path is the directory's absolute path.
@@ -120,6 +143,15 @@ func (d Dir) ListRoute(route string) ([]Record, error) {
 
 // list reads the records whose names have a prefix.
 func (d Dir) list(prefix string) ([]Entry, error) {
+	entries, err := Dir{path: d.path}.listOne(prefix)
+	for _, path := range d.others {
+		more, otherErr := Dir{path: path}.listOne(prefix)
+		entries, err = append(entries, more...), errors.Join(err, otherErr)
+	}
+	return entries, err
+}
+
+func (d Dir) listOne(prefix string) ([]Entry, error) {
 	names, err := os.ReadDir(d.path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil

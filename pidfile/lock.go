@@ -49,6 +49,7 @@ const (
 // cancelled.
 func (d Dir) Lock(ctx context.Context, key Key) (*Lock, error) {
 	for pause := minLockPause; ; pause = min(2*pause, maxLockPause) {
+		d := d.home(key)
 		l, err := d.tryLock(key)
 		if !errors.Is(err, unix.EWOULDBLOCK) {
 			return l, err
@@ -66,7 +67,8 @@ func (d Dir) Lock(ctx context.Context, key Key) (*Lock, error) {
 
 // LockIfUsed is Lock, except that it gives nil where the key has neither a record nor anybody who is making one.
 func (d Dir) LockIfUsed(ctx context.Context, key Key) (*Lock, error) {
-	for _, path := range []string{d.flockPath(key), d.recordPath(key)} {
+	home := d.home(key)
+	for _, path := range []string{home.flockPath(key), home.recordPath(key)} {
 		if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
 			return d.Lock(ctx, key)
 		}

@@ -90,7 +90,7 @@ func (e *BadRecordError) Error() string { return fmt.Sprintf("record %s %s", e.P
 // Read reads the record of key without a lock: it may be out of date on return. The error is fs.ErrNotExist where there
 // is none, and a *BadRecordError where what is there is not a record of this key.
 func (d Dir) Read(key Key) (Record, error) {
-	path := d.recordPath(key)
+	path := d.home(key).recordPath(key)
 	rec, err := readRecord(path)
 	if err == nil && rec.Key() != key {
 		err = otherKey(path, rec)
@@ -100,7 +100,7 @@ func (d Dir) Read(key Key) (Record, error) {
 
 // Stat tells of the file that holds the record of key: a change makes it another file. The error is fs.ErrNotExist where
 // there is none.
-func (d Dir) Stat(key Key) (fs.FileInfo, error) { return os.Lstat(d.recordPath(key)) }
+func (d Dir) Stat(key Key) (fs.FileInfo, error) { return os.Lstat(d.home(key).recordPath(key)) }
 
 func otherKey(path string, rec Record) error {
 	return &BadRecordError{path, fmt.Sprintf("is of another tunnel (%s on %s)", rec.Route, rec.Listen)}

@@ -16,7 +16,8 @@ import (
 // dirs are the places of the XDG Base Directory Specification that tunhook uses.
 type dirs struct {
 	run       string
-	runParent bool // run lies in the user's runtime directory, which must be private as well
+	runParent bool     // run lies in the user's runtime directory, which must be private as well
+	otherRuns []string // where tunnels are recorded that were started where the environment says otherwise
 	log       string
 	config    []string // files, the most important last
 }
@@ -49,8 +50,11 @@ func (c *command) findRunDir(d *dirs) error {
 	if err := c.absoluteOrUnset("XDG_RUNTIME_DIR"); err != nil {
 		return err
 	}
+	without := filepath.Join(xdg.StateHome, "tunhook", "run")
+	usual := fmt.Sprintf("/run/user/%d", os.Geteuid()) // pam_systemd(8)
+	d.otherRuns = []string{without, filepath.Join(usual, "tunhook")}
 	if c.variable("XDG_RUNTIME_DIR") == "" && (runtime.GOOS != "linux" || !isOurs(xdg.RuntimeDir)) {
-		d.run = filepath.Join(xdg.StateHome, "tunhook", "run")
+		d.run = without
 		return nil
 	}
 	d.run, d.runParent = filepath.Join(xdg.RuntimeDir, "tunhook"), true
@@ -88,17 +92,18 @@ func (c *command) hook() (*hook.Hook, error) {
 		return nil, fmt.Errorf("finding out where tunhook is: %w", err)
 	}
 	return &hook.Hook{
-		Config:     func() (*tunnel.Config, error) { return tunnel.LoadConfig(d.config...) },
-		RunDir:     d.run,
-		RunParent:  d.runParent,
-		LogDir:     d.log,
-		ConfigHome: xdg.ConfigHome,
-		Self:       self,
-		Environ:    c.environ,
-		Now:        now,
-		Notice:     c.ui.notice,
-		Waiting:    c.ui.waiting,
-		SignIn:     c.ui.signIn,
-		Guard:      c.signals.await,
+		Config:       func() (*tunnel.Config, error) { return tunnel.LoadConfig(d.config...) },
+		RunDir:       d.run,
+		RunParent:    d.runParent,
+		OtherRunDirs: d.otherRuns,
+		LogDir:       d.log,
+		ConfigHome:   xdg.ConfigHome,
+		Self:         self,
+		Environ:      c.environ,
+		Now:          now,
+		Notice:       c.ui.notice,
+		Waiting:      c.ui.waiting,
+		SignIn:       c.ui.signIn,
+		Guard:        c.signals.await,
 	}, nil
 }

@@ -77,8 +77,8 @@ var errDead = errors.New("the tunnel does not answer any more")
 
 // await asks the question, and watches meanwhile whether somebody has to sign in, whether the route is refused, and
 // whether the tunnel is still there.
-func (q *question) await(ctx context.Context) error {
-	ctx, cancel := context.WithCancel(ctx)
+func (q *question) await(bounded context.Context) error {
+	ctx, cancel := context.WithCancel(bounded)
 	answer, over := make(chan error, 1), make(chan struct{})
 	go func() {
 		defer close(over)
@@ -96,6 +96,9 @@ func (q *question) await(ctx context.Context) error {
 		case err := <-answer:
 			if err != nil || !q.upBefore && !q.listening { // what explains it may have been logged just before
 				q.look()
+			}
+			if cause := context.Cause(bounded); cause != nil && errors.Is(err, context.Canceled) {
+				err = cause
 			}
 			return q.explain(err)
 		case <-time.After(logPause):

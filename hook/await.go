@@ -68,26 +68,15 @@ func (s *start) waitReady(ctx context.Context, rec pidfile.Record) (pidfile.Reco
 	return q.rec, nil
 }
 
-// patience bounds the wait. A sign-in moves the bound, see signInSeen, unless it was asked for.
+// patience bounds the wait. A sign-in moves the bound, see signInSeen, unless it was asked for: so this is no deadline of the
+// context's, but a cause of its end.
 func (s *start) patience(ctx context.Context) (context.Context, context.CancelFunc) {
-	p := &patience{}
-	var cancel context.CancelCauseFunc
-	p.Context, cancel = context.WithCancelCause(ctx)
+	ctx, cancel := context.WithCancelCause(ctx)
 	s.timer = time.AfterFunc(s.req.Timeout, func() { cancel(context.DeadlineExceeded) })
-	return p, func() {
+	return ctx, func() {
 		s.timer.Stop()
 		cancel(nil)
 	}
-}
-
-// patience is a context with a deadline that can be moved.
-type patience struct{ context.Context }
-
-func (p *patience) Err() error {
-	if err := context.Cause(p.Context); errors.Is(err, context.DeadlineExceeded) {
-		return context.DeadlineExceeded
-	}
-	return p.Context.Err()
 }
 
 // signInSeen gives whoever signs in the time that people take.

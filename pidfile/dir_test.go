@@ -212,3 +212,57 @@ func copyFile(to, from string) error {
 	}
 	return os.WriteFile(to, data, 0o755)
 }
+
+// A record stays where it was made, wherever the environment of whoever looks for it points to.
+func TestRecordsBesideAreFoundAndLockedWhereTheyAre(t *testing.T) {
+	t.Parallel()
+	old, now := testDir(t), testDir(t)
+	write := func(d Dir) {
+		t.Helper()
+		lock, err := d.Lock(t.Context(), testKey)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(lock.Write(testRecord()), lock.Unlock()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	both := now.Beside(old.Path(), now.Path(), filepath.Join(now.Path(), "none"))
+	write(old)
+	if rec, err := both.Read(testKey); err != nil || rec.Key() != testKey {
+		t.Errorf("Read() = %v, %v", rec, err)
+	}
+	if entries, err := both.List(); err != nil || len(entries) != 1 {
+		t.Errorf("List() = %v, %v", entries, err)
+	}
+	write(both)
+	if _, err := now.Read(testKey); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("there are two records: %v", err)
+	}
+	lock, err := both.LockIfUsed(t.Context(), testKey)
+	if err != nil || lock == nil {
+		t.Fatal(lock, err)
+	}
+	if other, err := old.tryLock(testKey); err == nil {
+		other.Unlock()
+		t.Error("whoever looks only there does not see the lock")
+	}
+	if err := errors.Join(lock.Remove(), lock.Unlock()); err != nil {
+		t.Fatal(err)
+	}
+	write(both)
+	if _, err := now.Read(testKey); err != nil {
+		t.Errorf("a new record is not made in its own place: %v", err)
+	}
+}
+
+func TestADirectoryOfOthersHoldsNoRecords(t *testing.T) {
+	t.Parallel()
+	open := filepath.Join(privateTemp(t), "open")
+	if err := os.Mkdir(open, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if got := testDir(t).Beside(open); len(got.others) > 0 {
+		t.Errorf("%s counts, though others may write there", open)
+	}
+}

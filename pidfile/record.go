@@ -27,34 +27,34 @@ const (
 
 // Record is what a pidfile holds of one tunnel. It holds no secret: no arguments, no log lines, no environment.
 type Record struct {
-	Version     int              `json:"version"`
-	Route       string           `json:"route"`          // as the key has it
-	Listen      string           `json:"listen"`         // as the key has it: an address or "auto"
-	Target      string           `json:"target"`         // the route itself, where the key has a name for it
-	Address     netip.AddrPort   `json:"address"`        // the listen address
-	Front       netip.AddrPort   `json:"front,omitzero"` // where a listener takes the clients of a tunnel whose Address is private
-	Provider    string           `json:"provider"`       // name of the provider
-	Program     string           `json:"program"`        // base name of the tunnel program, for messages
-	Signal      string           `json:"signal"`         // the signal that asks the tunnel program to end, "TERM" or the like
-	Token       string           `json:"token"`          // random; also in the environment of the tunnel's processes
-	Tunnel      process.Identity `json:"tunnel"`         // the tunnel program; zero while it is being launched
-	Started     time.Time        `json:"started"`
-	Log         string           `json:"log"`      // path of the tunnel's log
-	LogFrom     int64            `json:"log_from"` // where this tunnel's lines begin in the log, in bytes
-	Promise                      // what was asked of its life
-	ArgsHash    string           `json:"args_hash"`            // salted hash of the extra arguments, to tell another set of them
-	Promised    time.Time        `json:"promised,omitzero"`    // when the last start for a holder had its tunnel ready, until somebody connects: its client is still to come
-	Caller      process.Identity `json:"caller,omitzero"`      // the holder that called that start, where it is no client but a script: who called that may be one
-	HandedOver  time.Time        `json:"handed_over,omitzero"` // when it was left, by a run's client or by Caller, to a client that is given time to connect; it ends after that one
-	EndIdle     bool             `json:"end_idle"`             // a stop came while clients were connected: it ends when the last has left
-	Awaited []process.Identity `json:"awaited,omitempty"` // of those in EndWith when that stop came, the ones whose client was still to come
-	Ending      bool             `json:"ending"`               // a stop has begun; whoever finds this finishes the job
-	EndGrace    time.Duration    `json:"end_grace"`            // how long that stop gives the program to end by itself; nanoseconds, 0 for the usual time
-	Keeper      process.Identity `json:"keeper,omitzero"`      // the process that watches over the promises above, zero for none
-	KeeperKnows bool             `json:"keeper_knows"`         // how to start the tunnel program again
-	Starter     process.Identity `json:"starter,omitzero"`     // the start that has the program sign in at a private address; zero once it serves Address
-	Prober      process.Identity `json:"prober,omitzero"`      // the start that waits, or has waited, for a server's answer: its connection is no client's
-	Shared      bool             `json:"shared"`               // given to another start than the one that launched it
+	Version     int                `json:"version"`
+	Route       string             `json:"route"`          // as the key has it
+	Listen      string             `json:"listen"`         // as the key has it: an address or "auto"
+	Target      string             `json:"target"`         // the route itself, where the key has a name for it
+	Address     netip.AddrPort     `json:"address"`        // the listen address
+	Front       netip.AddrPort     `json:"front,omitzero"` // where a listener takes the clients of a tunnel whose Address is private
+	Provider    string             `json:"provider"`       // name of the provider
+	Program     string             `json:"program"`        // base name of the tunnel program, for messages
+	Signal      string             `json:"signal"`         // the signal that asks the tunnel program to end, "TERM" or the like
+	Token       string             `json:"token"`          // random; also in the environment of the tunnel's processes
+	Tunnel      process.Identity   `json:"tunnel"`         // the tunnel program; zero while it is being launched
+	Started     time.Time          `json:"started"`
+	Log         string             `json:"log"`      // path of the tunnel's log
+	LogFrom     int64              `json:"log_from"` // where this tunnel's lines begin in the log, in bytes
+	Promise                        // what was asked of its life
+	ArgsHash    string             `json:"args_hash"`            // salted hash of the extra arguments, to tell another set of them
+	Promised    time.Time          `json:"promised,omitzero"`    // when the last start for a holder had its tunnel ready, until somebody connects: its client is still to come
+	Caller      process.Identity   `json:"caller,omitzero"`      // the holder that called that start, where it is no client but a script: who called that may be one
+	HandedOver  time.Time          `json:"handed_over,omitzero"` // when it was left, by a run's client or by Caller, to a client that is given time to connect; it ends after that one
+	EndIdle     bool               `json:"end_idle"`             // a stop came while clients were connected: it ends when the last has left
+	Awaited     []process.Identity `json:"awaited,omitempty"`    // of those in EndWith when that stop came, the ones whose client was still to come
+	Ending      bool               `json:"ending"`               // a stop has begun; whoever finds this finishes the job
+	EndGrace    time.Duration      `json:"end_grace"`            // how long that stop gives the program to end by itself; nanoseconds, 0 for the usual time
+	Keeper      process.Identity   `json:"keeper,omitzero"`      // the process that watches over the promises above, zero for none
+	KeeperKnows bool               `json:"keeper_knows"`         // how to start the tunnel program again
+	Starter     process.Identity   `json:"starter,omitzero"`     // the start that has the program sign in at a private address; zero once it serves Address
+	Prober      process.Identity   `json:"prober,omitzero"`      // the start that waits, or has waited, for a server's answer: its connection is no client's
+	Shared      bool               `json:"shared"`               // given to another start than the one that launched it
 }
 
 // Forsaken tells whether the start that would have moved the tunnel to its address has ended before it did.

@@ -50,7 +50,7 @@ func nextPause(pause time.Duration, began time.Time) time.Duration {
 }
 
 // WaitListening waits until one of the tunnel's processes listens on addr. Nobody connects to find out: a connection may open
-// a browser tab or count as a session. The error is ErrEnded, an *ElsewhereError, or that of ctx; another one says that the
+// a browser tab or count as a session. The error is ErrEnded, an *ElsewhereError, or the cause of ctx; another one says that the
 // processes cannot be told.
 func WaitListening(ctx context.Context, addr netip.AddrPort, s process.Session) error {
 	program, err := process.Open(s.Leader)
@@ -78,7 +78,7 @@ func WaitListening(ctx context.Context, addr netip.AddrPort, s process.Session) 
 			time.Sleep(pause) // its children carry on
 		}
 		if ctx.Err() != nil {
-			return elsewhere(addr, s, ctx.Err())
+			return elsewhere(addr, s, context.Cause(ctx))
 		}
 	}
 }

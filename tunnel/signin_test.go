@@ -119,6 +119,25 @@ func TestLogWatchKnowsARefusal(t *testing.T) {
 	}
 }
 
+// Whoever mistypes a password is asked again.
+func TestOneMistypedPasswordIsNoRefusal(t *testing.T) {
+	t.Parallel()
+	config, err := tunnel.LoadConfig()
+	if err != nil {
+		t.Fatal(err)
+	}
+	route, err := config.Route("ssh://me@gate.example.com/desk:3389")
+	if err != nil {
+		t.Fatal(err)
+	}
+	watch, add := watched(t, route.Provider, "", 0)
+	add("Permission denied, please try again.\r\n")
+	expectNext(t, watch, "", "")
+	const last = "me@gate.example.com: Permission denied (publickey,password)."
+	add(last + "\r\n")
+	expectNext(t, watch, "", last)
+}
+
 func TestLogWatchOfAProviderWithoutPatternsSeesNothing(t *testing.T) {
 	t.Parallel()
 	watch, add := watched(t, &tunnel.Provider{}, "", 0)

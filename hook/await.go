@@ -155,7 +155,7 @@ func (q *question) failure(err error) error {
 	if errors.Is(err, tunnel.ErrEnded) && rec.Tunnel != (process.Identity{}) && q.unwanted(rec) {
 		return &StoppedError{rec}
 	}
-	if holder, held := tunnel.Holder(rec.Address); held && !slices.Contains(rec.Session().PIDs(), holder.PID) {
+	if holder, held := tunnel.Holder(rec.Address); held && !slices.Contains(tunnel.PIDs(rec.Session(), rec.Address), holder.PID) {
 		return &TakenError{Address: rec.Address, Holder: holder, MayReuse: true}
 	}
 	failed := q.failed(rec, err, "")

@@ -45,22 +45,9 @@ func (h *Hook) finishEnding(ctx context.Context, dir pidfile.Dir, rec pidfile.Re
 	return err
 }
 
-// endProcesses ends the tunnel's session. Only where that leaves somebody on the address, a process that got away from the
-// session perhaps, every process of the machine is asked whether it belongs to the tunnel.
+// endProcesses ends the tunnel's processes.
 func endProcesses(rec pidfile.Record, grace time.Duration) error {
-	session := rec.Session()
-	look := session.Members
-	members := func() ([]*process.Process, error) {
-		found, err := look()
-		if rec.Tunnel.PID != 0 {
-			look = session.Orphans
-		}
-		return found, err
-	}
-	if err := tunnel.End(members, signalOf(rec), grace); err != nil || tunnel.Free(rec.Address) {
-		return err
-	}
-	return tunnel.End(session.Members, signalOf(rec), grace)
+	return tunnel.End(rec.Session(), rec.Address, signalOf(rec), grace)
 }
 
 func signalOf(rec pidfile.Record) syscall.Signal {

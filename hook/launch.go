@@ -185,7 +185,8 @@ func (tx *transaction) launch(argv []string, log *os.File) (*tunnel.Launched, er
 }
 
 // withToken puts the token in the place of all that tunhook has put into an environment: a tunnel that is started by
-// something that a tunnel has started, its browser perhaps, is one of its own.
+// something that a tunnel has started, its browser perhaps, is one of its own. An
+// empty token is for what is no tunnel's.
 func withToken(environ []string, token string) []string {
 	kept := make([]string, 0, len(environ)+1)
 	for _, v := range environ {
@@ -195,10 +196,7 @@ func withToken(environ []string, token string) []string {
 			kept = append(kept, v)
 		}
 	}
-	if token != "" {
-		kept = append(kept, process.TokenVariable+"="+token)
-	}
-	return kept
+	return append(kept, process.TokenVariable+"="+token)
 }
 
 // taken says who has the address: a tunnel of ours for the same route will do, whatever name it was started under and

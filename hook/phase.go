@@ -110,7 +110,7 @@ func running(rec pidfile.Record) bool {
 
 // lives tells whether a process of the record's tunnel is there, whatever it serves: while somebody signs in, a private address.
 func lives(rec pidfile.Record) bool {
-	return rec.Tunnel.Alive() || len(rec.Session().PIDs()) > 0
+	return rec.Tunnel.Alive() || len(tunnel.PIDs(rec.Session(), rec.Address)) > 0
 }
 
 // relaunched tells, by what a record was and is now, whether its tunnel program was launched again in between, or will be: by the

@@ -121,7 +121,7 @@ func (w *world) nothingLeft(tunnels ...pidfile.Record) {
 		w.t.Errorf("left behind: %q", left)
 	}
 	for _, rec := range tunnels {
-		members, err := rec.Session().Members()
+		members, err := tunnel.Members(rec.Session(), rec.Address)
 		check(w.t, err)
 		for _, p := range members {
 			w.t.Errorf("left behind: process %d", p.PID())

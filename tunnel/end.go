@@ -2,9 +2,12 @@ package tunnel
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 	"syscall"
 	"time"
+
+	"github.com/tunhook/tunhook/pidfile/process"
 )
 
 // killWait is how long the kernel gets to end a process after SIGKILL; one in uninterruptible sleep may take longer.
@@ -29,10 +32,15 @@ type ending struct {
 	err    error     // why SIGKILL could not be sent
 }
 
-// End ends every process that members gives, children that appear meanwhile included: by sig at first, after grace by SIGKILL.
-// It returns when there is none left, or when that cannot be told. A machine that is busy may take long to list them, so the
-// grace counts from when they had been asked, and the wait for the kernel from when each had been killed.
-func End[P handle](members func() ([]P, error), sig syscall.Signal, grace time.Duration) error {
+// End ends the tunnel that serves addr, children that appear meanwhile included: by sig at first, after grace by SIGKILL. It returns
+// when there is none left, or when that cannot be told.
+func End(s process.Session, addr netip.AddrPort, sig syscall.Signal, grace time.Duration) error {
+	return endAll(func() ([]*process.Process, error) { return Members(s, addr) }, sig, grace)
+}
+
+// endAll ends every process that members gives. A machine that is busy may take long to list them, so the grace counts from when they
+// had been asked, and the wait for the kernel from when each had been killed.
+func endAll[P handle](members func() ([]P, error), sig syscall.Signal, grace time.Duration) error {
 	var kill time.Time // zero until somebody has been asked
 	var processes []*ending
 	defer func() { closeAll(processes) }()

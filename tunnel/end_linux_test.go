@@ -2,6 +2,7 @@ package tunnel
 
 import (
 	"errors"
+	"net/netip"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -30,7 +31,7 @@ func endSession(t *testing.T, l launched, grace time.Duration) (took time.Durati
 	t.Helper()
 	var open atomic.Int32
 	began := time.Now()
-	if err := End(handles(sessionOf(l.PID), &open), syscall.SIGTERM, grace); err != nil {
+	if err := endAll(handles(sessionOf(l.PID), &open), syscall.SIGTERM, grace); err != nil {
 		t.Error(err)
 	}
 	took = time.Since(began)
@@ -103,7 +104,7 @@ func TestProcessOnceKnownIsEndedAlthoughItCannotBeToldAnyMore(t *testing.T) {
 		}
 		return session(l.PID)
 	}, &open)
-	if err := End(members, syscall.SIGTERM, 200*time.Millisecond); err != nil {
+	if err := endAll(members, syscall.SIGTERM, 200*time.Millisecond); err != nil {
 		t.Error(err)
 	}
 	if left := session(l.PID); len(left) > 0 {
@@ -116,7 +117,7 @@ func TestProcessOnceKnownIsEndedAlthoughItCannotBeToldAnyMore(t *testing.T) {
 
 func TestEndOfNothingSucceedsAtOnce(t *testing.T) {
 	began := time.Now()
-	if err := End(func() ([]*mortal, error) { return nil, nil }, syscall.SIGTERM, time.Hour); err != nil || time.Since(began) > deadline {
+	if err := endAll(func() ([]*mortal, error) { return nil, nil }, syscall.SIGTERM, time.Hour); err != nil || time.Since(began) > deadline {
 		t.Errorf("%v after %v", err, time.Since(began))
 	}
 }
@@ -128,7 +129,7 @@ func TestProcessesThatCannotBeToldAreNotTakenForEnded(t *testing.T) {
 	var open atomic.Int32
 	first := handles(sessionOf(l.PID), &open)
 	looks := 0
-	err := End(func() ([]closing, error) {
+	err := endAll(func() ([]closing, error) {
 		if looks++; looks > 1 {
 			return nil, syscall.EMFILE
 		}
@@ -158,7 +159,7 @@ func (i immortal) Signal(s syscall.Signal) error {
 func TestProcessThatCannotBeKilledIsNamed(t *testing.T) {
 	t.Parallel()
 	p := immortal{new(atomic.Int32)}
-	err := End(func() ([]immortal, error) { return []immortal{p}, nil }, syscall.SIGTERM, time.Millisecond)
+	err := endAll(func() ([]immortal, error) { return []immortal{p}, nil }, syscall.SIGTERM, time.Millisecond)
 	if err == nil || !strings.Contains(err.Error(), "4242") || p.killed.Load() == 0 {
 		t.Errorf("error %v after %d SIGKILLs", err, p.killed.Load())
 	}
@@ -179,5 +180,30 @@ func TestAddressIsFreeAfterTheEnd(t *testing.T) {
 	}
 	if _, err := (Listen{addr}).Reserve(); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestDaemonIsTheTunnelOnlyWhereItServesTheAddress: its parent, the tunnel program, has ended.
+func TestDaemonIsTheTunnelOnlyWhereItServesTheAddress(t *testing.T) {
+	t.Parallel()
+	addr, other := freeAddress(t), freeAddress(t)
+	l, log := launchRole(t, "parent", "leave-daemon", "listen", addr.String())
+	logHas(t, log, addr.String(), 1)
+	_ = l.Ended()
+	daemon := PIDs(l.session, addr)
+	if len(daemon) != 1 {
+		t.Fatalf("processes %v, want the daemon", daemon)
+	}
+	killSession(t, daemon[0])
+	for _, near := range []netip.AddrPort{other, netip.AddrPortFrom(other.Addr(), addr.Port())} {
+		if err := End(l.session, near, syscall.SIGTERM, deadline); err != nil {
+			t.Error(err)
+		}
+		if Free(addr) {
+			t.Fatalf("it was ended as the tunnel on %s", near)
+		}
+	}
+	if err := End(l.session, addr, syscall.SIGTERM, deadline); err != nil || !Free(addr) {
+		t.Errorf("it goes on: %v", err)
 	}
 }

@@ -56,7 +56,7 @@ func slowly(m *mortal) func() ([]*mortal, error) {
 func TestGraceCountsFromTheSignal(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newMortal(1, map[syscall.Signal]time.Duration{syscall.SIGTERM: 9 * time.Second})
-		if err := End(slowly(p), syscall.SIGTERM, 10*time.Second); err != nil {
+		if err := endAll(slowly(p), syscall.SIGTERM, 10*time.Second); err != nil {
 			t.Error(err)
 		}
 		if at, killed := p.sent[syscall.SIGKILL]; killed {
@@ -68,7 +68,7 @@ func TestGraceCountsFromTheSignal(t *testing.T) {
 func TestKernelGetsItsTimeAfterSIGKILL(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newMortal(1, map[syscall.Signal]time.Duration{syscall.SIGKILL: killWait - time.Millisecond})
-		if err := End(slowly(p), syscall.SIGTERM, time.Second); err != nil {
+		if err := endAll(slowly(p), syscall.SIGTERM, time.Second); err != nil {
 			t.Error(err)
 		}
 	})
@@ -77,7 +77,7 @@ func TestKernelGetsItsTimeAfterSIGKILL(t *testing.T) {
 func TestProcessIsCalledUnkillableOnlyOnceItWasKilled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newMortal(4242, nil)
-		err := End(slowly(p), syscall.SIGTERM, 0)
+		err := endAll(slowly(p), syscall.SIGTERM, 0)
 		if err == nil || !strings.Contains(err.Error(), "4242") {
 			t.Fatalf("error %v, want one that names the process", err)
 		}
@@ -91,7 +91,7 @@ func TestProcessThatMayNotBeKilledIsNotCalledUnkillable(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newMortal(4242, nil)
 		p.fail = syscall.EPERM
-		err := End(slowly(p), syscall.SIGTERM, 0)
+		err := endAll(slowly(p), syscall.SIGTERM, 0)
 		if !errors.Is(err, syscall.EPERM) || !strings.Contains(err.Error(), "4242") {
 			t.Errorf("error %v, want one that names the process and why", err)
 		}
@@ -102,7 +102,7 @@ func TestProcessThatMayNotBeKilledIsNotCalledUnkillable(t *testing.T) {
 func TestProcessesThatAppearWithoutEndAreToldOf(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		pid := 0
-		err := End(func() ([]*mortal, error) {
+		err := endAll(func() ([]*mortal, error) {
 			pid++
 			return []*mortal{newMortal(pid, map[syscall.Signal]time.Duration{syscall.SIGKILL: 0})}, nil
 		}, syscall.SIGTERM, 0)

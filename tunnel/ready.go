@@ -41,6 +41,16 @@ const (
 	expecting  = 20 * time.Millisecond
 )
 
+// daemonPatience is for how long a process that a program has left behind, in a session of its own, is given to listen. Until it does
+// it may be any daemon that the program has happened to start.
+const daemonPatience = time.Second
+
+// hasDaemon tells whether the program has left such a process behind.
+func hasDaemon(s process.Session) bool {
+	_, err := s.Adopt()
+	return err == nil
+}
+
 // nextPause is the pause after one, when the wait began at that time.
 func nextPause(pause time.Duration, began time.Time) time.Duration {
 	if time.Since(began) < expecting {
@@ -63,16 +73,19 @@ func WaitListening(ctx context.Context, addr netip.AddrPort, s process.Session) 
 	}
 	sockets := newAsker()
 	defer sockets.close()
-	began := time.Now()
+	began, ended := time.Now(), time.Time{}
 	for pause := firstPause; ; pause = nextPause(pause, began) {
-		switch where := listensOn(sockets, addr.Port(), s); {
+		switch where := listensOn(sockets, addr, s); {
 		case slices.ContainsFunc(where, func(a netip.AddrPort) bool { return same(a, addr) }):
 			return nil
 		case slices.ContainsFunc(where, func(a netip.AddrPort) bool { return a.Addr().IsUnspecified() }):
 			return &ElsewhereError{addr, where}
 		}
 		if program == nil || program.Wait(pause) {
-			if len(s.PIDs()) == 0 {
+			if ended.IsZero() {
+				ended = time.Now()
+			}
+			if len(PIDs(s, addr)) == 0 && (time.Since(ended) > daemonPatience || !hasDaemon(s)) {
 				return ErrEnded
 			}
 			time.Sleep(pause) // its children carry on
@@ -89,30 +102,55 @@ func Listening(addr netip.AddrPort, s process.Session) bool {
 	return err == nil && oneListens(found, addr, s)
 }
 
+// Members opens every process of the tunnel that serves addr, except the calling one. The caller closes them. An error says that
+// they cannot be told.
+func Members(s process.Session, addr netip.AddrPort) ([]*process.Process, error) {
+	serving, err := listening(addr.Port())
+	if err != nil {
+		return nil, err
+	}
+	serving = slices.DeleteFunc(serving, func(l socket) bool { return !covers(l.local.Addr(), addr.Addr()) })
+	if len(serving) == 0 {
+		return s.Members(nil)
+	}
+	return s.Members(func(pid int) bool { return len(ownedBy([]int{pid}, serving)) > 0 })
+}
+
+// PIDs gives the pids of Members as far as they can be told: whoever ends them needs to know more.
+func PIDs(s process.Session, addr netip.AddrPort) []int {
+	var pids []int
+	found, _ := Members(s, addr)
+	for _, p := range found {
+		pids = append(pids, p.PID())
+		p.Close()
+	}
+	return pids
+}
+
 func oneListens(found []socket, addr netip.AddrPort, s process.Session) bool {
 	here := func(s socket) bool { return same(s.local, addr) }
-	return slices.ContainsFunc(ownedByTunnel(s, found), here)
+	return slices.ContainsFunc(ownedByTunnel(s, addr, found), here)
 }
 
 // ownedByTunnel keeps the sockets of the tunnel's program, or of its other processes where that has none of them: to find those
 // takes longer.
-func ownedByTunnel(s process.Session, found []socket) []socket {
+func ownedByTunnel(s process.Session, addr netip.AddrPort, found []socket) []socket {
 	if len(found) == 0 {
 		return nil
 	}
 	if owned := ownedBy([]int{s.Leader.PID}, found); len(owned) > 0 && s.Leader.Alive() { // of one that has ended the pid may be another's
 		return owned
 	}
-	return ownedBy(s.PIDs(), found)
+	return ownedBy(PIDs(s, addr), found)
 }
 
 // listensOn gives the addresses with that port on which the tunnel listens.
-func listensOn(sockets *asker, port uint16, s process.Session) []netip.AddrPort {
-	found, err := sockets.listening(port)
+func listensOn(sockets *asker, addr netip.AddrPort, s process.Session) []netip.AddrPort {
+	found, err := sockets.listening(addr.Port())
 	if err != nil {
 		return nil
 	}
-	return locals(ownedByTunnel(s, found))
+	return locals(ownedByTunnel(s, addr, found))
 }
 
 func locals(sockets []socket) []netip.AddrPort {
@@ -137,7 +175,7 @@ func elsewhere(addr netip.AddrPort, s process.Session, otherwise error) error {
 	if err != nil {
 		return otherwise
 	}
-	if owned := ownedByTunnel(s, found); len(owned) > 0 {
+	if owned := ownedByTunnel(s, addr, found); len(owned) > 0 {
 		return &ElsewhereError{addr, locals(owned)}
 	}
 	return otherwise

@@ -3,10 +3,17 @@ package tunnel
 import (
 	"context"
 	"errors"
+	"fmt"
+	"net"
 	"net/netip"
+	"runtime"
+	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/tunhook/tunhook/pidfile/process"
 )
@@ -39,12 +46,57 @@ func TestReadyIsFoundOutWithoutConnecting(t *testing.T) {
 
 func TestChildThatListensIsTheTunnels(t *testing.T) {
 	t.Parallel()
-	for _, how := range []string{"stay", "leave"} {
+	for _, how := range []string{"stay", "leave", "stay-daemon", "leave-daemon"} {
 		addr := freeAddress(t)
 		l, _ := launchRole(t, "parent", how, "listen", addr.String())
 		if err := waitFor(t, addr, l, deadline); err != nil {
 			t.Errorf("%s: %v", how, err)
 		}
+	}
+}
+
+// TestProgramWhoseFirstThreadHasEndedIsReady: /proc/PID/fd is empty by then.
+func TestProgramWhoseFirstThreadHasEndedIsReady(t *testing.T) {
+	t.Parallel()
+	addr := freeAddress(t)
+	l, log := launchRole(t, "firstthreadends", addr.String())
+	logHas(t, log, "going on", 1)
+	eventually(t, "its first thread has ended", func() bool { return stat(l.PID, 3) == "Z" })
+	if err := waitFor(t, addr, l, deadline); err != nil {
+		t.Error(err)
+	}
+	if holder, held := Holder(addr); !held || holder.PID != l.PID {
+		t.Errorf("holder %+v, %v; want pid %d", holder, held, l.PID)
+	}
+	if found := PIDs(process.Session{Token: l.session.Token}, addr); !slices.Equal(found, []int{l.PID}) {
+		t.Errorf("by its token: %v, want %d", found, l.PID)
+	}
+	if err := End(l.session, addr, syscall.SIGTERM, deadline); err != nil || !Free(addr) {
+		t.Errorf("it goes on: %v", err)
+	}
+}
+
+// firstThreadEnds listens on args[0] in other threads than the first, which ends.
+func firstThreadEnds(args []string) error {
+	if _, err := net.Listen("tcp", args[0]); err != nil {
+		return err
+	}
+	fmt.Println("going on")
+	for range 50 { // goroutines that keep their threads take up all there are until one has the first
+		go func() {
+			endIfFirst()
+			select {}
+		}()
+	}
+	endIfFirst()
+	select {}
+}
+
+// endIfFirst ends the thread that it runs in if that is the process's first; where it returns the goroutine keeps its thread.
+func endIfFirst() {
+	runtime.LockOSThread()
+	if unix.Gettid() == unix.Getpid() {
+		_, _, _ = syscall.Syscall(syscall.SYS_EXIT, 0, 0, 0)
 	}
 }
 

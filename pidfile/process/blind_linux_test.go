@@ -67,13 +67,13 @@ func notGone(rec Session) string {
 	} else if err == nil {
 		p.Close()
 	}
-	if found, err := rec.Members(); err == nil && len(found) == 0 {
+	if found, err := rec.Members(nil); err == nil && len(found) == 0 {
 		return "it has no members"
 	} else {
 		closeAll(found)
 	}
 	unknown := Session{Token: rec.Token}
-	if found, err := unknown.Members(); err == nil && len(found) == 0 {
+	if found, err := unknown.Members(nil); err == nil && len(found) == 0 {
 		return "nobody has the token"
 	} else {
 		closeAll(found)

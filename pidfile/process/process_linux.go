@@ -40,17 +40,71 @@ func gone(err error) bool { return errors.Is(err, fs.ErrNotExist) || errors.Is(e
 // parentheses, so fields are counted from the last one. The error is ErrGone for a zombie, unless other threads of it go on, or have
 // yet to give back what they hold.
 func startTicks(stat []byte) (uint64, error) {
-	end := bytes.LastIndexByte(stat, ')')
-	fields := strings.Fields(string(stat[end+1:]))
-	const state, threads, start = 0, 17, 19 // fields 3, 20 and 22: the first one behind the name is number 3
-	if end < 0 || len(fields) <= start {
-		return 0, fmt.Errorf("unexpected form of /proc/PID/stat: %.80q", stat)
+	fields, err := statFields(stat)
+	if err != nil {
+		return 0, err
 	}
-	alone := fields[threads] == "1" || fields[threads] == "0"
-	if s := fields[state]; s == "X" || s == "x" || s == "Z" && alone {
+	alone := fields[statThreads] == "1" || fields[statThreads] == "0"
+	if s := fields[statState]; s == "X" || s == "x" || s == "Z" && alone {
 		return 0, ErrGone
 	}
-	return strconv.ParseUint(fields[start], 10, 64)
+	return strconv.ParseUint(fields[statStart], 10, 64)
+}
+
+// Fields 3, 4, 20 and 22 of /proc/PID/stat: the first one behind the name is number 3.
+const (
+	statState   = 0
+	statParent  = 1
+	statThreads = 17
+	statStart   = 19
+)
+
+// statFields gives the fields behind the name.
+func statFields(stat []byte) ([]string, error) {
+	end := bytes.LastIndexByte(stat, ')')
+	fields := strings.Fields(string(stat[end+1:]))
+	if end < 0 || len(fields) <= statStart {
+		return nil, fmt.Errorf("unexpected form of /proc/PID/stat: %.80q", stat)
+	}
+	return fields, nil
+}
+
+// ownStat gives a field of a process's /proc/PID/stat, "" where it cannot be read.
+func ownStat(pid, field int) string {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return ""
+	}
+	fields, err := statFields(stat)
+	if err != nil {
+		return ""
+	}
+	return fields[field]
+}
+
+// parentOf gives the parent of a process, 0 where that cannot be told.
+func parentOf(pid int) int {
+	parent, _ := strconv.Atoi(ownStat(pid, statParent))
+	return parent
+}
+
+// takenOver tells whether the pid of a process that has ended belongs to another one by now. A zombie keeps its own.
+func takenOver(id Identity) bool {
+	start := ownStat(id.PID, statStart)
+	if start == "" {
+		return !errors.Is(unix.Kill(id.PID, 0), unix.ESRCH) // there is one that is hidden from us
+	}
+	return start != strconv.FormatUint(id.StartTicks, 10)
+}
+
+// isSelf tells whether a process runs the very program that the calling one does.
+func isSelf(pid int) bool {
+	self, err := os.Stat("/proc/self/exe")
+	if err != nil {
+		return false
+	}
+	other, err := os.Stat(fmt.Sprintf("/proc/%d/exe", pid))
+	return err == nil && os.SameFile(self, other)
 }
 
 // supported tells why handles cannot be had: pidfd_open came with Linux 5.3, and a filter of system calls may not know it.
@@ -157,14 +211,17 @@ func childrenOf(pid int) ([]int, error) {
 	return children, err
 }
 
-// environOf is the environment that a process was started with, empty where we may not read it or it has ended. The kernel shows
-// an empty one also for the instant in which an exec has replaced the old image and not yet laid out the new one, so a process that
-// has a program but no environment is asked again.
+// environOf is the environment that a process was started with, empty where it has ended. The error is fs.ErrPermission where we may
+// not read it. The kernel shows an empty one also for the instant in which an exec has replaced the old image and not yet laid out the
+// new one, so a process that has a program but no environment is asked again.
 func environOf(pid int) ([]string, error) {
 	dir := fmt.Sprintf("/proc/%d/", pid)
 	for range 50 {
 		data, err := os.ReadFile(dir + "environ")
-		if gone(err) || errors.Is(err, fs.ErrPermission) {
+		if (gone(err) || err == nil && len(data) == 0) && ownStat(pid, statState) == "Z" {
+			data, err = otherThreadsEnviron(pid)
+		}
+		if gone(err) {
 			return nil, nil
 		}
 		if err != nil {
@@ -182,4 +239,19 @@ func environOf(pid int) ([]string, error) {
 		time.Sleep(100 * time.Microsecond)
 	}
 	return nil, nil
+}
+
+// otherThreadsEnviron is for a process whose first thread has ended: what /proc/PID shows is that thread's.
+func otherThreadsEnviron(pid int) ([]byte, error) {
+	threads, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
+	for _, thread := range threads {
+		data, readErr := os.ReadFile(fmt.Sprintf("/proc/%d/task/%s/environ", pid, thread.Name()))
+		if len(data) > 0 {
+			return data, nil
+		}
+		if err = readErr; err != nil && !gone(err) {
+			break
+		}
+	}
+	return nil, err
 }

@@ -100,8 +100,8 @@ func checkStranger(rec Session, handle *Process) error {
 	if _, err := Open(rec.Leader); !errors.Is(err, ErrGone) {
 		return fmt.Errorf("opening the old identity: %v", err)
 	}
-	for _, look := range []func() ([]*Process, error){rec.Members, rec.Orphans} {
-		if found, err := look(); err != nil || len(found) > 0 {
+	for _, serves := range []func(int) bool{nil, func(int) bool { return true }} {
+		if found, err := rec.Members(serves); err != nil || len(found) > 0 {
 			return fmt.Errorf("the stranger is a member of the old tunnel: %d processes, %v", len(found), err)
 		}
 	}

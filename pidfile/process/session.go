@@ -7,65 +7,92 @@ import (
 	"strings"
 )
 
-// TokenVariable is the environment variable that carries a token into the processes of its tunnel.
+// TokenVariable is the environment variable that carries a token into the processes of its tunnel. An empty one says that a process
+// belongs to no tunnel, whoever has started it: a browser, a keeper.
 const TokenVariable = "TUNHOOK_TOKEN"
 
 // NewToken returns a random token of 128 bits or more, in letters and digits.
 func NewToken() string { return rand.Text() }
 
-// Session is a tunnel program with the processes that came from it.
+// Session is a tunnel program with the processes that came from it, and are the tunnel.
+//
+// While the program lives, they are the session that it leads, and all living descendants of that, whatever they have made of their
+// session and environment: each is provably the child of one that is the tunnel. Only what tunhook itself has started for somebody
+// else is not, with another token or an empty one.
+//
+// After the program has ended its children have another parent, and its session is only a number. Then they are those of that number
+// if one of them has the token; those with the token that serve the tunnel's address, with their kin that has it too: ancestors, and
+// sessions; and the descendants of all these. A process that has the token and left session and parent behind, and does not serve
+// the address, is a daemon of the user's that happened to be started there, as gpg-agent by ssh. It is not the tunnel.
 type Session struct {
 	Leader Identity // the tunnel program, which leads a session; zero where it is not known
 	Token  string   // what the environments of its processes hold as TokenVariable
 }
 
-// Members opens every live process of the session except the calling one: the session that the tunnel program leads, and
-// those descendants in sessions of their own that have the token. Where the program itself has ended, its session number
-// alone proves nothing; a process with the token in its environment does, wherever it is. The caller closes them. An error
-// says that they cannot be told.
-func (s Session) Members() ([]*Process, error) {
+// Members opens every live process of the tunnel except the calling one. Serves tells of a process whether it serves the tunnel's
+// address, nil where nobody does: it is asked only where the program has ended. The caller closes them. An error says that they
+// cannot be told.
+func (s Session) Members(serves func(pid int) bool) ([]*Process, error) {
+	if s.Leader == (Identity{}) {
+		adopted, err := s.Adopt()
+		if errors.Is(err, ErrGone) {
+			return nil, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		s.Leader = adopted
+	}
 	program, err := Open(s.Leader)
-	if err != nil && !errors.Is(err, ErrGone) {
+	if errors.Is(err, ErrGone) {
+		return s.orphans(serves)
+	}
+	if err != nil {
 		return nil, err
 	}
+	defer program.Close()
+	found, err := openSession(sessionOf(program.PID())) // not its own where Adopt found no leader
 	if err == nil {
-		defer program.Close()
-		found, err := openSession(sessionOf(program.PID())) // not its own where Adopt found no leader
-		if err == nil && !program.Wait(0) {                 // it has lived all the while: the numbers were its own
-			found, err = withDescendants(found, s.Token)
-		}
-		if err != nil || !program.Wait(0) {
-			return found, err
-		}
-		closeAll(found)
+		found, err = s.withDescendants(found)
 	}
-	orphans, err := s.Orphans()
-	if err != nil {
-		return nil, err
+	if err != nil || !program.Wait(0) { // it has lived all the while: the numbers were its own
+		return found, err
 	}
-	others, err := openAll(func(pid int) (bool, error) { return hasToken(pid, s.Token) })
-	if err != nil {
-		closeAll(orphans)
-		return nil, err
-	}
-	return distinct(append(orphans, others...)), nil
+	closeAll(found)
+	return s.orphans(serves)
 }
 
-// Orphans opens the processes that are left in the tunnel's session after its program has ended, if one of them has the
-// token. Unlike Members it looks at no environment but theirs, so it is quick among thousands of processes. The
-// caller closes them. An error says that they cannot be told.
-func (s Session) Orphans() ([]*Process, error) {
-	if s.Leader.PID == 0 {
-		return nil, nil
+// orphans are the members after the program has ended.
+func (s Session) orphans(serves func(pid int) bool) ([]*Process, error) {
+	found, err := s.openLeft()
+	if err != nil {
+		return nil, err
 	}
-	found, err := openSession(s.Leader.PID)
-	for _, p := range found {
-		ours, err := hasToken(p.PID(), s.Token)
+	if serves != nil {
+		servers, err := s.openServers(serves)
+		found = distinct(append(found, servers...))
 		if err != nil {
 			closeAll(found)
 			return nil, err
 		}
-		if ours {
+	}
+	return s.withDescendants(found)
+}
+
+// openLeft opens what is left in the session of a program that has ended, if one of them has the token. It looks at no environment
+// but theirs, so it is quick among thousands of processes.
+func (s Session) openLeft() ([]*Process, error) {
+	if !s.Leader.Plausible() || takenOver(s.Leader) {
+		return nil, nil // a stranger has the number by now: nobody was left
+	}
+	found, err := openSession(s.Leader.PID)
+	for _, p := range found {
+		whose, err := s.whose(p.PID())
+		if err != nil {
+			closeAll(found)
+			return nil, err
+		}
+		if whose == ours {
 			return found, nil
 		}
 	}
@@ -73,15 +100,42 @@ func (s Session) Orphans() ([]*Process, error) {
 	return nil, err
 }
 
-// PIDs gives the pids of Members as far as they can be told: whoever ends them needs to know more.
-func (s Session) PIDs() []int {
-	var pids []int
-	found, _ := s.Members()
-	for _, p := range found {
-		pids = append(pids, p.PID())
-		p.Close()
+// openServers opens the processes with the token that serve the tunnel's address, and their kin.
+func (s Session) openServers(serves func(pid int) bool) ([]*Process, error) {
+	pids, err := processIDs()
+	if err != nil {
+		return nil, err
 	}
-	return pids
+	carriers := map[int]bool{}
+	for _, pid := range pids {
+		whose, err := s.whose(pid)
+		if err != nil {
+			return nil, err
+		}
+		if whose == ours {
+			carriers[pid] = true
+		}
+	}
+	kin, sessions := map[int]bool{}, map[int]bool{}
+	for pid := range carriers {
+		if !serves(pid) {
+			continue
+		}
+		sessions[sessionOf(pid)] = true
+		for p := pid; carriers[p] && !kin[p]; p = parentOf(p) {
+			kin[p] = true
+		}
+	}
+	if len(kin) == 0 {
+		return nil, nil
+	}
+	return openAll(func(pid int) (bool, error) {
+		if !kin[pid] && !(carriers[pid] && sessions[sessionOf(pid)]) {
+			return false, nil
+		}
+		whose, err := s.whose(pid) // asked again now that a handle holds the process
+		return whose == ours, err
+	})
 }
 
 func closeAll(processes []*Process) {
@@ -95,8 +149,8 @@ func openSession(sid int) ([]*Process, error) {
 	return openAll(func(pid int) (bool, error) { return pid != os.Getpid() && sessionOf(pid) == sid, nil })
 }
 
-// withDescendants adds to found the children that have the token, their children, and so on.
-func withDescendants(found []*Process, token string) ([]*Process, error) {
+// withDescendants adds to found their children, the children of those, and so on. With an error it closes them all.
+func (s Session) withDescendants(found []*Process) ([]*Process, error) {
 	known := map[int]bool{os.Getpid(): true}
 	for _, p := range found {
 		known[p.PID()] = true
@@ -112,7 +166,7 @@ func withDescendants(found []*Process, token string) ([]*Process, error) {
 				continue
 			}
 			known[pid] = true
-			child, err := openWanted(pid, func(pid int) (bool, error) { return hasToken(pid, token) })
+			child, err := openWanted(pid, func(pid int) (bool, error) { return s.handedOn(found[i], pid) })
 			if err != nil {
 				closeAll(found)
 				return nil, err
@@ -123,6 +177,18 @@ func withDescendants(found []*Process, token string) ([]*Process, error) {
 		}
 	}
 	return found, nil
+}
+
+// handedOn tells whether pid is a child of the member parent, and a member too.
+func (s Session) handedOn(parent *Process, pid int) (bool, error) {
+	if parentOf(pid) != parent.PID() || parent.Wait(0) {
+		return false, nil
+	}
+	whose, err := s.whose(pid)
+	if whose == unknown && sessionOf(pid) != sessionOf(parent.PID()) {
+		return !isSelf(parent.PID()), err // what cannot be looked into may be a browser that a tunhook has opened a page with
+	}
+	return whose != others, err
 }
 
 // openAll opens the live processes that are wanted, all or, with an error, none.
@@ -179,56 +245,84 @@ func distinct(processes []*Process) []*Process {
 }
 
 // Adopt looks for the leader where it is not known: whoever launched the tunnel program did not live to write down its identity. It
-// gives ErrGone where no process has the token; another error says that it cannot
-// be told.
+// is the oldest process that has the token, or the leader of its session if that has the token too: all others come from it. It gives
+// ErrGone where no process has the token; another error says that it cannot be told.
 func (s Session) Adopt() (Identity, error) {
 	pids, err := processIDs()
 	if err != nil {
 		return Identity{}, err
 	}
+	var oldest Identity
 	for _, pid := range pids {
-		ours, err := hasToken(pid, s.Token)
+		id, err := s.identifyOurs(pid)
+		if errors.Is(err, ErrGone) {
+			continue
+		}
 		if err != nil {
 			return Identity{}, err
 		}
-		if !ours {
-			continue
-		}
-		for _, candidate := range []int{sessionOf(pid), pid} { // its leader, if that has the token too
-			id, err := identifyWith(candidate, s.Token)
-			if !errors.Is(err, ErrGone) {
-				return id, err
-			}
+		if oldest.PID == 0 || id.before(oldest) {
+			oldest = id
 		}
 	}
-	return Identity{}, ErrGone
+	if oldest.PID == 0 {
+		return Identity{}, ErrGone
+	}
+	leader, err := s.identifyOurs(sessionOf(oldest.PID))
+	if errors.Is(err, ErrGone) {
+		return oldest, nil
+	}
+	return leader, err
 }
 
-// identifyWith is Identify for a process that must have the token.
-func identifyWith(pid int, token string) (Identity, error) {
+// before tells which of two processes started first, as far as the clock tells.
+func (id Identity) before(other Identity) bool {
+	return id.StartTicks < other.StartTicks || id.StartTicks == other.StartTicks && id.PID < other.PID
+}
+
+// identifyOurs is Identify for a process that must have the token.
+func (s Session) identifyOurs(pid int) (Identity, error) {
 	id, err := identify(pid)
 	if err != nil {
 		return Identity{}, err
 	}
-	ours, err := hasToken(pid, token)
-	if err == nil && !ours {
+	whose, err := s.whose(pid)
+	if err == nil && whose != ours {
 		err = ErrGone
 	}
 	return id, err
 }
 
-func hasToken(pid int, token string) (bool, error) {
-	if pid == os.Getpid() || token == "" {
-		return false, nil
+// ownership is what a process's environment says of whose it is.
+type ownership int
+
+const (
+	unmarked ownership = iota // it has no token
+	ours
+	others  // another tunnel's, or no tunnel's
+	unknown // we may not look
+)
+
+func (s Session) whose(pid int) (ownership, error) {
+	if pid == os.Getpid() {
+		return others, nil
 	}
 	environ, err := environOf(pid)
+	if errors.Is(err, os.ErrPermission) {
+		return unknown, nil
+	}
 	if err != nil {
-		return false, err
+		return unmarked, err
 	}
 	for _, v := range environ {
-		if value, ok := strings.CutPrefix(v, TokenVariable+"="); ok {
-			return value == token, nil
+		token, ok := strings.CutPrefix(v, TokenVariable+"=")
+		switch {
+		case !ok:
+		case token != "" && token == s.Token:
+			return ours, nil
+		default:
+			return others, nil
 		}
 	}
-	return false, nil
+	return unmarked, nil
 }

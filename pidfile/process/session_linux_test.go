@@ -14,7 +14,8 @@ import (
 )
 
 // growTree is a process of a line of processes: it starts the next one, in a process group of its own, and says who it is.
-// The next one's name may end with ":bare" (it gets no token), ":session" (it gets a session), or ":away" (both).
+// The next one's name may end with ":bare" (it gets no token), ":session" (it gets a session), ":away" (both), ":page" (it gets a
+// session, and the token of nobody), or ":other" (it gets a session, and another tunnel's token).
 func growTree(names []string) error {
 	fmt.Println(names[0], os.Getpid())
 	if len(names) > 1 {
@@ -22,10 +23,16 @@ func growTree(names []string) error {
 		cmd := exec.Command("/proc/self/exe")
 		cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 		cmd.Env = processtest.Environ("tree", append([]string{next}, names[2:]...)...)
-		if how != "bare" && how != "away" {
-			cmd.Env = append(cmd.Env, TokenVariable+"="+os.Getenv(TokenVariable))
+		token := TokenVariable + "=" + os.Getenv(TokenVariable)
+		switch how {
+		case "", "session":
+			cmd.Env = append(cmd.Env, token)
+		case "page":
+			cmd.Env = append(cmd.Env, TokenVariable+"=")
+		case "other":
+			cmd.Env = append(cmd.Env, token+"X")
 		}
-		cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: how == "session" || how == "away"}
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: how != "" && how != "bare"}
 		cmd.SysProcAttr.Setpgid = !cmd.SysProcAttr.Setsid
 		if err := cmd.Start(); err != nil {
 			return err
@@ -98,12 +105,9 @@ func (tr tree) check(t *testing.T, what string, found []*Process, want ...string
 	}
 }
 
-func members(t *testing.T, s Session) []*Process { return told(t, s.Members) }
-func orphans(t *testing.T, s Session) []*Process { return told(t, s.Orphans) }
-
-func told(t *testing.T, look func() ([]*Process, error)) []*Process {
+func members(t *testing.T, s Session) []*Process {
 	t.Helper()
-	found, err := look()
+	found, err := s.Members(nil)
 	if err != nil {
 		t.Error(err)
 	}
@@ -120,59 +124,124 @@ func (tr tree) session(t *testing.T, token string) Session {
 	return Session{Leader: id, Token: token}
 }
 
-func TestMembersAreTheSessionWhileTheProgramLives(t *testing.T) {
+// TestWhichProcessesAreTheTunnel is the rule that Session states, row by row.
+func TestWhichProcessesAreTheTunnel(t *testing.T) {
 	t.Parallel()
-	token := NewToken()
-	stranger := startTree(t, NewToken(), "stranger")
-	tr := startTree(t, token, "leader", "child:bare", "grandchild:bare")
-	s := tr.session(t, token)
-	tr.check(t, "all", members(t, s), "child", "grandchild", "leader")
-	tr.end(t, "child")
-	tr.check(t, "without the child", members(t, s), "grandchild", "leader")
-	if !stranger.session(t, "").Leader.Alive() {
-		t.Error("the stranger has ended")
+	for name, row := range map[string]struct {
+		tree, ended []string // the line of processes, and those of them that end before the look
+		serves      string   // who serves the address
+		want        []string
+	}{
+		"the session, with the token or without": {
+			tree: []string{"leader", "child:bare", "grandchild:bare"},
+			want: []string{"leader", "child", "grandchild"},
+		},
+		"the session goes on although a parent has ended": {
+			tree: []string{"leader", "child", "grandchild:bare"}, ended: []string{"child"},
+			want: []string{"leader", "grandchild"},
+		},
+		"living descendants with sessions of their own": {
+			tree: []string{"leader", "child:session", "its-child"},
+			want: []string{"leader", "child", "its-child"},
+		},
+		"and without the token": {
+			tree: []string{"leader", "child:away", "its-child:bare", "last:away"},
+			want: []string{"leader", "child", "its-child", "last"},
+		},
+		"a page that tunhook has opened, with its tabs": {
+			tree: []string{"leader", "opener", "browser:page", "tab:bare"},
+			want: []string{"leader", "opener"},
+		},
+		"another tunnel": {
+			tree: []string{"leader", "script", "program:other", "its-child"},
+			want: []string{"leader", "script"},
+		},
+		"a daemon that has left session and parent": {
+			tree: []string{"leader", "middle", "daemon:session", "its-child"}, ended: []string{"middle"},
+			want: []string{"leader"},
+		},
+		"a dead program's session": {
+			tree: []string{"leader", "child", "grandchild:bare"}, ended: []string{"leader"},
+			want: []string{"child", "grandchild"},
+		},
+		"a dead program's session without the token": {
+			tree: []string{"leader", "child", "grandchild:bare"}, ended: []string{"leader", "child"},
+		},
+		"a dead program's session, and its descendants": {
+			tree: []string{"leader", "child", "worker:away", "its-child:bare"}, ended: []string{"leader"},
+			want: []string{"child", "worker", "its-child"},
+		},
+		"a dead program's page": {
+			tree: []string{"leader", "opener", "browser:page"}, ended: []string{"leader"},
+			want: []string{"opener"},
+		},
+		"a dead program's daemon": {
+			tree: []string{"leader", "middle", "daemon:session", "its-child"}, ended: []string{"middle", "leader"},
+		},
+		"a dead program's daemon that is its child": {
+			tree: []string{"leader", "daemon:session", "its-child"}, ended: []string{"leader"},
+		},
+		"a dead program's daemon that serves the address": {
+			tree: []string{"leader", "middle", "daemon:session", "its-child:away"}, ended: []string{"middle", "leader"}, serves: "daemon",
+			want: []string{"daemon", "its-child"},
+		},
+		"a dead program's daemon whose child serves the address": {
+			tree: []string{"leader", "daemon:session", "worker:session"}, ended: []string{"leader"}, serves: "worker",
+			want: []string{"daemon", "worker"},
+		},
+		"a dead program's daemon of several, one of which serves the address": {
+			tree: []string{"leader", "daemon:session", "middle", "worker", "idle"}, ended: []string{"leader", "middle"}, serves: "worker",
+			want: []string{"daemon", "worker", "idle"},
+		},
+		"a server without the token": {
+			tree: []string{"leader", "daemon:away"}, ended: []string{"leader"}, serves: "daemon",
+		},
+		"a server of another tunnel": {
+			tree: []string{"leader", "daemon:other"}, ended: []string{"leader"}, serves: "daemon",
+		},
+		"all are gone": {
+			tree: []string{"leader", "child"}, ended: []string{"child", "leader"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			token := NewToken()
+			tr := startTree(t, token, row.tree...)
+			s := tr.session(t, token)
+			for _, name := range row.ended {
+				tr.end(t, name)
+			}
+			var serves func(pid int) bool
+			if row.serves != "" {
+				serves = func(pid int) bool { return pid == tr.pids[row.serves] }
+			}
+			found, err := s.Members(serves)
+			if err != nil {
+				t.Fatal(err)
+			}
+			slices.Sort(row.want)
+			tr.check(t, "members", found, row.want...)
+		})
 	}
 }
 
-func TestMembersAreDescendantsInOtherSessionsToo(t *testing.T) {
+// TestStrangersAreNoMembers: their tokens differ by as little as can be.
+func TestStrangersAreNoMembers(t *testing.T) {
 	t.Parallel()
 	token := NewToken()
-	tr := startTree(t, token, "leader", "child:bare", "daemon:session", "its-child", "browser:away", "its-tab:bare")
-	s := tr.session(t, token)
-	tr.check(t, "with the token", members(t, s), "child", "leader") // the child has none to hand on
-	tr = startTree(t, token, "leader", "child", "daemon:session", "its-child", "browser:away", "its-tab:bare")
-	s = tr.session(t, token)
-	tr.check(t, "all but those without the token", members(t, s), "child", "daemon", "its-child", "leader")
-}
-
-func TestMembersOfADeadProgramNeedTheToken(t *testing.T) {
-	t.Parallel()
-	token := NewToken()
-	startTree(t, "", "stranger without a token")
-	startTree(t, NewToken(), "stranger with another")
-	startTree(t, token+"X", "stranger with a longer one")
-	tr := startTree(t, token, "leader", "child", "grandchild:bare")
-	s := tr.session(t, token)
-	tr.end(t, "leader")
-	tr.check(t, "the session of one that has the token", members(t, s), "child", "grandchild")
-	tr.check(t, "orphans", orphans(t, s), "child", "grandchild")
-	tr.end(t, "child")
-	tr.check(t, "a session without the token proves nothing", members(t, s))
-	tr.check(t, "orphans", orphans(t, s))
-}
-
-func TestMembersOfADeadProgramAreFoundInOtherSessions(t *testing.T) {
-	t.Parallel()
-	token := NewToken()
-	tr := startTree(t, token, "leader", "child", "daemon:session", "its-child")
-	s := tr.session(t, token)
-	tr.end(t, "leader")
-	tr.check(t, "all", members(t, s), "child", "daemon", "its-child")
-	tr.check(t, "orphans", orphans(t, s), "child")
-	tr.end(t, "child")
-	tr.check(t, "the other session", members(t, s), "daemon", "its-child")
-	s.Leader = Identity{}
-	tr.check(t, "by a record that names no leader yet", members(t, s), "daemon", "its-child")
+	for _, other := range []string{"", NewToken(), token + "X", token[1:]} {
+		stranger := startTree(t, other, "stranger", "its-child:session")
+		for _, leader := range []Identity{{}, {PID: stranger.PID(), StartTicks: 1, BootID: "b"}} {
+			found, err := (Session{Leader: leader, Token: token}).Members(func(int) bool { return true })
+			if err != nil {
+				t.Fatal(err)
+			}
+			stranger.check(t, "a stranger with the token "+other, found)
+		}
+		for _, none := range []Session{{}, {Leader: Identity{PID: stranger.PID(), StartTicks: 1, BootID: "b"}}} {
+			stranger.check(t, "a session without a token", members(t, none))
+		}
+	}
 }
 
 func TestCallerIsNoMember(t *testing.T) {
@@ -205,6 +274,15 @@ func TestAdoptFindsTheProgramThatNoRecordNames(t *testing.T) {
 		_, err := s.Adopt()
 		return errors.Is(err, ErrGone)
 	})
+}
+
+// TestMembersOfALeaderThatIsNotKnown: the start was killed before it could record the program.
+func TestMembersOfALeaderThatIsNotKnown(t *testing.T) {
+	t.Parallel()
+	token := NewToken()
+	tr := startTree(t, token, "leader", "child:away", "middle:session", "daemon:session")
+	tr.end(t, "middle")
+	tr.check(t, "all but the daemon", members(t, Session{Token: token}), "child", "leader")
 }
 
 // TestAdoptedChildrenStandForTheirSession: the start was killed before it could record the program, and the program has ended.

@@ -4,4 +4,6 @@ package tunnel
 
 import "errors"
 
-func launcher([]string) error { return errors.New("not on this system") }
+func launcher([]string) error        { return errors.ErrUnsupported }
+func withoutNetlink([]string) error  { return errors.ErrUnsupported }
+func firstThreadEnds([]string) error { return errors.ErrUnsupported }

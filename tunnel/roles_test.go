@@ -22,6 +22,9 @@ var roles = map[string]func(args []string) error{
 	"stubborn": stubborn,
 	"breeder":  breeder,
 	"launcher": func(args []string) error { return launcher(args) },
+
+	"withoutnetlink":  func(args []string) error { return withoutNetlink(args) },
+	"firstthreadends": func(args []string) error { return firstThreadEnds(args) },
 }
 
 // forever lasts until the helper is killed, or its time is up.
@@ -70,14 +73,15 @@ func dial(args []string) error {
 	return forever()
 }
 
-// parent starts a child that plays the role of args. With "bare" in front of that the child's environment has nothing else;
-// with "leave" the parent ends.
+// parent starts a child that plays the role of args[1:]. With "leave" the parent ends, with "stay" it does not; with "-daemon" behind
+// that the child has a session of its own.
 func parent(args []string) error {
 	how := args[0]
 	child := exec.Command("/proc/self/exe")
 	child.Stdout, child.Stderr = os.Stdout, os.Stderr
 	child.Env = roleEnviron(args[1:]...)
-	if err := child.Start(); err != nil || how == "leave" {
+	child.SysProcAttr = &syscall.SysProcAttr{Setsid: strings.HasSuffix(how, "-daemon")}
+	if err := child.Start(); err != nil || strings.HasPrefix(how, "leave") {
 		return err
 	}
 	return forever()

@@ -27,7 +27,11 @@ func (s socket) hasPorts(local, remote uint16) bool {
 	return (local == 0 || s.local.Port() == local) && (remote == 0 || s.remote.Port() == remote)
 }
 
-// errNoDiag says that sockets cannot be asked for the fast way here, so that gopsutil has to walk the tables.
+// isOpen tells whether a process has the socket open, as far as that shows.
+func (s socket) isOpen() bool { return s.inode != 0 || s.pid != 0 }
+
+// errNoDiag says that sockets cannot be asked for the fast way here, so that the tables have to be walked: in a sandbox that refuses
+// netlink sockets, for one.
 var errNoDiag = errors.New("socket diagnostics are not available")
 
 // asker asks for sockets, the fast way for as long as that works. Whoever looks again and again keeps one: making a
@@ -110,7 +114,7 @@ func ownedBy(pids []int, sockets []socket) []socket {
 		if pid == 0 { // what sockets have whose owner cannot be seen
 			continue
 		}
-		open := openSockets(pid)
+		open, _ := openSockets(pid) // of a process that cannot be looked into nothing is known
 		left = slices.DeleteFunc(left, func(s socket) bool {
 			if s.pid != pid && !open[s.inode] {
 				return false
@@ -217,10 +221,9 @@ func (a *asker) sources(ends []socket, addr netip.AddrPort) []netip.AddrPort {
 func (a *asker) openThere(s socket) bool {
 	found, err := a.exact(s.remote, s.local)
 	if err == nil && len(found) > 0 {
-		return found[0].inode != 0 || found[0].pid != 0
+		return found[0].isOpen()
 	}
-	local, localErr := localAddresses()
-	return err != nil || localErr != nil || !s.remote.Addr().IsLoopback() && !local[s.remote.Addr()]
+	return err != nil || !isLocal(s.remote.Addr())
 }
 
 // Clients lists the processes connected to addr, each once, in the order of their pids; then, likewise without a pid,
@@ -243,17 +246,13 @@ func clients(addr netip.AddrPort, from []netip.AddrPort) ([]Peer, error) {
 	if err != nil {
 		return nil, err
 	}
-	local, err := localAddresses()
-	if err != nil {
-		return nil, err
-	}
 	var peers []Peer
 	for _, source := range from {
 		end := slices.DeleteFunc(slices.Clone(ends), func(s socket) bool { return s.local != source })
 		client := Peer{}
 		if pid, ok := ownerOf(end); ok {
 			client = peer(pid)
-		} else if !source.Addr().IsLoopback() && !local[source.Addr()] {
+		} else if !isLocal(source.Addr()) {
 			client.Host = source.Addr().String()
 		}
 		if !slices.Contains(peers, client) {
@@ -298,19 +297,24 @@ func (s Sight) Listening(tunnel process.Session) bool { return oneListens(s.list
 // Clients is what Clients would give.
 func (s Sight) Clients() ([]Peer, error) { return clients(s.addr, s.from) }
 
-// localAddresses are the addresses of this machine.
-func localAddresses() (map[netip.Addr]bool, error) {
+// isLocal tells whether an address is this machine's.
+func isLocal(ip netip.Addr) bool {
+	if ip.IsLoopback() {
+		return true
+	}
 	addrs, err := net.InterfaceAddrs()
-	if err != nil {
-		return nil, err
-	}
-	local := map[netip.Addr]bool{}
-	for _, a := range addrs {
-		if prefix, err := netip.ParsePrefix(a.String()); err == nil {
-			local[prefix.Addr()] = true
+	if err != nil { // where they may not be asked for, what can be bound is ours
+		probe, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(ip, 0)))
+		if err != nil {
+			return false
 		}
+		probe.Close()
+		return true
 	}
-	return local, nil
+	return slices.ContainsFunc(addrs, func(a net.Addr) bool {
+		prefix, err := netip.ParsePrefix(a.String())
+		return err == nil && prefix.Addr() == ip
+	})
 }
 
 func peer(pid int) Peer {

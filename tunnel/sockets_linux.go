@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/netip"
 	"os"
 	"slices"
@@ -166,17 +167,42 @@ func sentNothing(b []byte) bool {
 	return false
 }
 
-// openSockets gives the inodes of a process's sockets; none where we may not look.
-func openSockets(pid int) map[uint32]bool {
-	dir, err := os.Open(fmt.Sprintf("/proc/%d/fd", pid))
+// openSockets gives the inodes of a process's sockets. The error says that they cannot be looked at: the process is another user's,
+// or its program has privileges of its own, or has asked the kernel to be private, ptrace(2) on access modes.
+func openSockets(pid int) (map[uint32]bool, error) {
+	inodes := map[uint32]bool{}
+	any, err := addSockets(inodes, fmt.Sprintf("/proc/%d/fd", pid))
+	if any || err != nil {
+		return inodes, err
+	}
+	threads, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid)) // the first thread has none any more once it has ended, the others may
 	if err != nil {
-		return nil
+		return nil, unlessGone(err)
+	}
+	for _, thread := range threads {
+		if any, err := addSockets(inodes, fmt.Sprintf("/proc/%d/task/%s/fd", pid, thread.Name())); any || err != nil {
+			return inodes, err // threads of one process have their files in common
+		}
+	}
+	return inodes, nil
+}
+
+// addSockets adds the inodes of the sockets in a directory of descriptors, and tells whether that holds anything at all.
+func addSockets(inodes map[uint32]bool, fds string) (any bool, err error) {
+	dir, err := os.Open(fds)
+	if err != nil {
+		return false, unlessGone(err)
 	}
 	defer dir.Close()
-	names, _ := dir.Readdirnames(-1)
-	inodes := map[uint32]bool{}
+	names, err := dir.Readdirnames(-1)
+	if err != nil {
+		return false, unlessGone(err)
+	}
 	for _, name := range names {
 		link, err := os.Readlink(dir.Name() + "/" + name)
+		if errors.Is(err, fs.ErrPermission) {
+			return true, err // what is listed need not be shown
+		}
 		if err != nil || !strings.HasPrefix(link, "socket:[") {
 			continue
 		}
@@ -184,5 +210,13 @@ func openSockets(pid int) map[uint32]bool {
 			inodes[uint32(inode)] = true
 		}
 	}
-	return inodes
+	return len(names) > 0, nil
+}
+
+// unlessGone leaves out the error of a process that has ended.
+func unlessGone(err error) error {
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ESRCH) {
+		return nil
+	}
+	return err
 }

@@ -15,4 +15,4 @@ func (diag) exact(_, _ netip.AddrPort) ([]socket, error) { return nil, errNoDiag
 func (diag) Close() error                                { return nil }
 
 // openSockets has nothing to add here: sockets come with their pids.
-func openSockets(int) map[uint32]bool { return nil }
+func openSockets(int) (map[uint32]bool, error) { return nil, nil }

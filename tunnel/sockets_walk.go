@@ -2,19 +2,27 @@ package tunnel
 
 import (
 	"net/netip"
-
-	gopsutil "github.com/shirou/gopsutil/v3/net"
+	"slices"
 )
 
-// The slow way to sockets, through gopsutil, which reads the system's whole tables and knows each socket's pid.
+// The slow way to sockets, which reads the system's whole tables.
 
-func walkListening(port uint16) ([]socket, error) {
-	return walk("LISTEN", func(s socket) bool { return s.hasPorts(port, 0) })
+// listed is a socket of such a table.
+type listed struct {
+	socket
+	state string // "LISTEN", "ESTABLISHED" and so on, as netstat(8) says
 }
 
+func walkListening(port uint16) ([]socket, error) {
+	return walk(func(l listed) bool { return l.state == "LISTEN" && l.hasPorts(port, 0) })
+}
+
+// passing are the states of a connection that is not made yet, or that no process has open any more.
+var passing = []string{"SYN_SENT", "SYN_RECV", "TIME_WAIT", "CLOSE", "CLOSED", "LAST_ACK", "CLOSING"}
+
 func walkEstablished(local, remote uint16) ([]socket, error) {
-	return walk("", func(s socket) bool {
-		return s.hasPorts(local, remote) && s.remote.Port() != 0 && (!s.half || s.pid != 0)
+	return walk(func(l listed) bool {
+		return l.hasPorts(local, remote) && l.remote.Port() != 0 && !slices.Contains(passing, l.state) && (!l.half || l.isOpen())
 	})
 }
 
@@ -27,38 +35,23 @@ func walkBoth(port uint16) ([]socket, error) {
 	return append(listens, connected...), err
 }
 
-// walkExact knows whose a socket is only where its process can be seen.
+// walkExact knows nothing of a socket that no process has open.
 func walkExact(local, remote netip.AddrPort) ([]socket, error) {
-	return walk("", func(s socket) bool { return s.local == local && s.remote == remote && s.pid != 0 })
+	return walk(func(l listed) bool { return l.local == local && l.remote == remote && l.isOpen() })
 }
 
-// walk gives the wanted sockets in that state, "" for any.
-func walk(state string, want func(socket) bool) ([]socket, error) {
-	all, err := gopsutil.Connections("tcp")
+// walk gives the wanted sockets.
+func walk(want func(listed) bool) ([]socket, error) {
+	all, err := tables()
 	if err != nil {
 		return nil, err
 	}
 	var found []socket
-	for _, c := range all {
-		if state != "" && c.Status != state {
-			continue
-		}
-		s := socket{local: address(c.Laddr), remote: address(c.Raddr), pid: int(c.Pid), half: c.Status != "ESTABLISHED" && c.Status != "LISTEN"}
-		if len(c.Uids) > 0 {
-			s.uid = int(c.Uids[0])
-		}
-		if want(s) {
-			found = append(found, s)
+	for _, l := range all {
+		l.half = l.state != "ESTABLISHED" && l.state != "LISTEN"
+		if want(l) {
+			found = append(found, l.socket)
 		}
 	}
 	return found, nil
-}
-
-// address understands what lsof and /proc/net/tcp say; lsof writes "*" for any address.
-func address(a gopsutil.Addr) netip.AddrPort {
-	ip, err := netip.ParseAddr(a.IP)
-	if err != nil {
-		ip = netip.IPv6Unspecified()
-	}
-	return netip.AddrPortFrom(ip.Unmap(), uint16(a.Port))
 }

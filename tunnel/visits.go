@@ -89,7 +89,7 @@ func traces(port uint16) ([]socket, error) {
 }
 
 func walkTraces(port uint16) ([]socket, error) {
-	connected, err := walk("ESTABLISHED", func(s socket) bool { return s.hasEnd(port) })
+	connected, err := walk(func(l listed) bool { return l.state == "ESTABLISHED" && l.hasEnd(port) })
 	if err != nil {
 		return nil, err
 	}
@@ -99,7 +99,7 @@ func walkTraces(port uint16) ([]socket, error) {
 
 // walkOver gives the sockets that the system remembers of connections that are over.
 func walkOver(port uint16) ([]socket, error) {
-	return walk("TIME_WAIT", func(s socket) bool { return s.hasEnd(port) })
+	return walk(func(l listed) bool { return l.state == "TIME_WAIT" && l.hasEnd(port) })
 }
 
 func (s socket) hasEnd(port uint16) bool { return s.local.Port() == port || s.remote.Port() == port }

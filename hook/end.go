@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/tunhook/tunhook/pidfile"
-	"github.com/tunhook/tunhook/pidfile/process"
 	"github.com/tunhook/tunhook/tunnel"
 )
 

@@ -27,10 +27,13 @@ func (s *start) launch(lock *pidfile.Lock) (next, error) {
 		Provider: s.route.Provider.Name(), Signal: s.route.Provider.Signal,
 		Token: process.NewToken(), Started: s.Now().Round(time.Millisecond),
 	}
+	var err error
+	if rec.Place, err = process.Here(); err != nil {
+		return next{}, err
+	}
 	rec.ArgsHash = hashArgs(rec.Token, s.args())
 	s.want(&rec)
 	rec.Shared = false
-	var err error
 	rec.Front = s.front
 	rec.Address, err = s.reserve()
 	if errors.Is(err, tunnel.ErrTaken) {

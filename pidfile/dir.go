@@ -7,7 +7,10 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
+
+	"github.com/tunhook/tunhook/pidfile/process"
 )
 
 // Dir is a private directory of records: a real directory, ours, with mode 0700.
@@ -120,7 +123,8 @@ func ownerOf(info fs.FileInfo) (uid int, ok bool) {
 	return int(st.Uid), true
 }
 
-// Entry is one record file found by List. Err is a *BadRecordError where the file holds no usable record.
+// Entry is one record file found by List. Err is a *BadRecordError where the file holds no usable record, and an *ElsewhereError where
+// the record's tunnel cannot be seen from here.
 type Entry struct {
 	Record Record
 	Err    error
@@ -129,13 +133,19 @@ type Entry struct {
 // List reads every record in the directory, without locks, in the order of their names. A missing directory holds none.
 func (d Dir) List() ([]Entry, error) { return d.list("") }
 
-// ListRoute reads every record of that route, whatever its listen address; files that hold no usable record are passed over.
+// ListRoute reads every record of that route, whatever its listen address; files that hold no usable record are passed over. The error
+// is an *ElsewhereError where one of its tunnels cannot be seen from here.
 func (d Dir) ListRoute(route string) ([]Record, error) {
 	entries, err := d.list(slug(route))
 	var records []Record
 	for _, e := range entries {
-		if e.Err == nil && e.Record.Route == route {
+		if e.Record.Route != route {
+			continue
+		}
+		if e.Err == nil {
 			records = append(records, e.Record)
+		} else if errors.As(e.Err, new(*ElsewhereError)) {
+			err = errors.Join(err, e.Err)
 		}
 	}
 	return records, err
@@ -160,16 +170,21 @@ func (d Dir) listOne(prefix string) ([]Entry, error) {
 		return nil, err
 	}
 	var entries []Entry
+	here := sync.OnceValues(process.Here) // among thousands of records it counts
 	for _, n := range names {
 		if !strings.HasPrefix(n.Name(), prefix) || !strings.HasSuffix(n.Name(), recordSuffix) {
 			continue
 		}
-		rec, err := readRecord(filepath.Join(d.path, n.Name()))
+		path := filepath.Join(d.path, n.Name())
+		rec, err := readRecord(path)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue // removed since the directory was read
 		}
-		if err == nil && d.recordPath(rec.Key()) != filepath.Join(d.path, n.Name()) {
-			err = otherKey(filepath.Join(d.path, n.Name()), rec)
+		if err == nil && d.recordPath(rec.Key()) != path {
+			err = otherKey(path, rec)
+		}
+		if err == nil {
+			err = rec.elsewhere(path, here)
 		}
 		entries = append(entries, Entry{rec, err})
 	}

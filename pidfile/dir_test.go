@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/tunhook/tunhook/pidfile/process"
 	"github.com/tunhook/tunhook/pidfile/process/processtest"
 )
 
@@ -264,5 +265,49 @@ func TestADirectoryOfOthersHoldsNoRecords(t *testing.T) {
 	}
 	if got := testDir(t).Beside(open); len(got.others) > 0 {
 		t.Errorf("%s counts, though others may write there", open)
+	}
+}
+
+// TestRecordOfATunnelThatCannotBeSeenIsLeftAlone: it was written in another namespace, by a container perhaps.
+func TestRecordOfATunnelThatCannotBeSeenIsLeftAlone(t *testing.T) {
+	t.Parallel()
+	here, err := process.Here()
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := testDir(t)
+	for name, row := range map[string]struct {
+		change func(*process.Place)
+		hidden bool
+	}{
+		"the same":               {func(*process.Place) {}, false},
+		"unknown":                {func(p *process.Place) { *p = process.Place{} }, false},
+		"another boot":           {func(p *process.Place) { *p = process.Place{BootID: "b", PIDs: 1, Network: 2, Clock: 3} }, false},
+		"of processes":           {func(p *process.Place) { p.PIDs++ }, true},
+		"of networks":            {func(p *process.Place) { p.Network++ }, true},
+		"of clocks":              {func(p *process.Place) { p.Clock++ }, here.Clock != 0},
+		"of clocks, not known":   {func(p *process.Place) { p.Clock = 0 }, false},
+		"of networks, not known": {func(p *process.Place) { p.Network = 0 }, false},
+	} {
+		rec := testRecord()
+		rec.Place = here
+		row.change(&rec.Place)
+		mustWrite(t, d, rec)
+		l := mustLock(t, d, testKey)
+		got, err := l.Read()
+		if err := l.Unlock(); err != nil {
+			t.Fatal(err)
+		}
+		entries, listErr := d.List()
+		_, routeErr := d.ListRoute(testKey.Route)
+		if listErr != nil || len(entries) != 1 || got.Place != rec.Place || entries[0].Record.Place != rec.Place {
+			t.Errorf("%s: read %+v, listed %+v, %v", name, got, entries, listErr)
+			continue
+		}
+		for _, err := range []error{err, entries[0].Err, routeErr} {
+			if errors.As(err, new(*ElsewhereError)) != row.hidden || !row.hidden && err != nil {
+				t.Errorf("%s: error %v; is it hidden: %v", name, err, row.hidden)
+			}
+		}
 	}
 }

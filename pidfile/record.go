@@ -38,6 +38,7 @@ type Record struct {
 	Signal      string             `json:"signal"`         // the signal that asks the tunnel program to end, "TERM" or the like
 	Token       string             `json:"token"`          // random; also in the environment of the tunnel's processes
 	Tunnel      process.Identity   `json:"tunnel"`         // the tunnel program; zero while it is being launched
+	Place       process.Place      `json:"place,omitzero"` // where it was started
 	Started     time.Time          `json:"started"`
 	Log         string             `json:"log"`      // path of the tunnel's log
 	LogFrom     int64              `json:"log_from"` // where this tunnel's lines begin in the log, in bytes
@@ -87,13 +88,28 @@ type BadRecordError struct {
 
 func (e *BadRecordError) Error() string { return fmt.Sprintf("record %s %s", e.Path, e.Reason) }
 
-// Read reads the record of key without a lock: it may be out of date on return. The error is fs.ErrNotExist where there
-// is none, and a *BadRecordError where what is there is not a record of this key.
+// ElsewhereError says that the tunnel of a record cannot be seen from here: it was started in another namespace, in a container
+// perhaps. Nobody may change the record then, nor take the tunnel for ended.
+type ElsewhereError struct {
+	Record    Record
+	Path      string
+	Namespace string // the kind of it
+}
+
+func (e *ElsewhereError) Error() string {
+	return fmt.Sprintf("the tunnel for %s on %s was started in another %s, and cannot be seen from here", e.Record.Route, e.Record.Public(), e.Namespace)
+}
+
+// Read reads the record of key without a lock: it may be out of date on return. The error is fs.ErrNotExist where there is none, a
+// *BadRecordError where what is there is not a record of this key, and an *ElsewhereError where its tunnel cannot be seen from here.
 func (d Dir) Read(key Key) (Record, error) {
 	path := d.home(key).recordPath(key)
 	rec, err := readRecord(path)
 	if err == nil && rec.Key() != key {
 		err = otherKey(path, rec)
+	}
+	if err == nil {
+		err = rec.elsewhere(path, process.Here)
 	}
 	return rec, err
 }
@@ -125,6 +141,21 @@ func readRecord(path string) (Record, error) {
 		return Record{}, &BadRecordError{path, reason}
 	}
 	return rec, nil
+}
+
+// elsewhere gives an *ElsewhereError where the record's tunnel cannot be seen from the place that where gives.
+func (r Record) elsewhere(path string, where func() (process.Place, error)) error {
+	if r.Place == (process.Place{}) {
+		return nil
+	}
+	here, err := where()
+	if err != nil {
+		return err
+	}
+	if namespace := r.Place.Beyond(here); namespace != "" {
+		return &ElsewhereError{r, path, namespace}
+	}
+	return nil
 }
 
 func newer(version int) string {

@@ -32,7 +32,7 @@ func (e *Ends) Owner(client, server netip.AddrPort) (uid int, open bool, err err
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	found, err := e.a.exact(client, server)
-	if err != nil || len(found) == 0 || found[0].inode == 0 && found[0].pid == 0 {
+	if err != nil || len(found) == 0 || !found[0].isOpen() {
 		return 0, false, err
 	}
 	return found[0].uid, true, nil

@@ -103,6 +103,44 @@ func TestStopNeverSignalsAStrangerWhosePIDIsRecorded(t *testing.T) {
 	}
 }
 
+// TestTunnelOfAnotherNamespaceIsLeftAlone: whoever cannot see it says so and touches nothing.
+func TestTunnelOfAnotherNamespaceIsLeftAlone(t *testing.T) {
+	t.Parallel()
+	for _, namespace := range []string{"pid_namespace", "net_namespace"} {
+		w, port := newWorld(t), port(t)
+		w.must("start", "relay://127.0.0.1:9", port)
+		tunnel := w.record().Tunnel
+		file := w.recordFile()
+		w.editRecord(func(record map[string]any) { record["place"].(map[string]any)[namespace] = json.Number("7") })
+		was, err := os.ReadFile(file)
+		check(t, err)
+		for _, args := range [][]string{
+			{"stop", "relay://127.0.0.1:9", port},
+			{"stop", "--now", "relay://127.0.0.1:9", "localhost:" + port},
+			{"stop", "--all"},
+			{"stop", "relay://127.0.0.1:9"},
+			{"start", "relay://127.0.0.1:9", port},
+			{"status", "relay://127.0.0.1:9"},
+			{"wait", "relay://127.0.0.1:9", port},
+			{"logs", "relay://127.0.0.1:9", port},
+		} {
+			got := w.do(args...)
+			if got.status != exitUnexpected || !strings.Contains(got.stderr, "another") || !strings.Contains(got.stderr, file) {
+				t.Errorf("%s: %q gives %v, want %d and what is the matter", namespace, args, got, exitUnexpected)
+			}
+		}
+		if now, err := os.ReadFile(file); err != nil || !bytes.Equal(now, was) {
+			t.Errorf("%s: the record says %s, %v; it said %s", namespace, now, err, was)
+		}
+		if !tunnel.Alive() {
+			t.Errorf("%s: the tunnel was ended", namespace)
+		}
+		check(t, os.WriteFile(file, bytes.ReplaceAll(was, []byte(`"`+namespace+`":7`), []byte(`"`+namespace+`":0`)), 0o600))
+		w.must("stop", "relay://127.0.0.1:9", port)
+		w.nothingLeft()
+	}
+}
+
 // TestStopTakesChildrenAlong: and theirs, also where the tunnel program has died before and left them behind.
 func TestStopTakesChildrenAlong(t *testing.T) {
 	t.Parallel()

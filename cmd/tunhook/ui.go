@@ -149,6 +149,7 @@ func hint(err error) string {
 		perm   *flatpak.PermissionError
 		loop   *hook.LoopError
 		socket *hook.SocketError
+		beyond *pidfile.ElsewhereError
 	)
 	switch {
 	case errors.As(err, &taken) && taken.Route != "":
@@ -161,6 +162,8 @@ func hint(err error) string {
 		return ": tunhook status lists those there are"
 	case errors.As(err, &none):
 		return ": tunhook status " + none.Route + " tells more"
+	case errors.As(err, &beyond):
+		return ", so it was left alone: call tunhook where it was started, or remove " + beyond.Path + " once that is gone for good"
 	case errors.As(err, &bad):
 		return ": the next start or stop of its tunnel sets it aside"
 	case errors.As(err, &perm):

@@ -16,6 +16,7 @@ func TestMain(m *testing.M) {
 		"tree":  growTree,
 		"reuse": reusePid,
 		"blind": lookBlindly,
+		"here":  sayHere,
 
 		"leaderless": endFirstThread,
 	})

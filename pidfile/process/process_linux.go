@@ -26,11 +26,37 @@ func identify(pid int) (Identity, error) {
 	if err != nil {
 		return Identity{}, err
 	}
+	boot, err := bootID()
+	return Identity{pid, ticks, boot}, err
+}
+
+func bootID() (string, error) {
 	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
-	if err != nil {
-		return Identity{}, err
+	return strings.TrimSpace(string(boot)), err
+}
+
+func here() (p Place, err error) {
+	if p.BootID, err = bootID(); err != nil {
+		return Place{}, err
 	}
-	return Identity{pid, ticks, strings.TrimSpace(string(boot))}, nil
+	for name, inode := range map[string]*uint64{"pid": &p.PIDs, "net": &p.Network, "time": &p.Clock} {
+		if *inode, err = namespace(name); err != nil {
+			return Place{}, err
+		}
+	}
+	return p, nil
+}
+
+// namespace gives the inode of one of the calling process's namespaces, 0 where the kernel has none of that kind.
+func namespace(name string) (uint64, error) {
+	link, err := os.Readlink("/proc/self/ns/" + name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	return strconv.ParseUint(strings.TrimSuffix(strings.TrimPrefix(link, name+":["), "]"), 10, 64)
 }
 
 // gone tells whether an error of a file of /proc/PID says that the process has ended; others say that it cannot be looked at.
@@ -107,8 +133,12 @@ func isSelf(pid int) bool {
 	return err == nil && os.SameFile(self, other)
 }
 
-// supported tells why handles cannot be had: pidfd_open came with Linux 5.3, and a filter of system calls may not know it.
+// supported tells why handles cannot be had: pidfd_open came with Linux 5.3, and a filter of system calls may not know it. A /proc that
+// was mounted in another PID namespace shows other processes under our pids.
 func supported() error {
+	if self, err := os.Readlink("/proc/self"); err != nil || self != strconv.Itoa(os.Getpid()) {
+		return errors.New("the /proc here does not show the processes of this PID namespace: mount one, as unshare --mount-proc does")
+	}
 	h, err := openHandle(os.Getpid())
 	if err != nil {
 		return fmt.Errorf("this system gives no handles on processes, which tunhook needs (Linux 5.3 or later): %w", err)

@@ -22,13 +22,7 @@ const notHere = "not here:"
 // TestNoSignalReachesARecycledPid stands alone.
 func TestRecycledPidIsNeverSignalled(t *testing.T) {
 	t.Parallel()
-	cmd := processtest.Command(t, "reuse")
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWPID | unix.CLONE_NEWNS}
-	if os.Geteuid() != 0 {
-		cmd.SysProcAttr.Cloneflags |= unix.CLONE_NEWUSER
-		cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{HostID: os.Geteuid(), Size: 1}}
-		cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{HostID: os.Getegid(), Size: 1}}
-	}
+	cmd := inNamespaces(processtest.Command(t, "reuse"), unix.CLONE_NEWPID|unix.CLONE_NEWNS)
 	out, err := cmd.Output()
 	var exit *exec.ExitError
 	switch {
@@ -39,6 +33,51 @@ func TestRecycledPidIsNeverSignalled(t *testing.T) {
 	case err != nil || string(out) != "proved\n":
 		t.Errorf("%v: %s", err, out)
 	}
+}
+
+// inNamespaces gives cmd new namespaces.
+func inNamespaces(cmd *exec.Cmd, flags uintptr) *exec.Cmd {
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: flags}
+	if os.Geteuid() != 0 {
+		cmd.SysProcAttr.Cloneflags |= unix.CLONE_NEWUSER
+		cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{HostID: os.Geteuid(), Size: 1}}
+		cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{HostID: os.Getegid(), Size: 1}}
+	}
+	return cmd
+}
+
+// TestPlaceTellsNamespacesApart asks a process in namespaces of its own. The /proc that it sees is ours.
+func TestPlaceTellsNamespacesApart(t *testing.T) {
+	t.Parallel()
+	own, err := Here()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for flags, want := range map[uintptr]string{
+		0: "", unix.CLONE_NEWPID: "PID namespace", unix.CLONE_NEWNET: "network namespace", unix.CLONE_NEWPID | unix.CLONE_NEWNET: "PID namespace",
+	} {
+		out, err := inNamespaces(processtest.Command(t, "here"), flags).Output()
+		if err != nil && !errors.As(err, new(*exec.ExitError)) {
+			t.Skipf("no namespaces may be made here: %v", err)
+		}
+		var there Place
+		var supported bool
+		if _, err := fmt.Sscan(string(out), &there.BootID, &there.PIDs, &there.Network, &there.Clock, &supported); err != nil {
+			t.Fatalf("%q: %v", out, err)
+		}
+		if got := own.Beyond(there); got != want || there.Beyond(own) != want {
+			t.Errorf("flags %x: beyond a %q, want %q: %+v and %+v", flags, got, want, own, there)
+		}
+		if supported != (flags&unix.CLONE_NEWPID == 0) {
+			t.Errorf("flags %x: supported %v", flags, supported)
+		}
+	}
+}
+
+func sayHere([]string) error {
+	p, err := Here()
+	fmt.Println(p.BootID, p.PIDs, p.Network, p.Clock, Supported() == nil)
+	return err
 }
 
 // reusePid is process 1 of a new pid namespace. It records a process, ends it, gives its pid to another one, and tries to

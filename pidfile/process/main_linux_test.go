@@ -17,6 +17,10 @@ func TestMain(m *testing.M) {
 		"reuse": reusePid,
 		"blind": lookBlindly,
 		"here":  sayHere,
+		"hide":  hide,
+
+		"lookhidden": lookHidden,
+		"private":    bePrivate,
 
 		"leaderless": endFirstThread,
 	})

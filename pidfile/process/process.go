@@ -4,6 +4,7 @@ package process
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"syscall"
 	"time"
@@ -18,6 +19,19 @@ type Identity struct {
 
 // ErrGone says that a process has ended; a zombie has.
 var ErrGone = errors.New("the process has ended")
+
+// HiddenError says that a process lives, and that the caller may not look at it.
+type HiddenError struct {
+	PID   int
+	Other bool // it is another user's
+}
+
+func (e *HiddenError) Error() string {
+	if e.Other {
+		return fmt.Sprintf("process %d is another user's, and hidden from you", e.PID)
+	}
+	return fmt.Sprintf("process %d is hidden from you, although it is yours", e.PID)
+}
 
 // Plausible rejects the pids that kill(2) gives a meaning of their own, and that of init.
 func (id Identity) Plausible() bool { return id.PID > 1 && id.StartTicks > 0 }
@@ -45,7 +59,8 @@ func (id Identity) check() error {
 		return ErrGone
 	}
 	now, err := identify(id.PID)
-	if err == nil && now != id {
+	var hidden *HiddenError
+	if err == nil && now != id || errors.As(err, &hidden) && hidden.Other { // that one could be looked at
 		return ErrGone
 	}
 	return err

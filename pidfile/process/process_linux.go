@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"os"
 	"strconv"
 	"strings"
@@ -16,11 +17,8 @@ import (
 
 func identify(pid int) (Identity, error) {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if gone(err) {
-		return Identity{}, ErrGone
-	}
 	if err != nil {
-		return Identity{}, err
+		return Identity{}, unreadable(pid, err)
 	}
 	ticks, err := startTicks(stat)
 	if err != nil {
@@ -57,6 +55,31 @@ func namespace(name string) (uint64, error) {
 		return 0, err
 	}
 	return strconv.ParseUint(strings.TrimSuffix(strings.TrimPrefix(link, name+":["), "]"), 10, 64)
+}
+
+// unreadable says what it means that /proc/PID/stat cannot be read: ErrGone where there is no such process. /proc may have been mounted
+// so that it hides those that the caller could not look into, proc(5) on hidepid: another user's, and of the caller's own those that
+// are private. A signal tells these apart.
+func unreadable(pid int, err error) error {
+	hidden := gone(err)
+	if !hidden && !errors.Is(err, fs.ErrPermission) {
+		return err
+	}
+	switch err := probe(pid); {
+	case errors.Is(err, unix.EPERM):
+		return &HiddenError{PID: pid, Other: true}
+	case err == nil:
+		return &HiddenError{PID: pid}
+	}
+	return ErrGone
+}
+
+// probe sends a process no signal, kill(2), which needs no /proc.
+func probe(pid int) error {
+	if pid < 1 || pid > math.MaxInt32 {
+		return unix.ESRCH // kill would take it for something else
+	}
+	return unix.Kill(pid, 0)
 }
 
 // gone tells whether an error of a file of /proc/PID says that the process has ended; others say that it cannot be looked at.
@@ -118,7 +141,7 @@ func parentOf(pid int) int {
 func takenOver(id Identity) bool {
 	start := ownStat(id.PID, statStart)
 	if start == "" {
-		return !errors.Is(unix.Kill(id.PID, 0), unix.ESRCH) // there is one that is hidden from us
+		return !errors.Is(probe(id.PID), unix.ESRCH) // there is one that is hidden from us
 	}
 	return start != strconv.FormatUint(id.StartTicks, 10)
 }

@@ -107,12 +107,18 @@ func reusePid([]string) error {
 	}
 	_ = first.Process.Kill()
 	_ = first.Wait()
-	second, err := takePid(old)
+	second, err := takePid(old, 0)
 	if err != nil {
 		fmt.Println(notHere, err)
 		return nil
 	}
-	if err := checkStranger(Session{Leader: old, Token: token}, handle); err != nil {
+	if err := handle.Signal(syscall.SIGKILL); !errors.Is(err, ErrGone) {
+		return fmt.Errorf("signal through the old handle: %v", err)
+	}
+	if !handle.Wait(0) {
+		return errors.New("the old handle waits for the stranger")
+	}
+	if err := checkStranger(Session{Leader: old, Token: token}); err != nil {
 		return err
 	}
 	now, err := Identify(old.PID)
@@ -125,49 +131,49 @@ func reusePid([]string) error {
 	return nil
 }
 
-// checkStranger tries to reach the process that has the record's pid by now.
-func checkStranger(rec Session, handle *Process) error {
-	if err := handle.Signal(syscall.SIGKILL); !errors.Is(err, ErrGone) {
-		return fmt.Errorf("signal through the old handle: %v", err)
-	}
-	if !handle.Wait(0) {
-		return errors.New("the old handle waits for the stranger")
-	}
-	if rec.Leader.Alive() {
+// checkStranger tries to reach the process that has the program's pid by now.
+func checkStranger(s Session) error {
+	if s.Leader.Alive() {
 		return errors.New("the old identity is alive")
 	}
-	if _, err := Open(rec.Leader); !errors.Is(err, ErrGone) {
+	if _, err := Open(s.Leader); !errors.Is(err, ErrGone) {
 		return fmt.Errorf("opening the old identity: %v", err)
 	}
 	for _, serves := range []func(int) bool{nil, func(int) bool { return true }} {
-		if found, err := rec.Members(serves); err != nil || len(found) > 0 {
+		if found, err := s.Members(serves); err != nil || len(found) > 0 {
 			return fmt.Errorf("the stranger is a member of the old tunnel: %d processes, %v", len(found), err)
 		}
 	}
-	if id, err := rec.Adopt(); !errors.Is(err, ErrGone) {
+	if id, err := s.Adopt(); !errors.Is(err, ErrGone) {
 		return fmt.Errorf("the stranger was adopted: %+v, %v", id, err)
 	}
 	return nil
 }
 
 // startIn starts this program in a role, leading a session.
-func startIn(role string, environ ...string) (*exec.Cmd, error) {
+func startIn(role string, environ ...string) (*exec.Cmd, error) { return startAs(0, role, environ...) }
+
+// startAs is startIn for that user; 0 is the calling one.
+func startAs(uid uint32, role string, environ ...string) (*exec.Cmd, error) {
 	cmd := inSession(exec.Command("/proc/self/exe"))
 	cmd.Env = append(processtest.Environ(role), environ...)
+	if uid != 0 {
+		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: uid, Gid: uid}
+	}
 	if _, err := cmd.StdinPipe(); err != nil { // held open: the process lives until it is killed
 		return nil, err
 	}
 	return cmd, cmd.Start()
 }
 
-// takePid starts processes until one gets old's pid, at another tick of the clock than old did.
-func takePid(old Identity) (*exec.Cmd, error) {
+// takePid starts processes of that user until one gets old's pid, at another tick of the clock than old did.
+func takePid(old Identity, uid uint32) (*exec.Cmd, error) {
 	time.Sleep(30 * time.Millisecond) // three ticks
 	for range 200 {
 		if err := os.WriteFile("/proc/sys/kernel/ns_last_pid", []byte(strconv.Itoa(old.PID-1)), 0); err != nil {
 			return nil, err
 		}
-		cmd, err := startIn("sleep") // unless a thread of ours is faster
+		cmd, err := startAs(uid, "sleep") // unless a thread of ours is faster
 		if err != nil {
 			return nil, err
 		}

@@ -181,7 +181,7 @@ func (s Session) withDescendants(found []*Process) ([]*Process, error) {
 
 // handedOn tells whether pid is a child of the member parent, and a member too.
 func (s Session) handedOn(parent *Process, pid int) (bool, error) {
-	if parentOf(pid) != parent.PID() || parent.Wait(0) {
+	if p := parentOf(pid); p != parent.PID() && p != 0 || parent.Wait(0) { // 0: it is hidden, or has ended
 		return false, nil
 	}
 	whose, err := s.whose(pid)
@@ -282,15 +282,23 @@ func (id Identity) before(other Identity) bool {
 
 // identifyOurs is Identify for a process that must have the token.
 func (s Session) identifyOurs(pid int) (Identity, error) {
-	id, err := identify(pid)
-	if err != nil {
+	if err := s.mustBeOurs(pid); err != nil {
 		return Identity{}, err
 	}
+	id, err := identify(pid)
+	if err == nil {
+		err = s.mustBeOurs(pid)
+	}
+	return id, err
+}
+
+// mustBeOurs gives ErrGone for a process without the token.
+func (s Session) mustBeOurs(pid int) error {
 	whose, err := s.whose(pid)
 	if err == nil && whose != ours {
 		err = ErrGone
 	}
-	return id, err
+	return err
 }
 
 // ownership is what a process's environment says of whose it is.

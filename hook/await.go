@@ -155,6 +155,10 @@ func (q *question) failure(err error) error {
 	if errors.Is(err, tunnel.ErrEnded) && rec.Tunnel != (process.Identity{}) && q.unwanted(rec) {
 		return &StoppedError{rec}
 	}
+	if errors.As(err, new(*tunnel.UnseenError)) {
+		return q.failed(rec, err, "cannot be looked into, so it cannot be told that it is what listens on "+rec.Address.String()+
+			": run it as yourself, without privileges of its own (sudo, setuid, file capabilities)")
+	}
 	if holder, held := tunnel.Holder(rec.Address); held && !slices.Contains(tunnel.PIDs(rec.Session(), rec.Address), holder.PID) {
 		return &TakenError{Address: rec.Address, Holder: holder, MayReuse: true}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/netip"
 	"slices"
 	"strings"
@@ -30,6 +31,17 @@ func (e *ElsewhereError) Error() string {
 		}
 	}
 	return fmt.Sprintf("it listens on %s, not on %s as asked", strings.Join(got, " and "), e.Asked)
+}
+
+// UnseenError says that a process of the tunnel cannot be looked into, and that something listens on its address that no process seen
+// here does: it cannot be told whether that is the tunnel.
+type UnseenError struct {
+	Address netip.AddrPort
+	PID     int
+}
+
+func (e *UnseenError) Error() string {
+	return fmt.Sprintf("process %d cannot be looked into, so it cannot be told that it listens on %s", e.PID, e.Address)
 }
 
 // Pauses between two looks at the sockets: short while a program is expected to listen within milliseconds, except for the first:
@@ -60,8 +72,8 @@ func nextPause(pause time.Duration, began time.Time) time.Duration {
 }
 
 // WaitListening waits until one of the tunnel's processes listens on addr. Nobody connects to find out: a connection may open
-// a browser tab or count as a session. The error is ErrEnded, an *ElsewhereError, or the cause of ctx; another one says that the
-// processes cannot be told.
+// a browser tab or count as a session. The error is ErrEnded, an *ElsewhereError, an *UnseenError, or the cause of ctx; another one
+// says that the processes cannot be told.
 func WaitListening(ctx context.Context, addr netip.AddrPort, s process.Session) error {
 	program, err := process.Open(s.Leader)
 	if errors.Is(err, process.ErrGone) {
@@ -74,12 +86,16 @@ func WaitListening(ctx context.Context, addr netip.AddrPort, s process.Session) 
 	sockets := newAsker()
 	defer sockets.close()
 	began, ended := time.Now(), time.Time{}
+	unseen := unseenWatch{s, addr, began.Add(unseenPause)}
 	for pause := firstPause; ; pause = nextPause(pause, began) {
 		switch where := listensOn(sockets, addr, s); {
 		case slices.ContainsFunc(where, func(a netip.AddrPort) bool { return same(a, addr) }):
 			return nil
 		case slices.ContainsFunc(where, func(a netip.AddrPort) bool { return a.Addr().IsUnspecified() }):
 			return &ElsewhereError{addr, where}
+		}
+		if err := unseen.look(sockets); err != nil {
+			return err
 		}
 		if program == nil || program.Wait(pause) {
 			if ended.IsZero() {
@@ -94,6 +110,39 @@ func WaitListening(ctx context.Context, addr netip.AddrPort, s process.Session) 
 			return elsewhere(addr, s, context.Cause(ctx))
 		}
 	}
+}
+
+// unseenWatch notices that what listens on the address may be a process of the tunnel's that cannot be looked into.
+type unseenWatch struct {
+	s    process.Session
+	addr netip.AddrPort
+	next time.Time // when to look
+}
+
+// unseenPause is the pause before the first look and between two: while a program is being executed it may be private for a moment, and
+// a look takes its time.
+const unseenPause = time.Second
+
+func (u *unseenWatch) look(sockets *asker) error {
+	if time.Now().Before(u.next) {
+		return nil
+	}
+	u.next = time.Now().Add(unseenPause)
+	found, err := sockets.listening(u.addr.Port())
+	found = slices.DeleteFunc(found, func(s socket) bool { return !covers(s.local.Addr(), u.addr.Addr()) })
+	if err != nil || len(found) == 0 {
+		return nil
+	}
+	for _, pid := range PIDs(u.s, u.addr) {
+		itsUser := func(s socket) bool { return mayHaveMade(pid, s.uid) }
+		if _, err := openSockets(pid); !errors.Is(err, fs.ErrPermission) || !slices.ContainsFunc(found, itsUser) {
+			continue
+		}
+		if _, seen := ownerOf(found); !seen {
+			return &UnseenError{u.addr, pid}
+		}
+	}
+	return nil
 }
 
 // Listening tells whether one of the tunnel's processes listens on addr.

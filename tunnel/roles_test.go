@@ -24,6 +24,8 @@ var roles = map[string]func(args []string) error{
 	"launcher": func(args []string) error { return launcher(args) },
 
 	"withoutnetlink":  func(args []string) error { return withoutNetlink(args) },
+	"waitunseen":      func(args []string) error { return waitUnseen(args) },
+	"private":         func(args []string) error { return listenPrivately(args) },
 	"firstthreadends": func(args []string) error { return firstThreadEnds(args) },
 }
 

@@ -1,15 +1,21 @@
 package tunnel
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/netip"
+	"os"
+	"os/exec"
 	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/tunhook/tunhook/pidfile/process"
 )
 
 // TestSocketsAreFoundWhereNetlinkIsRefused, as in a sandbox of systemd's with RestrictAddressFamilies=.
@@ -65,6 +71,66 @@ func pidsOf(peers []Peer) []int {
 		pids = append(pids, p.PID)
 	}
 	return pids
+}
+
+// TestProgramThatCannotBeLookedIntoIsToldOfSoon: another user's, or one that is private, as with file capabilities. Root can look into
+// all.
+func TestProgramThatCannotBeLookedIntoIsToldOfSoon(t *testing.T) {
+	t.Parallel()
+	addr, other, taken := freeAddress(t).String(), freeAddress(t).String(), freeAddress(t).String()
+	startHelper(t, "listen", taken).line(t)
+	for what, row := range map[string]struct{ asked, at, want string }{
+		"it listens":            {addr, addr, "unseen true ended <nil> free true"},
+		"it listens elsewhere":  {addr, other, "unseen false ended <nil> free true"},
+		"somebody else listens": {taken, other, "unseen false ended <nil> free false"}, // who is seen, or another user
+	} {
+		cmd := exec.Command("/proc/self/exe") // which the other user need not find
+		cmd.Env, cmd.Stderr, cmd.Dir = roleEnviron("waitunseen", row.asked, row.at), os.Stderr, "/"
+		if os.Geteuid() == 0 {
+			cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 61900, Gid: 61900}}
+		}
+		if said := startCommand(t, cmd).line(t); said != row.want {
+			t.Errorf("%s: %q, want %q", what, said, row.want)
+		}
+	}
+}
+
+// waitUnseen launches a private program that listens on args[1], and waits for it to listen on args[0].
+func waitUnseen(args []string) error {
+	log, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	addr := netip.MustParseAddrPort(args[0])
+	s := process.Session{Token: process.NewToken()}
+	l, err := Launch([]string{"/proc/self/exe"}, append(roleEnviron("private", args[1]), process.TokenVariable+"="+s.Token), log)
+	if err != nil {
+		return err
+	}
+	if s.Leader, err = process.Identify(l.PID); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), deadline)
+	if args[0] != args[1] {
+		ctx, cancel = context.WithTimeout(context.Background(), 3*unseenPause)
+	}
+	defer cancel()
+	var unseen *UnseenError
+	err = WaitListening(ctx, addr, s)
+	told := errors.As(err, &unseen) && unseen.PID == l.PID
+	if !told && !errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	fmt.Println("unseen", told, "ended", End(s, addr, syscall.SIGTERM, deadline), "free", Free(addr))
+	return nil
+}
+
+// listenPrivately asks the kernel that nobody but root may look into this process, prctl(2), and listens.
+func listenPrivately(args []string) error {
+	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
+		return err
+	}
+	return listenOn(args)
 }
 
 // refuseNetlink has socket(2) fail for netlink sockets, in all threads of this process, seccomp(2).

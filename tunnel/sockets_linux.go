@@ -187,6 +187,20 @@ func openSockets(pid int) (map[uint32]bool, error) {
 	return inodes, nil
 }
 
+// mayHaveMade tells whether a process may have made a socket that is that user's: it acts as that user, or as nobody knows whom.
+func mayHaveMade(pid, uid int) bool {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return true
+	}
+	for line := range strings.Lines(string(status)) {
+		if uids, ok := strings.CutPrefix(line, "Uid:"); ok {
+			return slices.Contains(strings.Fields(uids), strconv.Itoa(uid))
+		}
+	}
+	return true
+}
+
 // addSockets adds the inodes of the sockets in a directory of descriptors, and tells whether that holds anything at all.
 func addSockets(inodes map[uint32]bool, fds string) (any bool, err error) {
 	dir, err := os.Open(fds)

@@ -16,3 +16,5 @@ func (diag) Close() error                                { return nil }
 
 // openSockets has nothing to add here: sockets come with their pids.
 func openSockets(int) (map[uint32]bool, error) { return nil, nil }
+
+func mayHaveMade(pid, uid int) bool { return true }

@@ -94,7 +94,7 @@ var escape = regexp.MustCompile("\x1b(?:\\[[0-?]*[ -/]*[@-~]?|\\][^\a\x1b]*(?:\a
 // Printable makes a line from outside safe to show on a terminal or a desktop: no escape sequences, no control or other
 // unprintable characters, and of bounded length.
 func Printable(line string) string {
-	line = strip(line)
+	line = Plain(line)
 	const most = 500
 	if runes := []rune(line); len(runes) > most {
 		line = string(runes[:most]) + "…"
@@ -102,11 +102,11 @@ func Printable(line string) string {
 	return strings.TrimSpace(line)
 }
 
-// strip takes away what is not printable.
-func strip(line string) string {
+// Plain takes away what is not printable, escape sequences above all; of spaces there is only one kind then.
+func Plain(line string) string {
 	return strings.Map(func(r rune) rune {
 		switch {
-		case r == '\t':
+		case r == '\t', unicode.Is(unicode.Zs, r):
 			return ' '
 		case !unicode.IsPrint(r):
 			return -1

@@ -1,6 +1,10 @@
 package main
 
-import "github.com/urfave/cli/v2"
+import (
+	"errors"
+
+	"github.com/urfave/cli/v2"
+)
 
 func (c *command) logsCommand() *cli.Command {
 	return &cli.Command{
@@ -23,5 +27,6 @@ func (c *command) logs(ctx *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	return h.Logs(ctx.Context, route, listen, ctx.Bool("follow"), c.ui.stdout)
+	out := c.ui.log()
+	return errors.Join(h.Logs(ctx.Context, route, listen, ctx.Bool("follow"), out), out.Close())
 }

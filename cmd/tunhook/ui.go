@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -24,7 +25,7 @@ import (
 
 // Every message to a person is made in this file. Results go to stdout and nothing else does; messages go to stderr, each one
 // line behind "tunhook: ", saying what is the matter with what input and what to do. Only a tunnel program's own log lines
-// follow indented on lines of their own, stripped of control characters.
+// follow indented on lines of their own. All of it is made safe for a terminal: ui_terminal.go.
 
 // now is the clock of the whole command.
 func now() time.Time { return time.Now() }
@@ -42,7 +43,7 @@ type ui struct {
 func newUI(stdout, stderr *os.File) *ui { return &ui{stdout: stdout, stderr: stderr} }
 
 func (u *ui) result(line string) error {
-	_, err := fmt.Fprintln(u.stdout, line)
+	_, err := fmt.Fprintln(u.stdout, safe(line))
 	return err
 }
 
@@ -50,7 +51,7 @@ func (u *ui) say(format string, args ...any) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.clear()
-	fmt.Fprintf(u.stderr, "tunhook: "+format+"\n", args...)
+	fmt.Fprintln(u.stderr, safe("tunhook: "+fmt.Sprintf(format, args...)))
 }
 
 // failure says what went wrong. Joined errors come on a line each.
@@ -68,9 +69,9 @@ func (u *ui) failure(err error) {
 	case len(lines) > 0 && errors.As(err, &failed):
 		u.say("%s; its last log lines:", text)
 		for _, line := range lines {
-			fmt.Fprintln(u.stderr, "    "+line)
+			fmt.Fprintln(u.stderr, safe("    "+line))
 		}
-		fmt.Fprintln(u.stderr, "    (all of them: tunhook logs "+words(failed.Record)+")")
+		fmt.Fprintln(u.stderr, safe("    (all of them: tunhook logs "+words(failed.Record)+")"))
 	default:
 		u.say("%s", text)
 	}
@@ -85,7 +86,7 @@ func joined(err error) []error {
 
 // explain gives an error on one line with the way out, and the log lines that belong to it.
 func explain(err error) (text string, lines []string) {
-	text = tunnel.WithoutPasswords(strings.ReplaceAll(err.Error(), "\n", " ") + hint(err))
+	text = safe(tunnel.WithoutPasswords(strings.ReplaceAll(err.Error(), "\n", " ") + hint(err)))
 	var failed *hook.FailedError
 	switch {
 	case !errors.As(err, &failed):
@@ -107,7 +108,7 @@ func (u *ui) notifyFailure(err error, text string, lines []string) {
 		return
 	}
 	if len(lines) > 0 {
-		text += "\n" + tunnel.WithoutPasswords(plain(lines[len(lines)-1]))
+		text += "\n" + tunnel.WithoutPasswords(safe(plain(lines[len(lines)-1])))
 	}
 	var taken *hook.TakenError
 	if errors.As(err, &taken) {
@@ -217,7 +218,7 @@ func (u *ui) listening(address netip.AddrPort) error { return u.result(address.S
 
 // handedOver says for whom a run has left its tunnel there.
 func handedOver(n hook.HandedOver) string {
-	client, address := tunnel.Printable(n.Client), n.Record.Address
+	client, address := n.Client, n.Record.Address
 	if len(n.To) > 0 {
 		return fmt.Sprintf("%s has handed over to %s: the tunnel on %s stays until it is idle", client, clients(n.To), address)
 	}
@@ -243,7 +244,7 @@ func program(p tunnel.Peer) string {
 	case p.PID == 0:
 		return "a program of another user"
 	}
-	return fmt.Sprintf("%s (pid %d)", tunnel.Printable(p.Program), p.PID)
+	return fmt.Sprintf("%s (pid %d)", p.Program, p.PID)
 }
 
 func (u *ui) stopped(route string, s hook.Stopped) {
@@ -292,13 +293,13 @@ func (u *ui) statusTable(tunnels []hook.Tunnel) error {
 		return nil
 	}
 	table := tabwriter.NewWriter(u.stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "ROUTE\tADDRESS\tSTATE\tPID\tUP SINCE\tCLIENTS")
+	row(table, "ROUTE", "ADDRESS", "STATE", "PID", "UP SINCE", "CLIENTS")
 	for _, t := range tunnels {
 		pid, up := strconv.Itoa(t.Record.Tunnel.PID), since(t.Record.Started)
 		if t.State == hook.Waiting {
 			pid, up = "-", "-"
 		}
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n", t.Record.Route, t.Record.Public(), t.State, pid, up, clients(t.Clients))
+		row(table, t.Record.Route, t.Record.Public().String(), string(t.State), pid, up, clients(t.Clients))
 	}
 	return table.Flush()
 }
@@ -359,10 +360,15 @@ func (u *ui) statusJSON(tunnels []hook.Tunnel) error {
 }
 
 func writeJSON(w io.Writer, v any) error {
-	e := json.NewEncoder(w)
+	var text bytes.Buffer
+	e := json.NewEncoder(&text)
 	e.SetIndent("", "  ")
 	e.SetEscapeHTML(false)
-	return e.Encode(v)
+	if err := e.Encode(v); err != nil {
+		return err
+	}
+	_, err := w.Write(escapeJSON(text.Bytes()))
+	return err
 }
 
 // Times of the moving line: what is over before it would appear is not worth reading.
@@ -409,7 +415,7 @@ func (u *ui) waiting(what string) (done func()) {
 				u.mu.Unlock()
 				return
 			case <-time.After(pause):
-				u.move(fmt.Sprintf("tunhook: waiting %s, %d s", what, int(now().Sub(began).Seconds())))
+				u.move(safe(fmt.Sprintf("tunhook: waiting %s, %d s", what, int(now().Sub(began).Seconds()))))
 			}
 		}
 	}()

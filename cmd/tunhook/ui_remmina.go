@@ -8,7 +8,6 @@ import (
 
 	"github.com/tunhook/tunhook/hook/autostart"
 	"github.com/tunhook/tunhook/hook/remmina"
-	"github.com/tunhook/tunhook/tunnel"
 )
 
 // The messages of the remmina commands; see ui.go for the rules.
@@ -136,7 +135,7 @@ func (u *ui) profile(p remmina.Profile) error {
 	table := tabwriter.NewWriter(u.stdout, 0, 0, 2, ' ', 0)
 	line := func(name, value string) {
 		if value != "" {
-			fmt.Fprintf(table, "%s\t%s\n", name, tunnel.Printable(value))
+			row(table, name, value)
 		}
 	}
 	line("name", p.Name)
@@ -170,14 +169,13 @@ func (u *ui) profiles(entries []remmina.Entry) error {
 		return nil
 	}
 	table := tabwriter.NewWriter(u.stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "NAME\tPROTOCOL\tENABLED\tBY\tSERVER\tROUTE")
+	row(table, "NAME", "PROTOCOL", "ENABLED", "BY", "SERVER", "ROUTE")
 	for _, e := range entries {
 		if e.Err != nil {
 			u.say("%v", e.Err)
 			continue
 		}
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n",
-			tunnel.Printable(e.Name), e.Protocol, yesNo(e.Enabled), dash(string(e.By)), tunnel.Printable(e.Server.Now), dash(e.Route))
+		row(table, e.Name, e.Protocol, yesNo(e.Enabled), dash(string(e.By)), e.Server.Now, dash(e.Route))
 	}
 	return table.Flush()
 }
@@ -186,5 +184,5 @@ func dash(s string) string {
 	if s == "" {
 		return "-"
 	}
-	return tunnel.Printable(s)
+	return s
 }

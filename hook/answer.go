@@ -146,11 +146,14 @@ func (s *start) logEnd(rec pidfile.Record) (int64, error) {
 // look reads what the log has to say since the last look. A log that cannot be read has nothing to say.
 func (q *question) look() {
 	if q.log == nil {
-		log, err := q.route.Provider.WatchLog(q.rec.Log, q.logFrom)
+		log, err := pidfile.OpenOwn(q.rec.Log, os.O_RDONLY)
 		if err != nil {
 			return
 		}
-		q.log = log
+		if q.log, err = q.route.Provider.WatchLog(log, q.logFrom); err != nil {
+			log.Close()
+			return
+		}
 	}
 	url, refused := q.log.Next()
 	if url != "" && q.url == "" {

@@ -135,7 +135,7 @@ func (s *start) moveLocked(tx *transaction) error {
 	if err != nil {
 		return err
 	}
-	log, from, err := tunnel.OpenLog(tx.rec.Log, "signed in: "+tx.rec.Program+" again, on "+tx.rec.Address.String(), s.Now())
+	log, from, err := s.beginLog(tx.rec.Log, "signed in: "+tx.rec.Program+" again, on "+tx.rec.Address.String())
 	if err != nil {
 		return err
 	}
@@ -192,11 +192,8 @@ func (s *start) unwanted(rec pidfile.Record) bool {
 	return err != nil || now.Token != rec.Token || now.Ending || now.EndIdle
 }
 
-// shownLines is how many log lines come with the message that a tunnel failed.
-const shownLines = 5
-
 func (s *start) failed(rec pidfile.Record, err error, reason string) *FailedError {
-	return &FailedError{Record: rec, Err: err, Reason: reason, Lines: tunnel.LastLines(rec.Log, rec.LogFrom, shownLines)}
+	return &FailedError{Record: rec, Err: err, Reason: reason, Lines: lastLines(rec.Log, rec.LogFrom)}
 }
 
 // abandon ends a tunnel that this start has launched and that is not wanted any more, also where the caller's time is

@@ -363,7 +363,7 @@ func (e *enabling) launchListener(ctx context.Context) error {
 		return err
 	}
 	path := filepath.Join(dir.Path(), e.entry.Key().Name()+".log")
-	log, from, err := tunnel.OpenLog(path, "listener for "+e.entry.Route+" on "+e.entry.Address.String(), e.Now())
+	log, from, err := e.beginLog(path, "listener for "+e.entry.Route+" on "+e.entry.Address.String())
 	if err != nil {
 		return err
 	}
@@ -385,7 +385,7 @@ func (e *enabling) launchListener(ctx context.Context) error {
 	}
 	return &FailedError{
 		Record: pidfile.Record{Route: e.entry.Route, Listen: e.entry.Address.String(), Program: "tunhook listen", Log: path},
-		Reason: "does not listen on " + e.entry.Address.String(), Err: err, Lines: tunnel.LastLines(path, from, shownLines),
+		Reason: "does not listen on " + e.entry.Address.String(), Err: err, Lines: lastLines(path, from),
 	}
 }
 

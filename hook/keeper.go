@@ -23,7 +23,9 @@ const orderVariable = "TUNHOOK_KEEPER"
 // order is what a keeper is told at its birth.
 type order struct {
 	Route, Listen, Token string
-	Argv                 []string // how to launch the tunnel program again; none where the keeper's parent did not know
+	// Argv is how to launch the tunnel program again; none where the keeper's parent did not know. Arguments may be any bytes,
+	// and of what is no UTF-8 JSON would make something else.
+	Argv [][]byte
 }
 
 // keeperCommand is the argument that makes tunhook a keeper.
@@ -36,12 +38,12 @@ func (tx *transaction) ensureKeeper() error {
 	if !rec.Watched() || rec.Ending || rec.Keeper.Alive() {
 		return nil
 	}
-	told, err := json.Marshal(order{rec.Route, rec.Listen, rec.Token, tx.argv})
+	told, err := json.Marshal(order{rec.Route, rec.Listen, rec.Token, allBytes(tx.argv)})
 	if err != nil {
 		return err
 	}
-	log, err := os.OpenFile(rec.Log, os.O_WRONLY|os.O_APPEND, 0)
-	if errors.Is(err, fs.ErrNotExist) {
+	log, err := pidfile.OpenOwn(rec.Log, os.O_WRONLY|os.O_APPEND)
+	if err != nil { // somebody has removed or replaced it: what a keeper has to say is not worth a promise
 		log, err = os.OpenFile(os.DevNull, os.O_WRONLY, 0)
 	}
 	if err != nil {
@@ -56,6 +58,20 @@ func (tx *transaction) ensureKeeper() error {
 	rec.KeeperKnows = len(tx.argv) > 0
 	rec.Keeper, err = process.Identify(launched.PID)
 	return err
+}
+
+func allBytes(texts []string) (all [][]byte) {
+	for _, text := range texts {
+		all = append(all, []byte(text))
+	}
+	return all
+}
+
+func allText(texts [][]byte) (all []string) {
+	for _, text := range texts {
+		all = append(all, string(text))
+	}
+	return all
 }
 
 // How long a keeper sleeps before it looks at connections and at its record again: longer each time that nothing has
@@ -470,7 +486,7 @@ func (k *keeper) relaunch(ctx context.Context) error {
 		}
 		dead := tx.rec
 		fmt.Fprintf(k.log, "keeper: %s (pid %d) died while its client was there: starting it again\n", dead.Program, dead.Tunnel.PID)
-		if _, err := tx.launch(k.Argv, k.log); err != nil { // an update may be replacing the program
+		if _, err := tx.launch(allText(k.Argv), k.log); err != nil { // an update may be replacing the program
 			tx.rec = dead // the next try finds it as this one did
 			return errors.Join(err, tx.write())
 		}

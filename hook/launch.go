@@ -152,7 +152,7 @@ func (s *start) openLog(rec *pidfile.Record) (*os.File, error) {
 		return nil, err
 	}
 	rec.Log = filepath.Join(dir.Path(), rec.Key().Name()+".log")
-	log, from, err := tunnel.OpenLog(rec.Log, fmt.Sprintf("%s for %s on %s", rec.Program, rec.Route, rec.Address), s.Now())
+	log, from, err := s.beginLog(rec.Log, fmt.Sprintf("%s for %s on %s", rec.Program, rec.Route, rec.Address))
 	rec.LogFrom = from
 	return log, err
 }

@@ -3,12 +3,14 @@ package hook
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"time"
 
 	"github.com/tunhook/tunhook/pidfile"
+	"github.com/tunhook/tunhook/tunnel"
 )
 
 // followPause is the pause between two looks at a log that is followed, and at the record of its tunnel.
@@ -21,7 +23,7 @@ func (h *Hook) Logs(ctx context.Context, route, listen string, follow bool, out 
 	if err != nil {
 		return err
 	}
-	log, err := os.Open(path)
+	log, err := pidfile.OpenOwn(path, os.O_RDONLY)
 	if errors.Is(err, fs.ErrNotExist) {
 		if entry, ok := h.waits(route, listen); ok {
 			return &WaitsError{entry}
@@ -29,7 +31,7 @@ func (h *Hook) Logs(ctx context.Context, route, listen string, follow bool, out 
 		return &NoTunnelError{Route: route, Listen: listen}
 	}
 	if err != nil {
-		return err
+		return logError(err)
 	}
 	defer log.Close()
 	for follow && ctx.Err() == nil {
@@ -93,4 +95,32 @@ func copyNew(out io.Writer, log *os.File) error {
 	}
 	_, err = io.Copy(out, log)
 	return err
+}
+
+// beginLog opens the log at path for a tunnel program, and says in it what begins; from is where the program's own lines will.
+func (h *Hook) beginLog(path, title string) (log *os.File, from int64, err error) {
+	log, err = pidfile.OpenOwn(path, os.O_RDWR|os.O_CREATE|os.O_APPEND)
+	if err != nil {
+		return nil, 0, logError(err)
+	}
+	if from, err = tunnel.BeginLog(log, title, h.Now()); err != nil {
+		log.Close()
+		return nil, 0, err
+	}
+	return log, from, nil
+}
+
+func logError(err error) error { return fmt.Errorf("opening the log: %w", err) }
+
+// shownLines is how many log lines come with the message that a tunnel failed.
+const shownLines = 5
+
+// lastLines gives the lines of a log that come with such a message, those from byte offset from on.
+func lastLines(path string, from int64) []string {
+	log, err := pidfile.OpenOwn(path, os.O_RDONLY)
+	if err != nil {
+		return nil
+	}
+	defer log.Close()
+	return tunnel.LastLines(log, from, shownLines)
 }

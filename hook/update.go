@@ -89,8 +89,9 @@ func (tx *transaction) commit() error {
 	return err
 }
 
-// write writes the record now: before something that must not happen without. A full disk keeps nobody from ending a tunnel: at
-// worst a start takes it for a running one until it is gone.
+// write writes the record now: before something that must not happen without. That it cannot be written (no room, a limit on the
+// size of files, a file system that takes nothing any more) keeps nobody from ending a tunnel: at worst a start takes it for a
+// running one until it is gone.
 func (tx *transaction) write() error {
 	if reflect.DeepEqual(tx.rec, tx.written) {
 		return nil
@@ -99,8 +100,9 @@ func (tx *transaction) write() error {
 	if err == nil {
 		tx.written = tx.rec
 	}
-	if tx.rec.Ending {
-		return unlessFull(err)
+	if err != nil && tx.rec.Ending {
+		endKeeper(tx.rec) // which does not learn of the end, and would start the program again
+		return unlessUnwritten(err)
 	}
 	return err
 }
@@ -110,12 +112,10 @@ func (tx *transaction) remove() error {
 	return tx.lock.Remove()
 }
 
-// unlessFull leaves out the errors of a disk, or of a limit, that is reached.
-func unlessFull(err error) error {
-	for _, full := range []error{syscall.ENOSPC, syscall.EDQUOT, syscall.EFBIG} {
-		if errors.Is(err, full) {
-			return nil
-		}
+// unlessUnwritten leaves out that a record was not written.
+func unlessUnwritten(err error) error {
+	if errors.As(err, new(*pidfile.WriteError)) {
+		return nil
 	}
 	return err
 }
@@ -160,7 +160,7 @@ func (tx *transaction) adopt() (found bool, err error) {
 		return false, err
 	}
 	tx.rec.Tunnel = id
-	return true, unlessFull(tx.write()) // the next one finds it in the same way
+	return true, unlessUnwritten(tx.write()) // the next one finds it in the same way
 }
 
 // markEnding notes that an end has begun which gives the tunnel program that time.

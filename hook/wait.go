@@ -60,7 +60,7 @@ func (h *Hook) endedUnstopped(rec pidfile.Record, err error) error {
 	}
 	return &FailedError{
 		Record: rec, Err: err, Reason: fmt.Sprintf("ended before it listened on %s", rec.Address),
-		Lines: tunnel.LastLines(rec.Log, rec.LogFrom, shownLines),
+		Lines: lastLines(rec.Log, rec.LogFrom),
 	}
 }
 

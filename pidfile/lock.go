@@ -2,7 +2,6 @@ package pidfile
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -81,7 +80,13 @@ func (d Dir) ownerPath(key Key) string { return filepath.Join(d.path, key.Name()
 
 func (d Dir) busy(key Key) error {
 	pid := 0
-	if owner, err := lockfile.New(d.ownerPath(key)); err == nil {
+	path := d.ownerPath(key)
+	signed, err := OpenOwn(path, os.O_RDONLY) // what is no such file lockfile might wait for
+	if err != nil {
+		return &BusyError{}
+	}
+	signed.Close()
+	if owner, err := lockfile.New(path); err == nil {
 		if p, err := owner.GetOwner(); err == nil {
 			pid = p.Pid
 		}
@@ -92,9 +97,9 @@ func (d Dir) busy(key Key) error {
 // tryLock gives unix.EWOULDBLOCK where another process has the lock.
 func (d Dir) tryLock(key Key) (*Lock, error) {
 	path := d.flockPath(key)
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
+	f, err := openLock(path)
 	if err != nil {
-		return nil, fmt.Errorf("lock file %s: %w", path, underlying(err))
+		return nil, fmt.Errorf("lock file %w", err)
 	}
 	l := &Lock{dir: d, key: key, flock: f}
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
@@ -107,6 +112,20 @@ func (d Dir) tryLock(key Key) (*Lock, error) {
 	}
 	l.sign()
 	return l, nil
+}
+
+// openLock opens the file that the flock is on. Where nothing can be written any more a tunnel can still be ended; where it can, the
+// file is opened for writing, without which NFS gives no such lock, flock(2).
+func openLock(path string) (*os.File, error) {
+	f, err := OpenOwn(path, os.O_RDWR|os.O_CREATE)
+	if errors.Is(err, unix.EROFS) {
+		f, err = OpenOwn(path, os.O_RDONLY)
+	}
+	var notOurs *FileError
+	if err == nil || errors.As(err, &notOurs) {
+		return f, err
+	}
+	return nil, fmt.Errorf("%s: %w", path, underlying(err))
 }
 
 func (l *Lock) current() bool {
@@ -167,17 +186,44 @@ func (l *Lock) Unlock() error {
 // Read reads the record as Dir.Read does; nobody else changes it while the lock is held.
 func (l *Lock) Read() (Record, error) { return l.dir.Read(l.key) }
 
-// Write puts rec in the place of the key's record, at once or not at all. It does not sync: a record is of no use after the
-// machine went down, when its boot id is wrong.
+// WriteError says that a record was not written: what was there before is there still.
+type WriteError struct {
+	Path string
+	Err  error // a *BadRecordError where it could not be read again, or one of the system
+}
+
+func (e *WriteError) Error() string { return fmt.Sprintf("writing record %s: %v", e.Path, e.Err) }
+func (e *WriteError) Unwrap() error { return e.Err }
+
+// TooLargeError says that a record would be larger than what is read again.
+type TooLargeError struct {
+	Holders int // of the record, which are the most of it
+}
+
+func (e *TooLargeError) Error() string {
+	return fmt.Sprintf("it would be larger than %d KiB, with %d processes that the tunnel is to end with", maxRecordSize>>10, e.Holders)
+}
+
+// Write puts rec in the place of the key's record, at once or not at all, and nothing that could not be read again. It does not
+// sync: a record is of no use after the machine went down, when its boot id is wrong. The error is a *WriteError.
 func (l *Lock) Write(rec Record) error {
 	rec.Version, rec.Route, rec.Listen = RecordVersion, l.key.Route, l.key.Listen
-	data, err := json.MarshalIndent(rec, "", "  ")
-	if err != nil {
-		return err
-	}
 	path := l.dir.recordPath(l.key)
-	if err := replaceFile(path, append(data, '\n')); err != nil {
-		return fmt.Errorf("writing record %s: %w", path, underlying(err))
+	data, err := formatRecord(rec)
+	if err == nil && len(data) > maxRecordSize {
+		err = &TooLargeError{len(rec.EndWith)}
+	}
+	if err == nil {
+		var back Record
+		if back, err = parseRecord(path, data); err == nil && back.Key() != l.key {
+			err = otherKey(path, back) // JSON has changed what is no UTF-8
+		}
+	}
+	if err == nil {
+		err = replaceFile(path, data)
+	}
+	if err != nil {
+		return &WriteError{path, underlying(err)}
 	}
 	return nil
 }
@@ -187,7 +233,7 @@ const tempSuffix = ".tmp"
 // replaceFile uses one temporary name a file, so that what a killed process left is overwritten by the next.
 func replaceFile(path string, data []byte) error {
 	temp := path + tempSuffix
-	f, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC|unix.O_NOFOLLOW, 0o600)
+	f, err := OpenOwn(temp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC)
 	if err != nil {
 		return err
 	}

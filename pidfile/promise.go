@@ -23,10 +23,14 @@ func (p *Promise) Add(asked Promise) {
 	if asked.IdleStop > 0 {
 		p.IdleStop = asked.IdleStop
 	}
+	var more []process.Identity
 	for _, id := range asked.EndWith {
-		if !slices.Contains(p.EndWith, id) {
-			p.EndWith = append(Alive(p.EndWith), id)
+		if !slices.Contains(p.EndWith, id) && !slices.Contains(more, id) {
+			more = append(more, id)
 		}
+	}
+	if len(more) > 0 {
+		p.EndWith = append(Alive(p.EndWith), more...)
 	}
 }
 

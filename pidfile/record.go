@@ -11,7 +11,6 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"syscall"
 	"time"
 
 	"github.com/tunhook/tunhook/pidfile/process"
@@ -129,12 +128,56 @@ func readRecord(path string) (Record, error) {
 	if err != nil {
 		return Record{}, err
 	}
+	return parseRecord(path, data)
+}
+
+// formatRecord gives what a record's file holds. Where the usual form is too large it is tried without holders that have ended.
+func formatRecord(rec Record) ([]byte, error) {
+	rec.Log, rec.Program = armoured(rec.Log), armoured(rec.Program)
+	data, err := json.MarshalIndent(rec, "", "  ")
+	if err != nil || len(data) < maxRecordSize {
+		return append(data, '\n'), err
+	}
+	all := len(rec.EndWith)
+	rec.EndWith = withoutDead(rec.EndWith)
+	if len(rec.EndWith) == all {
+		return append(data, '\n'), nil
+	}
+	return formatRecord(rec)
+}
+
+// withoutDead leaves out the processes that have ended, except for the last one: that there was one is a promise too.
+func withoutDead(ids []process.Identity) []process.Identity {
+	if len(ids) == 0 {
+		return ids
+	}
+	last := ids[len(ids)-1]
+	if living := Alive(ids); len(living) > 0 {
+		return living
+	}
+	return []process.Identity{last}
+}
+
+// parseRecord reads what formatRecord has written. The error is a *BadRecordError.
+func parseRecord(path string, data []byte) (Record, error) {
+	switch {
+	case len(data) == 0:
+		return Record{}, &BadRecordError{path, "is empty"}
+	case len(data) > maxRecordSize:
+		return Record{}, &BadRecordError{path, "is too large"}
+	}
 	var rec Record
 	if err := json.Unmarshal(data, &rec); err != nil {
 		var version struct{ Version int }
 		if json.Unmarshal(data, &version) == nil && version.Version > RecordVersion {
 			return Record{}, &BadRecordError{path, newer(version.Version)}
 		}
+		return Record{}, &BadRecordError{path, "is damaged (" + err.Error() + ")"}
+	}
+	var logErr, programErr error
+	rec.Log, logErr = unarmoured(rec.Log)
+	rec.Program, programErr = unarmoured(rec.Program)
+	if err := errors.Join(logErr, programErr); err != nil {
 		return Record{}, &BadRecordError{path, "is damaged (" + err.Error() + ")"}
 	}
 	if reason := rec.problem(); reason != "" {
@@ -178,32 +221,16 @@ func (r Record) problem() string {
 	return ""
 }
 
-// readOwnFile reads a small regular file of ours. It follows no link and does not block on a named pipe.
+// readOwnFile reads the beginning of a file of ours, a byte more than a record may have.
 func readOwnFile(path string) ([]byte, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
-	switch {
-	case errors.Is(err, syscall.ELOOP):
-		return nil, &BadRecordError{path, "is a symbolic link"}
-	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.ENXIO):
-		return nil, &BadRecordError{path, "cannot be read (" + reason(err) + ")"}
-	case err != nil:
-		return nil, err
+	f, err := OpenOwn(path, os.O_RDONLY)
+	var notOurs *FileError
+	if errors.As(err, &notOurs) {
+		return nil, &BadRecordError{notOurs.Path, notOurs.Reason}
 	}
-	defer f.Close()
-	info, err := f.Stat()
 	if err != nil {
 		return nil, err
 	}
-	uid, known := ownerOf(info)
-	switch {
-	case !info.Mode().IsRegular():
-		return nil, &BadRecordError{path, "is not a regular file"}
-	case known && uid != os.Geteuid():
-		return nil, &BadRecordError{path, fmt.Sprintf("belongs to uid %d", uid)}
-	case info.Size() == 0:
-		return nil, &BadRecordError{path, "is empty"}
-	case info.Size() > maxRecordSize:
-		return nil, &BadRecordError{path, "is too large"}
-	}
-	return io.ReadAll(io.LimitReader(f, maxRecordSize))
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, maxRecordSize+1))
 }

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -426,4 +427,75 @@ func FuzzRecord(f *testing.F) {
 			t.Errorf("a record that could reach any process: %+v", rec.Tunnel)
 		}
 	})
+}
+
+func TestTextThatIsNoUTF8ComesBackAsItWas(t *testing.T) {
+	d := testDir(t)
+	for _, text := range []string{"/home/schl\xfcssel/log", "base64:/log", "base64:", "\xff", "größe", ""} {
+		rec := testRecord()
+		rec.Log, rec.Program = text, text
+		mustWrite(t, d, rec)
+		if got, err := d.Read(testKey); err != nil || got.Log != text || got.Program != text {
+			t.Errorf("%q became %q and %q, %v", text, got.Log, got.Program, err)
+		}
+	}
+}
+
+// TestNothingIsWrittenThatCannotBeReadAgain, and what was there stays.
+func TestNothingIsWrittenThatCannotBeReadAgain(t *testing.T) {
+	d, good := testDir(t), testRecord()
+	self, err := process.Self()
+	if err != nil {
+		t.Fatal(err)
+	}
+	mustWrite(t, d, good)
+	for name, change := range map[string]func(*Record){
+		"too many holders":      func(r *Record) { r.EndWith = slices.Repeat([]process.Identity{self}, 700) },
+		"a long name":           func(r *Record) { r.Provider = strings.Repeat("x", maxRecordSize) },
+		"no token":              func(r *Record) { r.Token = "" },
+		"no address":            func(r *Record) { r.Address = netip.AddrPort{} },
+		"an impossible process": func(r *Record) { r.Tunnel = process.Identity{PID: 1} },
+	} {
+		rec := good
+		change(&rec)
+		l := mustLock(t, d, testKey)
+		err := l.Write(rec)
+		if unlockErr := l.Unlock(); unlockErr != nil {
+			t.Fatal(unlockErr)
+		}
+		var bad *WriteError
+		if got, readErr := d.Read(testKey); !errors.As(err, &bad) || readErr != nil || got.Token != good.Token {
+			t.Errorf("%s: error %v, and then the record is %+v, %v", name, err, got, readErr)
+		}
+	}
+	key := Key{Route: "a\xff:1", Listen: "auto"}
+	l := mustLock(t, d, key)
+	defer l.Unlock()
+	var bad *WriteError
+	if err := l.Write(good); !errors.As(err, &bad) {
+		t.Errorf("a key that JSON would change: %v", err)
+	}
+}
+
+// TestHoldersThatHaveEndedMakeRoom, and a record of none but such ones still says that it had some.
+func TestHoldersThatHaveEndedMakeRoom(t *testing.T) {
+	d := testDir(t)
+	self, err := process.Self()
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone := self
+	gone.StartTicks++
+	for name, tc := range map[string]struct{ holders, want []process.Identity }{
+		"some live":         {append(slices.Repeat([]process.Identity{gone}, 700), self), []process.Identity{self}},
+		"none lives":        {slices.Repeat([]process.Identity{gone}, 700), []process.Identity{gone}},
+		"there is room yet": {[]process.Identity{gone, self}, []process.Identity{gone, self}},
+	} {
+		rec := testRecord()
+		rec.EndWith = tc.holders
+		mustWrite(t, d, rec)
+		if got, err := d.Read(testKey); err != nil || !slices.Equal(got.EndWith, tc.want) {
+			t.Errorf("%s: %d holders, %v; want %v", name, len(got.EndWith), err, tc.want)
+		}
+	}
 }

@@ -1,11 +1,12 @@
 // Package tunnel knows the tunnel programs: routes and providers, listen addresses, launching, telling when a tunnel is ready,
-// and ending it. Processes come in as handles, so that who they are is decided elsewhere.
+// and ending it. Processes come in as handles and logs open, so that which ones those are is decided elsewhere.
 package tunnel
 
 import (
 	_ "embed"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"maps"
 	"os"
@@ -13,6 +14,7 @@ import (
 	"strings"
 
 	"github.com/BurntSushi/toml"
+	"golang.org/x/sys/unix"
 )
 
 //go:embed providers.toml
@@ -73,7 +75,7 @@ type configFile struct {
 func LoadConfig(paths ...string) (*Config, error) {
 	c := &Config{builtin: builtinTables(), providers: map[string]*Provider{}, named: map[string]Named{}, paths: paths}
 	for _, path := range paths {
-		text, err := os.ReadFile(path)
+		text, err := readConfig(path)
 		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, errNotDir) {
 			continue
 		}
@@ -85,6 +87,28 @@ func LoadConfig(paths ...string) (*Config, error) {
 		}
 	}
 	return c, nil
+}
+
+// maxConfig bounds a configuration file, in bytes: people write them.
+const maxConfig = 1 << 20
+
+// readConfig reads a regular file. People link their configuration from elsewhere, and it may be an administrator's; but a named
+// pipe, which may never be written to, is no configuration.
+func readConfig(path string) ([]byte, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	switch info, err := f.Stat(); {
+	case err != nil:
+		return nil, err
+	case !info.Mode().IsRegular():
+		return nil, errors.New("it is not a regular file")
+	case info.Size() > maxConfig:
+		return nil, fmt.Errorf("it is larger than %d KiB", maxConfig>>10)
+	}
+	return io.ReadAll(io.LimitReader(f, maxConfig))
 }
 
 func (c *Config) add(path, text string) error {

@@ -97,7 +97,7 @@ func TestLaunchedProgramIsDetached(t *testing.T) {
 	if ignored&bit(syscall.SIGHUP) == 0 || ignored&bit(syscall.SIGINT) == 0 {
 		t.Errorf("the launching process ignores %x, want SIGHUP and SIGINT among them as before", ignored)
 	}
-	if lines := LastLines(log.Name(), 0, 10); len(lines) != 2 || !strings.HasPrefix(lines[0], "--- ") || lines[1] != "launched" {
+	if lines := lastLines(t, log.Name(), 0, 10); len(lines) != 2 || !strings.HasPrefix(lines[0], "--- ") || lines[1] != "launched" {
 		t.Errorf("the log says %q", lines)
 	}
 
@@ -136,7 +136,7 @@ func TestLaunchedProgramHasTheEnvironmentThatItIsGiven(t *testing.T) {
 	if how := l.Ended(); how != "exit status 3" {
 		t.Errorf("ended by %q", how)
 	}
-	if lines := LastLines(log.Name(), 0, 1); len(lines) != 1 || lines[0] != "got a b" {
+	if lines := lastLines(t, log.Name(), 0, 1); len(lines) != 1 || lines[0] != "got a b" {
 		t.Errorf("the log says %q", lines)
 	}
 }

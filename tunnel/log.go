@@ -10,8 +10,6 @@ import (
 	"strings"
 	"time"
 	"unicode"
-
-	"golang.org/x/sys/unix"
 )
 
 // Bounds of a tunnel's log, in bytes: what a start leaves as it is, how much it keeps of more than that (less, so that not every
@@ -22,13 +20,9 @@ const (
 	maxLog  = 64 << 20
 )
 
-// OpenLog opens the log at path for a tunnel program to append to, keeps no more than the last part of what is there, adds a
-// line that says what begins, and tells where the program's own lines will begin.
-func OpenLog(path, title string, now time.Time) (log *os.File, from int64, err error) {
-	log, err = os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_APPEND|unix.O_NOFOLLOW, 0o600)
-	if err != nil {
-		return nil, 0, fmt.Errorf("opening log %s: %w", path, underlying(err))
-	}
+// BeginLog makes a log, open to be read and appended to, ready for a tunnel program: it keeps no more than the last part of what is
+// there, adds a line that says what begins, and tells where the program's own lines will begin.
+func BeginLog(log *os.File, title string, now time.Time) (from int64, err error) {
 	err = trim(log)
 	if err == nil {
 		_, err = fmt.Fprintf(log, "--- %s %s\n", now.Format(time.RFC3339), title)
@@ -37,10 +31,9 @@ func OpenLog(path, title string, now time.Time) (log *os.File, from int64, err e
 		from, err = log.Seek(0, io.SeekEnd)
 	}
 	if err != nil {
-		log.Close()
-		return nil, 0, fmt.Errorf("writing log %s: %w", path, underlying(err))
+		return 0, fmt.Errorf("writing log %s: %w", log.Name(), underlying(err))
 	}
-	return log, from, nil
+	return from, nil
 }
 
 // trim keeps the last keptLog bytes, from the beginning of a line on.
@@ -64,21 +57,16 @@ func trim(log *os.File) error {
 }
 
 // LastLines gives the last n lines of the log from byte offset from on, made safe to show: see Printable.
-func LastLines(path string, from int64, n int) []string {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil
-	}
-	defer f.Close()
+func LastLines(log *os.File, from int64, n int) []string {
 	const most = 64 << 10
-	if info, err := f.Stat(); err == nil {
+	if info, err := log.Stat(); err == nil {
 		from = max(from, info.Size()-most)
 	}
-	if _, err := f.Seek(from, io.SeekStart); err != nil {
+	if _, err := log.Seek(from, io.SeekStart); err != nil {
 		return nil
 	}
 	var lines []string
-	s := bufio.NewScanner(io.LimitReader(f, most))
+	s := bufio.NewScanner(io.LimitReader(log, most))
 	for s.Buffer(nil, most+1); s.Scan(); { // all of it may be one line
 		if line := Printable(s.Text()); line != "" {
 			lines = append(lines, line)

@@ -114,7 +114,7 @@ type launched struct {
 
 func openLog(t *testing.T) *os.File {
 	t.Helper()
-	log, _, err := OpenLog(t.TempDir()+"/log", "test", logTime)
+	log, _, err := beginLog(t.TempDir()+"/log", "test")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -140,7 +140,7 @@ func logHas(t *testing.T, log *os.File, begins string, times int) {
 	t.Helper()
 	eventually(t, fmt.Sprintf("%d times %q in the log", times, begins), func() bool {
 		n := 0
-		for _, line := range LastLines(log.Name(), 0, 1000) {
+		for _, line := range lastLines(t, log.Name(), 0, 1000) {
 			if strings.HasPrefix(line, begins) {
 				n++
 			}

@@ -39,7 +39,7 @@ func TestReadyIsFoundOutWithoutConnecting(t *testing.T) {
 	h := startHelper(t, "dial", addr.String()) // the one connection that it shall see
 	h.line(t)
 	logHas(t, log, "accepted", 1)
-	if n := strings.Count(strings.Join(LastLines(log.Name(), 0, 100), "\n"), "accepted"); n != 1 {
+	if n := strings.Count(strings.Join(lastLines(t, log.Name(), 0, 100), "\n"), "accepted"); n != 1 {
 		t.Errorf("%d connections, want one", n)
 	}
 }
@@ -182,7 +182,7 @@ func TestProgramThatEndsAtOnceIsNotWaitedFor(t *testing.T) {
 	if how := l.Ended(); how != "exit status 0" {
 		t.Errorf("ended by %q", how)
 	}
-	if lines := LastLines(log.Name(), 0, 1); len(lines) != 1 || lines[0] != "a last word" {
+	if lines := lastLines(t, log.Name(), 0, 1); len(lines) != 1 || lines[0] != "a last word" {
 		t.Errorf("last words %q", lines)
 	}
 }

@@ -15,17 +15,12 @@ type LogWatch struct {
 	signIn, refused *regexp.Regexp
 }
 
-// WatchLog watches the log at path from byte offset from on, by the provider's patterns.
-func (p *Provider) WatchLog(path string, from int64) (*LogWatch, error) {
-	file, err := os.Open(path)
-	if err != nil {
+// WatchLog watches a log from byte offset from on, by the provider's patterns. Close closes the log, too.
+func (p *Provider) WatchLog(log *os.File, from int64) (*LogWatch, error) {
+	if _, err := log.Seek(from, io.SeekStart); err != nil {
 		return nil, err
 	}
-	if _, err := file.Seek(from, io.SeekStart); err != nil {
-		file.Close()
-		return nil, err
-	}
-	return &LogWatch{file: file, signIn: pattern(p.SignIn), refused: pattern(p.Refused)}, nil
+	return &LogWatch{file: log, signIn: pattern(p.SignIn), refused: pattern(p.Refused)}, nil
 }
 
 // pattern compiles a pattern that was checked when the configuration was read.

@@ -17,7 +17,11 @@ func watched(t *testing.T, provider *tunnel.Provider, before string, from int64)
 	if err := os.WriteFile(path, []byte(before), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	watch, err := provider.WatchLog(path, from)
+	log, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	watch, err = provider.WatchLog(log, from)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -151,6 +151,7 @@ func hint(err error) string {
 		loop   *hook.LoopError
 		socket *hook.SocketError
 		beyond *pidfile.ElsewhereError
+		large  *pidfile.TooLargeError
 	)
 	switch {
 	case errors.As(err, &taken) && taken.Route != "":
@@ -171,6 +172,8 @@ func hint(err error) string {
 		return ": allow it, and start it again: " + perm.Override()
 	case errors.As(err, &socket):
 		return fmt.Sprintf(": give %s as LISTEN, or the unit ListenStream=%s", socket.Got, socket.Want)
+	case errors.As(err, &large):
+		return ": name fewer with --end-with, or one that waits for them"
 	case errors.As(err, &busy):
 		return ": try again when it is done"
 	case errors.As(err, &loop):

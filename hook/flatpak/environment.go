@@ -4,6 +4,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"unicode/utf8"
 )
 
 // sameOnHost are variables that Flatpak hands on unchanged: language, terminal, and what xdg-open(1) goes by.
@@ -37,7 +38,7 @@ func (s Sandbox) hostEnviron(environ []string) map[string]string {
 		default:
 			ok = slices.Contains(sameOnHost, name) || strings.HasPrefix(name, "LC_")
 		}
-		if ok && value != "" {
+		if ok && value != "" && utf8.ValidString(value) { // a bus drops clients that send anything else
 			host[name] = value
 		}
 	}

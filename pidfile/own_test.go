@@ -17,9 +17,11 @@ var odd = map[string]struct {
 	make   func(path string) error
 	reason string
 }{
-	"pipe":            {func(p string) error { return syscall.Mkfifo(p, 0o600) }, "a regular file|is a pipe"},
-	"directory":       {func(p string) error { return os.Mkdir(p, 0o700) }, "not a regular file"},
-	"link to a file":  {func(p string) error { return errors.Join(os.WriteFile(p+".real", nil, 0o600), os.Symlink(p+".real", p)) }, "symbolic link"},
+	"pipe":      {func(p string) error { return syscall.Mkfifo(p, 0o600) }, "a regular file|is a pipe"},
+	"directory": {func(p string) error { return os.Mkdir(p, 0o700) }, "not a regular file"},
+	"link to a file": {func(p string) error {
+		return errors.Join(os.WriteFile(p+".real", nil, 0o600), os.Symlink(p+".real", p))
+	}, "symbolic link"},
 	"link to nothing": {func(p string) error { return os.Symlink(p+".missing", p) }, "symbolic link"},
 	"link to a pipe":  {func(p string) error { return errors.Join(syscall.Mkfifo(p+".real", 0o600), os.Symlink(p+".real", p)) }, "symbolic link"},
 	"link to itself":  {func(p string) error { return os.Symlink(p, p) }, "symbolic link"},

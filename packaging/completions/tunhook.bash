@@ -1,12 +1,13 @@
 # bash completion for tunhook(1)
 
-# Names of the [tunnel.NAME] tables of the configuration.
+# Names of the [tunnel.NAME] tables of the configuration: those that tunhook takes, whose characters are few.
 _tunhook_names() {
     local dir
     local -a dirs
     IFS=: read -ra dirs <<<"${XDG_CONFIG_HOME:-$HOME/.config}:${XDG_CONFIG_DIRS:-/etc/xdg}"
     for dir in "${dirs[@]}"; do
-        sed -n 's/^[[:space:]]*\[tunnel\."\{0,1\}\([^]"]*\)"\{0,1\}\].*/\1/p' "$dir/tunhook/config.toml" 2>/dev/null
+        [[ -f $dir/tunhook/config.toml ]] || continue # a named pipe would be waited for
+        sed -n 's/^[[:space:]]*\[tunnel\."\{0,1\}\([][[:alnum:]._~@%+=,-]\{1,\}\)"\{0,1\}\].*/\1/p' "$dir/tunhook/config.toml" 2>/dev/null
     done
 }
 
@@ -23,6 +24,7 @@ _tunhook_profiles() {
 _tunhook() {
     # The words as the shell passes them on. COMP_WORDS has a route in pieces, cut at each ':'.
     local line=${COMP_LINE:0:COMP_POINT} cur='' command='' route='' choices='' word i
+    COMPREPLY=()
     local -a words
     read -ra words <<<"$line"
     if [[ $line != *[[:space:]] ]]; then
@@ -78,12 +80,18 @@ _tunhook() {
         choices=stable
         [[ $command == @(start|run|listen|enable) ]] || choices+=" $(_tunhook_running address "$route")"
     fi
-    mapfile -t COMPREPLY < <(compgen -W "$choices" -- "$cur" | sort -u)
+    _tunhook_offer "$choices" "${cur//\\/}"
+}
 
+# Offers those of the words $1 that begin with $2. Names come from files: compgen -W would expand them, and run a $(command) in
+# them; quoted they also stay what they are on the command line.
+_tunhook_offer() {
     # What readline replaces is only what stands behind the last break character.
-    local breaks=${COMP_WORDBREAKS//[[:space:]]/}
-    local kept=${cur%"${cur##*["$breaks"]}"}
-    COMPREPLY=("${COMPREPLY[@]#"$kept"}")
+    local breaks=${COMP_WORDBREAKS//[[:space:]]/} word
+    local kept=${2%"${2##*["$breaks"]}"}
+    while read -r word; do
+        [[ -n $word && $word == "$2"* ]] && COMPREPLY+=("$(printf %q "${word#"$kept"}")")
+    done < <(printf '%s\n' "$1" | tr -s '[:blank:]' '\n' | sort -u)
 }
 
 # Prints the values of a command's flag.

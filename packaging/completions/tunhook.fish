@@ -1,12 +1,12 @@
 # fish completion for tunhook(1)
 
-# Names of the [tunnel.NAME] tables of the configuration.
+# Names of the [tunnel.NAME] tables of the configuration: those that tunhook takes, whose characters are few.
 function __tunhook_names
     set -l dirs ~/.config /etc/xdg
     set -q XDG_CONFIG_HOME; and set dirs[1] $XDG_CONFIG_HOME
     set -q XDG_CONFIG_DIRS; and set dirs $dirs[1] (string split : -- $XDG_CONFIG_DIRS)
     for file in $dirs/tunhook/config.toml
-        test -r $file; and string match --regex --groups-only '^\s*\[tunnel\."?([^]"]*)"?\]' <$file
+        test -f $file -a -r $file; and string match --regex --groups-only '^\s*\[tunnel\."?([][\p{L}\p{N}._~@%+=,-]+)"?\]' <$file
     end
 end
 

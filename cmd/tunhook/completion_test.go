@@ -1,0 +1,90 @@
+package main
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// pressTab completes the line $2 with the script $1 as bash does, and prints what it offers, one a line. COMP_WORDS is cut as
+// readline cuts it.
+const pressTab = `
+source "$1"
+COMP_LINE=$2 COMP_POINT=${#2} COMP_WORDBREAKS=$' \t\n"\'><=;|&(:'
+read -ra COMP_WORDS <<<"$2"
+[[ $2 == *' ' ]] && COMP_WORDS+=('')
+COMP_CWORD=$((${#COMP_WORDS[@]} - 1))
+compopt() { :; } # works only where a person types
+_tunhook tunhook "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD - 1]}"
+printf '%s\n' "${COMPREPLY[@]}"
+`
+
+// tab gives what bash offers.
+func (w *world) tab(line string) []string {
+	w.t.Helper()
+	script, err := filepath.Abs("../../packaging/completions/tunhook.bash")
+	check(w.t, err)
+	got := w.finish(&exec.Cmd{Path: "/bin/bash", Args: []string{"bash", "-c", pressTab, "bash", script, line}, Env: append(w.environ, "LC_ALL=C.UTF-8"), Dir: w.dir})
+	if got.status != 0 || got.stderr != "" {
+		w.t.Errorf("%q: %v", line, got)
+	}
+	return strings.Fields(got.stdout)
+}
+
+// TestCompletionRunsNothingThatAFileSays: a name is a name, and stays one on the command line.
+func TestCompletionRunsNothingThatAFileSays(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	trap := w.path("trap")
+	var text strings.Builder
+	for _, name := range []string{
+		`"$(touch ` + trap + `)"`, "\"`touch " + trap + "`\"", `'$(touch ` + trap + `)'`, `"<(touch ` + trap + `)"`, `"a b"`, `"*"`, `"x;y"`, `"a'b"`, `"$HOME"`, `"{a,b}"`, `"!!"`,
+		"good", `"[ab]c"`, `"~root"`, "größe", `"goods"`,
+	} {
+		text.WriteString("[tunnel." + name + "]\nroute = \"a:1\"\n")
+	}
+	dir := w.path("home", ".config", "tunhook")
+	check(t, os.MkdirAll(dir, 0o700))
+	check(t, os.WriteFile(filepath.Join(dir, "config.toml"), []byte(text.String()), 0o600))
+	profiles := w.path("home", ".local", "share", "remmina")
+	check(t, os.MkdirAll(profiles, 0o700))
+	check(t, os.WriteFile(filepath.Join(profiles, "a.remmina"), []byte("[remmina]\nname=$(touch "+trap+")\nprotocol=RDP\nserver=a:1\n"), 0o600))
+	for line, want := range map[string][]string{
+		"tunhook start ":                      {"good", "goods", "größe", `\[ab\]c`, `\~root`},
+		"tunhook run go":                      {"good", "goods"},
+		`tunhook stop \[a`:                    {`\[ab\]c`},
+		"tunhook enable gr":                   {"größe"},
+		"tunhook remmina enable --route go":   {"good", "goods"},
+		"tunhook start $(touch " + trap + ")": nil,
+		"tunhook start good ":                 {"stable"},
+		"tunhook start --ready ":              {"listen", "rdp", "ssh", "vnc"},
+		"tunhook st":                          {"start", "status", "stop"},
+		"tunhook remmina show ":               {"$(touch", trap + ")"}, // quoted by readline, as the name of a file
+	} {
+		got := w.tab(line)
+		slices.Sort(got)
+		slices.Sort(want)
+		if !slices.Equal(got, want) {
+			t.Errorf("%q: %q, want %q", line, got, want)
+		}
+	}
+	if _, err := os.Lstat(trap); err == nil {
+		t.Error("a command that stands in a file was run")
+	}
+}
+
+// TestCompletionDoesNotWaitForAPipe in the place of the configuration.
+func TestCompletionDoesNotWaitForAPipe(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	dir := w.path("home", ".config", "tunhook")
+	check(t, errors.Join(os.MkdirAll(dir, 0o700), syscall.Mkfifo(filepath.Join(dir, "config.toml"), 0o600)))
+	if got := w.tab("tunhook start "); len(got) > 0 {
+		t.Errorf("%q", got)
+	}
+}

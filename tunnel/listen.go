@@ -107,8 +107,9 @@ func (r Route) leadsBackTo(listen netip.AddrPort) bool {
 	}
 	host, err := netip.ParseAddr(r.Host())
 	if err != nil {
-		return r.Host() == "localhost" && covers(listen.Addr(), loopback)
+		return strings.EqualFold(r.Host(), "localhost") && covers(listen.Addr(), loopback)
 	}
+	host = host.WithZone("")  // that of the loopback is its only interface
 	if host.IsUnspecified() { // to connect there is to connect to the loopback
 		host = loopback
 	}
@@ -148,7 +149,7 @@ func ParseAddress(text string) (Listen, error) {
 }
 
 func parseHost(text, host string) (netip.Addr, error) {
-	if host == "localhost" {
+	if strings.EqualFold(host, "localhost") {
 		return loopback, nil
 	}
 	bare, bracketed := strings.CutPrefix(host, "[")
@@ -158,6 +159,14 @@ func parseHost(text, host string) (netip.Addr, error) {
 	addr, err := netip.ParseAddr(bare)
 	if err != nil || addr.Is6() != bracketed {
 		return netip.Addr{}, &ListenError{text, "is not an IP address with a port, such as 127.0.0.1:3389 or [::1]:3389: give PORT or IP:PORT"}
+	}
+	if addr.Zone() != "" { // sockets are compared by their addresses, and the kernel keeps the zone of a link-local one only
+		without := addr.WithZone("")
+		if without.IsLinkLocalUnicast() { // which is none without its zone
+			without = netip.IPv6Loopback()
+		}
+		return netip.Addr{}, &ListenError{text, "has a zone, the name of an interface, which is no part of an address to listen on: give [" +
+			without.String() + "]:PORT"}
 	}
 	return addr.Unmap(), nil
 }

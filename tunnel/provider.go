@@ -62,7 +62,7 @@ func (p *Provider) check() error {
 		}
 		known = append(known, pattern.SubexpNames()[1:]...)
 	}
-	if _, err := netip.ParseAddr(p.ListenHost); p.ListenHost != "" && err != nil {
+	if host, err := netip.ParseAddr(p.ListenHost); p.ListenHost != "" && (err != nil || host.Zone() != "") {
 		return fmt.Errorf("listen_host %q is not an IP address", p.ListenHost)
 	}
 	if err := checkPattern("sign_in", p.SignIn, 1); err != nil {

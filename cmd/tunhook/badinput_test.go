@@ -108,6 +108,10 @@ func TestBadListenAddressesAreNamedWithTheWayOut(t *testing.T) {
 		{"127.0.0.1:0", []string{`"127.0.0.1:0"`, wayOut}},
 		{"127.0.0.1", []string{`"127.0.0.1"`, wayOut}},
 		{"::1:3389", []string{`"::1:3389"`, "[::1]:3389"}},
+		{"[::1%lo]:3389", []string{`"[::1%lo]:3389"`, "has a zone", "give [::1]:PORT", "\"stable\", or leave it out"}},
+		{"[fe80::1%eth0]:3389", []string{"has a zone", "give [::1]:PORT"}},
+		{"127.1:3389", []string{`"127.1:3389"`, "is not an IP address", wayOut}},
+		{"0:3389", []string{`"0:3389"`, "is not an IP address", wayOut}},
 		{"desk.example.com:3389", []string{"is not an IP address", wayOut}},
 		{"127.0.0.1:3389\n", []string{`\n`, wayOut}},
 		{"3389;reboot", []string{"3389;reboot", wayOut}},
@@ -118,6 +122,18 @@ func TestBadListenAddressesAreNamedWithTheWayOut(t *testing.T) {
 	} {
 		w.refuse(exitUsage, tc.words, "start", "relay://127.0.0.1:9", tc.listen)
 		w.refuse(exitRunFailed, tc.words, "run", "relay://127.0.0.1:9", tc.listen, "--", "true")
+	}
+	for _, args := range [][]string{
+		{"stop", "relay://127.0.0.1:9"},
+		{"status", "relay://127.0.0.1:9"},
+		{"logs", "relay://127.0.0.1:9"},
+		{"wait", "relay://127.0.0.1:9"},
+		{"listen", "relay://127.0.0.1:9"},
+		{"enable", "relay://127.0.0.1:9"},
+		{"disable", "relay://127.0.0.1:9"},
+		{"wait", "--listen"},
+	} {
+		w.refuse(exitUsage, []string{"has a zone", "give [::1]:PORT"}, append(args, "[::1%lo]:3389")...)
 	}
 	w.nothingLeft()
 }

@@ -44,7 +44,7 @@ func measure(ctx context.Context, tunhook string, rounds int) (broken []string, 
 	}
 	defer func() { err = errors.Join(err, b.close()) }()
 	b.table.head()
-	for _, rows := range []func() error{b.startRow, b.nothingToDoRows, b.crowdRows, b.recordRows, b.todayRows, b.listenerRows, b.idleRows, b.sizeRow} {
+	for _, rows := range []func() error{b.startRow, b.nothingToDoRows, b.crowdRows, b.recordRows, b.tunnelRows, b.todayRows, b.listenerRows, b.idleRows, b.sizeRow} {
 		if err := rows(); err != nil {
 			return b.table.broken, err
 		}

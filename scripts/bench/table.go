@@ -57,6 +57,8 @@ ROUTE is ` + route + `, LISTEN a port of 127.0.0.1. "up" is until LISTEN answers
 until it does so no more, whenever the commands return. hooks/ is in scripts/bench;
 OPTIONS are keys and known hosts. The rows of a listener are times to the first
 byte of an RDP server's answer, RELAY being a route to it that needs no gateway.
+Tunnels take long to bring up: the rows with ` + fmt.Sprint(manyRecords) + ` of them up are not measured in
+turns, but in one go, between the two halves of those with one.
 
 The stand-in for pomerium-cli listens 5 ms after its exec, and later in proportion
 on a machine where a bare Go program takes more than 2.75 ms: here it took ` + number(milliseconds(t.bench.pace.bare)) + ` ms.

@@ -155,7 +155,7 @@ func list(by By, dir string, suffixes ...string) ([]Entry, error) {
 			continue
 		}
 		path := filepath.Join(dir, n.Name())
-		text, err := os.ReadFile(path)
+		text, err := readOwn(path)
 		if err != nil {
 			continue // removed since the directory was read, or not ours to read
 		}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -13,6 +14,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/google/renameio/v2"
+	"github.com/tunhook/tunhook/pidfile"
 )
 
 // FileError says what keeps an entry's file or directory from being used, and what would help.
@@ -112,7 +114,11 @@ func (f file) state() (same bool, err error) {
 	if !info.Mode().IsRegular() {
 		return false, &foreignError{f.path}
 	}
-	text, err := os.ReadFile(f.path)
+	text, err := readOwn(f.path)
+	var others *pidfile.FileError
+	if errors.As(err, &others) && others.Err == nil {
+		return false, &foreignError{f.path}
+	}
 	if err != nil {
 		return false, &FileError{f.path, "cannot be read (" + reason(err) + ")", "make it readable for you"}
 	}
@@ -120,6 +126,16 @@ func (f file) state() (same bool, err error) {
 		return false, &foreignError{f.path}
 	}
 	return string(text) == f.text && info.Mode().Perm() == fileMode, nil
+}
+
+// readOwn reads a regular file of ours.
+func readOwn(path string) ([]byte, error) {
+	f, err := pidfile.OpenOwn(path, os.O_RDONLY)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(f)
 }
 
 // foreignError says, within this package, that a file is not ours.

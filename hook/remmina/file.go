@@ -3,6 +3,7 @@ package remmina
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -27,14 +28,19 @@ func open(path string) (*file, error) {
 	if err != nil {
 		return nil, unreadable(path, err)
 	}
-	info, err := os.Stat(target)
+	f, err := os.OpenFile(target, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a named pipe would be waited for
+	if err != nil {
+		return nil, unreadable(path, err)
+	}
+	defer f.Close()
+	info, err := f.Stat()
 	if err != nil {
 		return nil, unreadable(path, err)
 	}
 	if !info.Mode().IsRegular() {
 		return nil, notAProfile(path, fmt.Errorf("it is no regular file (%s)", info.Mode()))
 	}
-	data, err := os.ReadFile(target)
+	data, err := io.ReadAll(f)
 	if err != nil {
 		return nil, unreadable(path, err)
 	}

@@ -41,6 +41,18 @@ test: ## run the tests, with the race detector where there is a C compiler
 		echo 'make test: no C compiler, which the race detector needs: testing without it'; fi; \
 	set -x; go test $$race -timeout 30m ./...
 
+# How long each target is given.
+FUZZTIME = 20s
+
+# Go runs one target of one package at a time.
+.PHONY: fuzz
+fuzz: ## look for input that a parser cannot take, FUZZTIME (20s) for each
+	@grep -rEo --include='*_test.go' '^func Fuzz[A-Za-z0-9]+' . | sed 's,/[^/]*:func , ,' | sort | \
+	while read -r package target; do \
+		echo "$$package $$target"; \
+		go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) "$$package" || exit; \
+	done
+
 .PHONY: lint
 lint: ## vet (for macOS too), staticcheck, gofumpt, shellcheck (which must be installed)
 	go vet ./...

@@ -408,6 +408,9 @@ func FuzzRecord(f *testing.F) {
 	}
 	path := dir.recordPath(testKey)
 	f.Fuzz(func(t *testing.T, data []byte) {
+		if rec, err := parseRecord(path, data); err == nil {
+			expectRoundTrip(t, rec)
+		}
 		if err := os.WriteFile(path, data, 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -427,6 +430,23 @@ func FuzzRecord(f *testing.F) {
 			t.Errorf("a record that could reach any process: %+v", rec.Tunnel)
 		}
 	})
+}
+
+// expectRoundTrip writes a record as Write does, and reads it back.
+func expectRoundTrip(t *testing.T, rec Record) {
+	t.Helper()
+	written, err := formatRecord(rec)
+	if err != nil || len(written) > maxRecordSize {
+		return // a time that JSON has no form for, or more than there is room for: it is not written
+	}
+	again, err := parseRecord("again", written)
+	if err != nil || again.Log != rec.Log || again.Program != rec.Program || again.Key() != rec.Key() {
+		t.Fatalf("%+v became %+v, %v", rec, again, err)
+	}
+	twice, err := formatRecord(again)
+	if err != nil || !bytes.Equal(twice, written) {
+		t.Fatalf("written again it is %s, %v; it was %s", twice, err, written)
+	}
 }
 
 func TestTextThatIsNoUTF8ComesBackAsItWas(t *testing.T) {

@@ -42,9 +42,14 @@ func (w *LogWatch) Close() { w.file.Close() }
 // says that the route is refused, "" for none.
 func (w *LogWatch) Next() (signIn, refused string) {
 	added, err := io.ReadAll(io.LimitReader(w.file, maxLog))
-	if err != nil || len(added) == 0 {
+	if err != nil {
 		return "", ""
 	}
+	return w.read(added)
+}
+
+// read is Next for what was added.
+func (w *LogWatch) read(added []byte) (signIn, refused string) {
 	lines := strings.SplitAfter(w.rest+string(added), "\n")
 	w.rest = lines[len(lines)-1]
 	for _, line := range lines[:len(lines)-1] {

@@ -191,11 +191,16 @@ func splitServer(server string, defaultPort int) (host string, port int, err err
 func isHost(host string) bool {
 	if strings.Contains(host, ":") {
 		address, err := netip.ParseAddr(host)
-		return err == nil && address.Is6()
+		return err == nil && address.Is6() && !strings.ContainsFunc(address.Zone(), isNoZone)
 	}
 	return host != "" && host[0] != '-' && !strings.ContainsFunc(host, func(r rune) bool {
 		return unicode.IsSpace(r) || !unicode.IsPrint(r) || strings.ContainsRune(`/\[]@`, r)
 	})
+}
+
+// isNoZone tells what the name of an interface has not.
+func isNoZone(r rune) bool {
+	return !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune("._-", r)
 }
 
 func isLoopback(host string) bool {

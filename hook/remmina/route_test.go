@@ -2,6 +2,9 @@ package remmina
 
 import (
 	"errors"
+	"net"
+	"strconv"
+	"strings"
 	"testing"
 )
 
@@ -84,4 +87,24 @@ func TestReadyFitsTheProtocol(t *testing.T) {
 			t.Errorf("%q: %q, want %q", protocol, got, want)
 		}
 	}
+}
+
+// FuzzServer reads the servers of profiles: what comes out is a route's host, whatever stands there.
+func FuzzServer(f *testing.F) {
+	for _, seed := range []string{"desk", "desk:3389", "[::1]:3389", "::1", "[::1%lo]:1", "-x:1", "a:b", "[", "desk ", "a\x1b:1", "/tmp/x:1", "http://x", "user@desk", "\xff:1", "desk:65536", ":1"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, server string) {
+		host, port, err := splitServer(server, 3389)
+		if err != nil {
+			return
+		}
+		if !isHost(host) || host[0] == '-' || strings.ContainsAny(host, " \t\n\x1b/@[]") || port < 0 || port > 65535 {
+			t.Fatalf("%q is %q, %d", server, host, port)
+		}
+		again, samePort, err := splitServer(net.JoinHostPort(host, strconv.Itoa(port)), 1)
+		if err != nil || again != host || samePort != port {
+			t.Fatalf("%q is %q, %d; again %q, %d, %v", server, host, port, again, samePort, err)
+		}
+	})
 }

@@ -38,10 +38,12 @@ func (e *BusyError) Error() string {
 	return fmt.Sprintf("another tunhook (pid %d) is working on this tunnel", e.PID)
 }
 
-// Bounds of the pause between two attempts to get a lock that another process holds, usually for under a millisecond.
+// Bounds of the pause between two attempts to get a lock that another process holds, usually for under a millisecond. A hundred
+// that wait for it must not take all the time of the one that has it. None of them blocks in the kernel: behind one that is frozen
+// the others would wait as well.
 const (
 	minLockPause = 500 * time.Microsecond
-	maxLockPause = 20 * time.Millisecond
+	maxLockPause = 100 * time.Millisecond
 )
 
 // Lock waits for the lock of key until ctx is done; the error is a *BusyError after its deadline, and that of ctx where it was

@@ -43,7 +43,7 @@ func (h Host) MainProcess(instanceID string) (pid int, err error) {
 
 // lockHolder is the process that holds a lock on the file, fcntl(2), F_GETLK.
 func lockHolder(file string) (pid int, err error) {
-	f, err := os.Open(file)
+	f, err := os.OpenFile(file, os.O_RDONLY|unix.O_NONBLOCK, 0)
 	if errors.Is(err, fs.ErrNotExist) {
 		return 0, ErrGone
 	}

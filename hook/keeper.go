@@ -35,7 +35,7 @@ const keeperCommand = "keeper"
 // not find itself in the record then goes away.
 func (tx *transaction) ensureKeeper() error {
 	rec := &tx.rec
-	if !rec.Watched() || rec.Ending || rec.Keeper.Alive() {
+	if !rec.Watched() || rec.Ending || rec.Keeper.Alive() && !tx.newKeeper {
 		return nil
 	}
 	told, err := json.Marshal(order{rec.Route, rec.Listen, rec.Token, allBytes(tx.argv)})

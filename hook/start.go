@@ -223,7 +223,7 @@ func (s *start) join(tx *transaction) {
 		tx.rec.KeepAlive = false // see await, which says so
 		return
 	}
-	endKeeper(tx.rec) // one that a stop has started, which did not know
+	tx.newKeeper = true // in place of one that a stop has started
 }
 
 // joinAgain is for what can be wanted only of a tunnel that is ready.

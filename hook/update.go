@@ -26,6 +26,8 @@ type transaction struct {
 	rec  pidfile.Record // what a change leaves here is written at the end
 	// argv is how to launch the tunnel program again, for a keeper that has to be started; none where that is not known.
 	argv []string
+	// newKeeper says that the keeper shall be another one: the one that is there does not know how.
+	newKeeper bool
 
 	written pidfile.Record // what the file holds
 	removed bool
@@ -78,13 +80,17 @@ func (tx *transaction) commit() error {
 	if tx.removed {
 		return nil
 	}
-	keeper := tx.rec.Keeper
+	before := tx.rec
 	if err := tx.ensureKeeper(); err != nil {
 		return err
 	}
 	err := tx.write()
-	if err != nil && tx.rec.Keeper != keeper {
-		endKeeper(tx.rec) // it would not find itself in the record
+	if tx.rec.Keeper != before.Keeper {
+		unneeded := before
+		if err != nil {
+			unneeded = tx.rec // it would not find itself in the record
+		}
+		endKeeper(unneeded)
 	}
 	return err
 }

@@ -36,7 +36,7 @@ const (
 // account is an account of its own, with a gateway that demands a sign-in, a server behind it, and a stand-in for pomerium-cli
 // on its PATH. No process of it outlives its test.
 type account struct {
-	*hook.Hook
+	*hook.Env
 	t       *testing.T
 	dir     string
 	gateway *tunneltest.Gateway
@@ -65,7 +65,7 @@ func newAccount(t *testing.T, server tunneltest.ResponderOptions, environ ...str
 	}
 	t.Cleanup(func() { _ = w.gateway.Close() })
 	w.writeConfig()
-	w.Hook = hookOf(slices.Concat([]string{
+	w.Env = hookOf(slices.Concat([]string{
 		dirVariable + "=" + w.dir,
 		"HOME=" + w.dir,
 		"PATH=" + w.dir + ":/usr/bin:/bin",

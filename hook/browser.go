@@ -13,10 +13,10 @@ import (
 )
 
 // browserDir is where tunnel programs find the commands that open a page.
-func (h *Hook) browserDir() string { return filepath.Join(filepath.Dir(h.LogDir), "browser") }
+func (h *Env) browserDir() string { return filepath.Join(filepath.Dir(h.LogDir), "browser") }
 
 // tunnelEnviron is the environment of a tunnel program.
-func (h *Hook) tunnelEnviron(token string) ([]string, error) {
+func (h *Env) tunnelEnviron(token string) ([]string, error) {
 	dir, err := pidfile.PrivateDir(h.browserDir(), false, true)
 	if err != nil {
 		return nil, err

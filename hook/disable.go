@@ -51,7 +51,7 @@ func (e *ManyEnabledError) Error() string {
 // the listener is ended, and no file is left. Without listen the only address counts that the route is enabled on. A
 // session through the listener is cut only where now says so; otherwise the error is an *InUseError. Other errors are
 // *ManyEnabledError, and those of routes, listen addresses and configuration, and of the package autostart.
-func (h *Hook) Disable(ctx context.Context, route, listen string, now bool) (Disabled, error) {
+func (h *Env) Disable(ctx context.Context, route, listen string, now bool) (Disabled, error) {
 	var disabled Disabled
 	err := h.withEnableLock(ctx, func(systemd autostart.Systemd) error {
 		entry, others, err := h.toDisable(route, listen)
@@ -66,7 +66,7 @@ func (h *Hook) Disable(ctx context.Context, route, listen string, now bool) (Dis
 }
 
 // DisableAll disables all that is enabled, and gives what was.
-func (h *Hook) DisableAll(ctx context.Context, now bool) ([]Disabled, error) {
+func (h *Env) DisableAll(ctx context.Context, now bool) ([]Disabled, error) {
 	var all []Disabled
 	err := h.withEnableLock(ctx, func(systemd autostart.Systemd) error {
 		entries, err := h.Enabled()
@@ -87,7 +87,7 @@ func (h *Hook) DisableAll(ctx context.Context, now bool) ([]Disabled, error) {
 	return all, err
 }
 
-func (h *Hook) withEnableLock(ctx context.Context, do func(autostart.Systemd) error) error {
+func (h *Env) withEnableLock(ctx context.Context, do func(autostart.Systemd) error) error {
 	dir, err := h.records(true)
 	if err != nil {
 		return err
@@ -101,7 +101,7 @@ func (h *Hook) withEnableLock(ctx context.Context, do func(autostart.Systemd) er
 }
 
 // Alone runs do while no other tunhook of the user runs another of that name.
-func (h *Hook) Alone(ctx context.Context, name string, do func() error) error {
+func (h *Env) Alone(ctx context.Context, name string, do func() error) error {
 	dir, err := h.records(true)
 	if err != nil {
 		return err
@@ -114,7 +114,7 @@ func (h *Hook) Alone(ctx context.Context, name string, do func() error) error {
 
 // toDisable gives the entry that ROUTE and LISTEN mean; where there is none, the one that there would be, and others of
 // the route.
-func (h *Hook) toDisable(route, listen string) (autostart.Entry, []autostart.Entry, error) {
+func (h *Env) toDisable(route, listen string) (autostart.Entry, []autostart.Entry, error) {
 	found, inputErr, err := h.enabledFor(route, listen)
 	if err != nil {
 		return autostart.Entry{}, nil, err
@@ -141,7 +141,7 @@ func (h *Hook) toDisable(route, listen string) (autostart.Entry, []autostart.Ent
 
 // disableEntry ends the listener, then the tunnel behind it, and removes the files of both ways, of which a killed call
 // may have left either. What Disable says of now holds.
-func (h *Hook) disableEntry(ctx context.Context, systemd autostart.Systemd, entry autostart.Entry, now bool) (Disabled, error) {
+func (h *Env) disableEntry(ctx context.Context, systemd autostart.Systemd, entry autostart.Entry, now bool) (Disabled, error) {
 	disabled := Disabled{Route: entry.Route, Address: entry.Address}
 	units, noManager := systemd.Units(ctx, entry.Socket(), entry.Service())
 	if err := ctx.Err(); err != nil {
@@ -201,7 +201,7 @@ func holderOf(address netip.AddrPort) *tunnel.Peer {
 	return &holder
 }
 
-func (h *Hook) removeEntry(entry autostart.Entry) (removed bool, err error) {
+func (h *Env) removeEntry(entry autostart.Entry) (removed bool, err error) {
 	var failed []error
 	for _, by := range []autostart.By{autostart.BySystemd, autostart.ByDesktop} {
 		entry.By = by
@@ -213,7 +213,7 @@ func (h *Hook) removeEntry(entry autostart.Entry) (removed bool, err error) {
 
 // endBehind ends the tunnel behind a listener that has ended, if the listener did not. One that was started by itself
 // is not its own.
-func (h *Hook) endBehind(ctx context.Context, entry autostart.Entry) error {
+func (h *Env) endBehind(ctx context.Context, entry autostart.Entry) error {
 	dir, err := h.records(false)
 	if err != nil {
 		return err
@@ -230,7 +230,7 @@ func (h *Hook) endBehind(ctx context.Context, entry autostart.Entry) error {
 }
 
 // Enabled lists what is enabled, an entry each.
-func (h *Hook) Enabled() ([]autostart.Entry, error) {
+func (h *Env) Enabled() ([]autostart.Entry, error) {
 	entries, err := h.store().List()
 	var distinct []autostart.Entry
 	for _, e := range entries {
@@ -243,7 +243,7 @@ func (h *Hook) Enabled() ([]autostart.Entry, error) {
 
 // enabledFor gives the entries that ROUTE and LISTEN mean: those of the route, also where it was enabled under another
 // name, and of the address, if one was given. inputErr is what is wrong with what was given.
-func (h *Hook) enabledFor(route, listen string) (found []autostart.Entry, inputErr, err error) {
+func (h *Env) enabledFor(route, listen string) (found []autostart.Entry, inputErr, err error) {
 	entries, err := h.Enabled()
 	if err != nil {
 		return nil, nil, err
@@ -264,10 +264,10 @@ func (h *Hook) enabledFor(route, listen string) (found []autostart.Entry, inputE
 }
 
 // leadsTo tells whether a route, or the name of one, is the route text.
-func (h *Hook) leadsTo(route, text string) bool {
+func (h *Env) leadsTo(route, text string) bool {
 	t, err := h.target(route, "")
 	return err == nil && t.route.Text == text || err != nil && route == text
 }
 
 // store is where the entries are.
-func (h *Hook) store() autostart.Store { return autostart.Store{ConfigHome: h.ConfigHome} }
+func (h *Env) store() autostart.Store { return autostart.Store{ConfigHome: h.ConfigHome} }

@@ -54,12 +54,12 @@ func (e *EnabledError) Error() string {
 // is so already nothing is changed. Errors are *EnabledError, *TakenError, *tunnel.ProgramError, those of routes,
 // listen addresses and configuration, of the record's directory, of the package autostart, and a *FailedError of a
 // listener that ended at once.
-func (h *Hook) Enable(ctx context.Context, req EnableRequest) (Enabled, error) {
+func (h *Env) Enable(ctx context.Context, req EnableRequest) (Enabled, error) {
 	t, err := h.frontTarget(req.Route, req.Listen)
 	if err != nil {
 		return Enabled{}, err
 	}
-	e := &enabling{Hook: h, target: t, req: req, store: h.store()}
+	e := &enabling{Env: h, target: t, req: req, store: h.store()}
 	if e.entry, err = h.newEntry(t, req); err != nil {
 		return Enabled{}, err
 	}
@@ -80,7 +80,7 @@ func (h *Hook) Enable(ctx context.Context, req EnableRequest) (Enabled, error) {
 const entriesPatience = time.Minute
 
 // lockEntries gets the lock that whoever changes entries holds. There never is a record of its key.
-func (h *Hook) lockEntries(ctx context.Context, dir pidfile.Dir) (*pidfile.Lock, error) {
+func (h *Env) lockEntries(ctx context.Context, dir pidfile.Dir) (*pidfile.Lock, error) {
 	if h.Guard != nil {
 		h.Guard()
 	}
@@ -90,7 +90,7 @@ func (h *Hook) lockEntries(ctx context.Context, dir pidfile.Dir) (*pidfile.Lock,
 }
 
 // frontTarget is target for a listener, which needs an address that stays.
-func (h *Hook) frontTarget(route, listen string) (target, error) {
+func (h *Env) frontTarget(route, listen string) (target, error) {
 	config, err := h.Config()
 	if err != nil {
 		return target{}, err
@@ -100,7 +100,7 @@ func (h *Hook) frontTarget(route, listen string) (target, error) {
 
 // newEntry makes the entry of a listener that could serve a connection: what is missing is found now, not when somebody
 // connects.
-func (h *Hook) newEntry(t target, req EnableRequest) (autostart.Entry, error) {
+func (h *Env) newEntry(t target, req EnableRequest) (autostart.Entry, error) {
 	if err := process.Supported(); err != nil {
 		return autostart.Entry{}, err
 	}
@@ -145,7 +145,7 @@ func listenerArgs(t target, req EnableRequest) []string {
 
 // listenerEnviron is what the listener needs and a login does not give it: the PATH on which its tunnel program was
 // found now, and the places of configuration, records and logs where they are not the usual ones.
-func (h *Hook) listenerEnviron() []string {
+func (h *Env) listenerEnviron() []string {
 	dirs := slices.DeleteFunc(filepath.SplitList(Variable(h.Environ, "PATH")), func(dir string) bool {
 		return !filepath.IsAbs(dir) || !utf8.ValidString(dir) || strings.ContainsFunc(dir, unicode.IsControl)
 	})
@@ -160,7 +160,7 @@ func (h *Hook) listenerEnviron() []string {
 
 // enabling is one call of Enable on its way, under the lock.
 type enabling struct {
-	*Hook
+	*Env
 	target
 	req     EnableRequest
 	dir     pidfile.Dir

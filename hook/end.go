@@ -10,7 +10,7 @@ import (
 )
 
 // endIf ends the record's tunnel and removes the record, where that, as it is under the lock, is one that should end.
-func (h *Hook) endIf(ctx context.Context, dir pidfile.Dir, rec pidfile.Record, grace time.Duration, should func(pidfile.Record) bool) error {
+func (h *Env) endIf(ctx context.Context, dir pidfile.Dir, rec pidfile.Record, grace time.Duration, should func(pidfile.Record) bool) error {
 	ends := false
 	_, err := h.update(ctx, dir, rec.Key(), rec.Token, func(tx *transaction) error {
 		if ends = should(tx.rec); ends {
@@ -27,7 +27,7 @@ func (h *Hook) endIf(ctx context.Context, dir pidfile.Dir, rec pidfile.Record, g
 
 // finishEnding ends the tunnel of a record that is marked as ending, whoever marked it, and removes the record. Several may do
 // so at once. Nobody holds the lock while the tunnel program takes its time.
-func (h *Hook) finishEnding(ctx context.Context, dir pidfile.Dir, rec pidfile.Record, grace time.Duration) error {
+func (h *Env) finishEnding(ctx context.Context, dir pidfile.Dir, rec pidfile.Record, grace time.Duration) error {
 	if err := endProcesses(rec, grace); err != nil {
 		return err
 	}

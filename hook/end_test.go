@@ -29,7 +29,7 @@ func TestAKeeperThatWasQuickerIsNotLeftBehind(t *testing.T) {
 		t.Fatal(err)
 	}
 	rec := pidfile.Record{Route: "relay://127.0.0.1:9", Listen: "127.0.0.1:3389", Token: process.NewToken(), Keeper: keeper}
-	if err := (&Hook{}).finishEnding(t.Context(), dir, rec, time.Second); err != nil {
+	if err := (&Env{}).finishEnding(t.Context(), dir, rec, time.Second); err != nil {
 		t.Fatal(err)
 	}
 	if keeper.Alive() {

@@ -1,5 +1,5 @@
 // Package hook holds the use cases behind tunhook's commands: starting, stopping, running, waiting for and looking at tunnels.
-// It prints nothing; what people shall know comes back as values and typed errors, or through the functions in Hook.
+// It prints nothing; what people shall know comes back as values and typed errors, or through the functions in Env.
 package hook
 
 import (
@@ -16,8 +16,8 @@ import (
 	"github.com/tunhook/tunhook/tunnel"
 )
 
-// Hook is what all use cases need of the world around them.
-type Hook struct {
+// Env is what all use cases need of the world around them.
+type Env struct {
 	// Config loads the configuration; it is asked for only where it is needed.
 	Config func() (*tunnel.Config, error)
 	// RunDir holds records and locks, LogDir the tunnels' logs: absolute paths. RunDir's parent must be private too where
@@ -48,7 +48,7 @@ type Hook struct {
 }
 
 // launchProgram is tunnel.Launch, one at a time.
-func (h *Hook) launchProgram(argv, environ []string, log *os.File) (*tunnel.Launched, error) {
+func (h *Env) launchProgram(argv, environ []string, log *os.File) (*tunnel.Launched, error) {
 	h.launching.Lock()
 	defer h.launching.Unlock()
 	return tunnel.Launch(argv, environ, log)
@@ -86,7 +86,7 @@ func (Exposed) notice()    {}
 func (HandedOver) notice() {}
 
 // records opens the directory of the records.
-func (h *Hook) records(create bool) (pidfile.Dir, error) {
+func (h *Env) records(create bool) (pidfile.Dir, error) {
 	dir, err := pidfile.PrivateDir(h.RunDir, h.RunParent, create)
 	return dir.Beside(h.OtherRunDirs...), err
 }
@@ -101,7 +101,7 @@ func (t target) key() pidfile.Key {
 	return pidfile.Key{Route: t.route.Given, Listen: t.listen.String()}
 }
 
-func (h *Hook) target(route, listen string) (target, error) {
+func (h *Env) target(route, listen string) (target, error) {
 	config, err := h.Config()
 	if err != nil {
 		return target{}, err
@@ -120,7 +120,7 @@ func targetOf(config *tunnel.Config, route, listen string) (target, error) {
 
 // ListenAddress gives the one address that ROUTE and LISTEN stand for, as IP:PORT, if the user may listen there. The error is a
 // *tunnel.ListenError where LISTEN leaves it to each start, and those of routes, listen addresses and configuration.
-func (h *Hook) ListenAddress(route, listen string) (string, error) {
+func (h *Env) ListenAddress(route, listen string) (string, error) {
 	t, err := h.target(route, listen)
 	if err == nil {
 		err = t.route.CanListen(t.listen)
@@ -140,7 +140,7 @@ func (h *Hook) ListenAddress(route, listen string) (string, error) {
 // find gives the record that ROUTE and LISTEN mean to a command that starts nothing. Where the key has none, a tunnel of the
 // same route counts that listens on the very address, or on whatever port it found where no address was given. So a tunnel
 // is still found after the configuration changed, or when it cannot be read. The error is a *NoTunnelError where there is none.
-func (h *Hook) find(dir pidfile.Dir, route, listen string) (pidfile.Record, error) {
+func (h *Env) find(dir pidfile.Dir, route, listen string) (pidfile.Record, error) {
 	t, inputErr := h.target(route, listen)
 	if inputErr == nil {
 		rec, err := dir.Read(t.key())
@@ -169,7 +169,7 @@ func (h *Hook) find(dir pidfile.Dir, route, listen string) (pidfile.Record, erro
 
 // guessListen gives what a listen address means where the configuration cannot tell what the route does: most addresses need no
 // route, and the embedded providers know most routes.
-func (h *Hook) guessListen(route, listen string) tunnel.Listen {
+func (h *Env) guessListen(route, listen string) tunnel.Listen {
 	if embedded, err := tunnel.LoadConfig(); err == nil {
 		if t, err := targetOf(embedded, route, listen); err == nil {
 			return t.listen
@@ -180,16 +180,16 @@ func (h *Hook) guessListen(route, listen string) tunnel.Listen {
 }
 
 // logPath is the log of the tunnel with that key.
-func (h *Hook) logPath(key pidfile.Key) string { return filepath.Join(h.LogDir, key.Name()+".log") }
+func (h *Env) logPath(key pidfile.Key) string { return filepath.Join(h.LogDir, key.Name()+".log") }
 
-func (h *Hook) waiting(what string) (done func()) {
+func (h *Env) waiting(what string) (done func()) {
 	if h.Waiting == nil {
 		return func() {}
 	}
 	return h.Waiting(what)
 }
 
-func (h *Hook) notice(n Notice) {
+func (h *Env) notice(n Notice) {
 	if h.Notice != nil {
 		h.Notice(n)
 	}

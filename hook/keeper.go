@@ -85,7 +85,7 @@ const (
 
 // Keep is the keeper: it watches one tunnel until nothing is promised of it any more, and returns then. It is told
 // which through its environment. Lines on what it does go to stdout, which is the tunnel's log.
-func (h *Hook) Keep(ctx context.Context, log *os.File) error {
+func (h *Env) Keep(ctx context.Context, log *os.File) error {
 	var o order
 	if err := json.Unmarshal([]byte(Variable(h.Environ, orderVariable)), &o); err != nil {
 		return fmt.Errorf("keeper: %s does not say what to keep: %w", orderVariable, err)
@@ -98,7 +98,7 @@ func (h *Hook) Keep(ctx context.Context, log *os.File) error {
 	if err != nil {
 		return err
 	}
-	k := &keeper{Hook: h, order: o, dir: dir, self: self, log: log, lastUse: time.Now()}
+	k := &keeper{Env: h, order: o, dir: dir, self: self, log: log, lastUse: time.Now()}
 	if recorded, err := k.recorded(ctx); err != nil || !recorded {
 		return err
 	}
@@ -108,7 +108,7 @@ func (h *Hook) Keep(ctx context.Context, log *os.File) error {
 
 // keeper is one keeper at work.
 type keeper struct {
-	*Hook
+	*Env
 	order
 	dir  pidfile.Dir
 	self process.Identity

@@ -67,7 +67,7 @@ func (s *start) launch(lock *pidfile.Lock) (next, error) {
 		return next{}, err
 	}
 	defer log.Close()
-	return s.launchNew(&transaction{Hook: s.Hook, lock: lock, rec: rec}, argv, log)
+	return s.launchNew(&transaction{Env: s.Env, lock: lock, rec: rec}, argv, log)
 }
 
 // launchNew launches the program of a tunnel that there was not before, and starts its keeper. With an error there is
@@ -225,7 +225,7 @@ func (s *start) taken() (next, error) {
 }
 
 // takenError says who has the address: it is an *EnabledError or a *TakenError.
-func (h *Hook) takenError(dir pidfile.Dir, address netip.AddrPort) error {
+func (h *Env) takenError(dir pidfile.Dir, address netip.AddrPort) error {
 	if rec, ok := h.tunnelAt(dir, address); ok {
 		return &TakenError{Address: address, Holder: tunnel.Peer{PID: rec.Tunnel.PID, Program: rec.Program}, Route: rec.Route}
 	}
@@ -237,7 +237,7 @@ func (h *Hook) takenError(dir pidfile.Dir, address netip.AddrPort) error {
 }
 
 // tunnelAt finds the tunnel of ours that serves the address.
-func (h *Hook) tunnelAt(dir pidfile.Dir, address netip.AddrPort) (pidfile.Record, bool) {
+func (h *Env) tunnelAt(dir pidfile.Dir, address netip.AddrPort) (pidfile.Record, bool) {
 	entries, err := dir.List()
 	if err != nil {
 		return pidfile.Record{}, false

@@ -72,7 +72,7 @@ func (e *SocketError) Error() string {
 // the tunnel ends some time after the last one. Listen returns when ctx is done or, where the service manager holds the
 // socket, when the tunnel has ended. Errors are *TakenError, *SocketError, and those of routes, listen addresses,
 // configuration and the record's directory.
-func (h *Hook) Listen(ctx context.Context, req ListenRequest) error {
+func (h *Env) Listen(ctx context.Context, req ListenRequest) error {
 	l, err := h.newListener(ctx, req)
 	if err != nil {
 		return err
@@ -100,7 +100,7 @@ func TurnAway(ctx context.Context, sockets []*os.File) {
 
 // listener is one call of Listen.
 type listener struct {
-	*Hook
+	*Env
 	target
 	dir    pidfile.Dir
 	req    ListenRequest
@@ -125,7 +125,7 @@ type listener struct {
 	changed  chan struct{}         // told when open becomes 0
 }
 
-func (h *Hook) newListener(ctx context.Context, req ListenRequest) (*listener, error) {
+func (h *Env) newListener(ctx context.Context, req ListenRequest) (*listener, error) {
 	config, err := h.Config()
 	if err != nil {
 		return nil, err
@@ -135,7 +135,7 @@ func (h *Hook) newListener(ctx context.Context, req ListenRequest) (*listener, e
 		return nil, err
 	}
 	l := &listener{
-		Hook: h, target: t, req: req, socket: req.Socket,
+		Env: h, target: t, req: req, socket: req.Socket,
 		ready: cmp.Or(req.Ready, t.route.Named.Ready, tunnel.ReadyForPort(t.route.Port())),
 		turn:  make(chan struct{}, 1), sessions: map[*net.TCPConn]bool{}, changed: make(chan struct{}, 1), since: time.Now(),
 	}

@@ -164,7 +164,7 @@ func (l *listener) ensureUp(ctx context.Context) (before bool, err error) {
 	if l.route.Provider.SignsIn() {
 		req.Timeout = l.req.Timeout
 	}
-	s := newStart(l.Hook, l.target, l.dir, req)
+	s := newStart(l.Env, l.target, l.dir, req)
 	s.front = l.listen.Addr
 	started, err := s.do(ctx)
 	if err != nil {

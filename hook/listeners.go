@@ -20,7 +20,7 @@ import (
 
 // systemd is the user's systemd manager. It is found by the runtime directory, which a shell may not know of: that of a
 // cron job, or of su. The lock is the one that the caller holds, or nil.
-func (h *Hook) systemd(lock *pidfile.Lock) autostart.Systemd {
+func (h *Env) systemd(lock *pidfile.Lock) autostart.Systemd {
 	path, err := (&tunnel.Provider{}).FindProgram("systemctl", Variable(h.Environ, "PATH"))
 	if err != nil {
 		path = ""
@@ -119,7 +119,7 @@ func (e *EntryError) Error() string {
 }
 
 // entryProblem tells what keeps an entry from serving the next connection, nil if nothing is seen.
-func (h *Hook) entryProblem(entry autostart.Entry) error {
+func (h *Env) entryProblem(entry autostart.Entry) error {
 	if info, err := os.Stat(entry.Program); err != nil || !info.Mode().IsRegular() {
 		return &EntryError{entry, entry.Program + " is not there any more"}
 	}
@@ -135,7 +135,7 @@ func (h *Hook) entryProblem(entry autostart.Entry) error {
 
 // listens tells whether an entry's listener has its address: a process of ours, or the systemd user manager. That may
 // have more rights than a program of its user, which does not see its sockets then: it is asked.
-func (h *Hook) listens(entry autostart.Entry) bool {
+func (h *Env) listens(entry autostart.Entry) bool {
 	if running, ok := listenerOf(entry); ok {
 		running.Close()
 		return true
@@ -149,7 +149,7 @@ func (h *Hook) listens(entry autostart.Entry) bool {
 }
 
 // enabledAt gives the entry whose listener has the address: not one whose address another program has got.
-func (h *Hook) enabledAt(address netip.AddrPort) (autostart.Entry, bool) {
+func (h *Env) enabledAt(address netip.AddrPort) (autostart.Entry, bool) {
 	entries, err := h.Enabled()
 	if err != nil {
 		return autostart.Entry{}, false
@@ -163,7 +163,7 @@ func (h *Hook) enabledAt(address netip.AddrPort) (autostart.Entry, bool) {
 
 // waits gives the address of the listener that is enabled for ROUTE and LISTEN and waits for a connection: without
 // LISTEN, of the only one that the route has.
-func (h *Hook) waits(route, listen string) (autostart.Entry, bool) {
+func (h *Env) waits(route, listen string) (autostart.Entry, bool) {
 	found, _, err := h.enabledFor(route, listen)
 	if err != nil || len(found) != 1 || !h.listens(found[0]) {
 		return autostart.Entry{}, false
@@ -172,7 +172,7 @@ func (h *Hook) waits(route, listen string) (autostart.Entry, bool) {
 }
 
 // selectedEntries gives the entries that status is asked about.
-func (h *Hook) selectedEntries(route, listen string) ([]autostart.Entry, error) {
+func (h *Env) selectedEntries(route, listen string) ([]autostart.Entry, error) {
 	if route == "" {
 		return h.Enabled()
 	}
@@ -181,7 +181,7 @@ func (h *Hook) selectedEntries(route, listen string) ([]autostart.Entry, error) 
 }
 
 // problems gives an *EntryError for each of the entries that would not serve a connection.
-func (h *Hook) problems(entries []autostart.Entry) []error {
+func (h *Env) problems(entries []autostart.Entry) []error {
 	var problems []error
 	for _, e := range entries {
 		if err := h.entryProblem(e); err != nil {
@@ -192,7 +192,7 @@ func (h *Hook) problems(entries []autostart.Entry) []error {
 }
 
 // withListeners adds to the tunnels what is enabled and has none, and says of the others that they are enabled.
-func (h *Hook) withListeners(tunnels []Tunnel, entries []autostart.Entry) []Tunnel {
+func (h *Env) withListeners(tunnels []Tunnel, entries []autostart.Entry) []Tunnel {
 	for _, e := range entries {
 		if i := slices.IndexFunc(tunnels, func(t Tunnel) bool { return t.Record.Key() == e.Key() }); i >= 0 {
 			tunnels[i].Enabled = true

@@ -18,7 +18,7 @@ const followPause = 200 * time.Millisecond
 
 // Logs copies the log of a tunnel to out; with follow it goes on until the tunnel ends or ctx is done. The log of a tunnel that
 // has ended is there too. The error is a *NoTunnelError where there is none, or that of ctx.
-func (h *Hook) Logs(ctx context.Context, route, listen string, follow bool, out io.Writer) error {
+func (h *Env) Logs(ctx context.Context, route, listen string, follow bool, out io.Writer) error {
 	rec, path, err := h.findLog(route, listen)
 	if err != nil {
 		return err
@@ -51,7 +51,7 @@ func (h *Hook) Logs(ctx context.Context, route, listen string, follow bool, out 
 }
 
 // findLog gives the log of the tunnel that is there, or of the last one that was.
-func (h *Hook) findLog(route, listen string) (pidfile.Record, string, error) {
+func (h *Env) findLog(route, listen string) (pidfile.Record, string, error) {
 	rec, err := h.record(route, listen)
 	if err == nil {
 		return rec, rec.Log, nil
@@ -72,7 +72,7 @@ func (h *Hook) findLog(route, listen string) (pidfile.Record, string, error) {
 
 // goesOn tells whether the record's tunnel is there, or will be again, and brings the record up to date: looking for the processes
 // of a tunnel whose program has ended is slow.
-func (h *Hook) goesOn(rec *pidfile.Record) bool {
+func (h *Env) goesOn(rec *pidfile.Record) bool {
 	if dir, err := h.records(false); err == nil {
 		if now, err := dir.Read(rec.Key()); err == nil && relaunched(*rec, now) {
 			*rec = now
@@ -98,7 +98,7 @@ func copyNew(out io.Writer, log *os.File) error {
 }
 
 // beginLog opens the log at path for a tunnel program, and says in it what begins; from is where the program's own lines will.
-func (h *Hook) beginLog(path, title string) (log *os.File, from int64, err error) {
+func (h *Env) beginLog(path, title string) (log *os.File, from int64, err error) {
 	log, err = pidfile.OpenOwn(path, os.O_RDWR|os.O_CREATE|os.O_APPEND)
 	if err != nil {
 		return nil, 0, logError(err)

@@ -105,14 +105,14 @@ type runArgument struct {
 // dirVariable names the directory that is a test's whole account. It marks every process that was started in it, too.
 const dirVariable = "TUNHOOK_TEST_DIR"
 
-// hookOf is the Hook of a process with that environment.
-func hookOf(environ []string) *hook.Hook {
+// hookOf is the Env of a process with that environment.
+func hookOf(environ []string) *hook.Env {
 	dir := hook.Variable(environ, dirVariable)
 	self, err := os.Executable()
 	if err != nil {
 		panic(err)
 	}
-	return &hook.Hook{
+	return &hook.Env{
 		Config:  func() (*tunnel.Config, error) { return tunnel.LoadConfig(filepath.Join(dir, "config.toml")) },
 		RunDir:  filepath.Join(dir, "run"),
 		LogDir:  filepath.Join(dir, "log"),

@@ -59,7 +59,7 @@ func (e *LetGoError) Unwrap() error { return e.Err }
 // handed over to another one leaves it to that. The status is the client's, 128+N where signal N ended it. Errors are
 // those of Start, *ClientError, with which nothing was started, and *LetGoError, with which the status is the client's
 // all the same.
-func (h *Hook) Run(ctx context.Context, req RunRequest) (status int, err error) {
+func (h *Env) Run(ctx context.Context, req RunRequest) (status int, err error) {
 	path, err := findClient(req.Client[0], Variable(h.Environ, "PATH"))
 	if err != nil {
 		return 0, err
@@ -101,7 +101,7 @@ func (h *Hook) Run(ctx context.Context, req RunRequest) (status int, err error) 
 }
 
 // letGo lets go of a run's tunnel, and adds to the error of the run what comes of that.
-func (h *Hook) letGo(
+func (h *Env) letGo(
 	ctx context.Context, client string, rec pidfile.Record, self process.Identity, handedOver bool, runErr error,
 ) error {
 	left, err := h.leave(context.WithoutCancel(ctx), rec, self, handedOver)
@@ -207,7 +207,7 @@ func PassedOn() []os.Signal {
 }
 
 // runClient gives the client's status, and whether a signal has told it to end.
-func (h *Hook) runClient(path string, req RunRequest, values map[string]string, signals <-chan os.Signal) (
+func (h *Env) runClient(path string, req RunRequest, values map[string]string, signals <-chan os.Signal) (
 	status int, told bool, err error,
 ) {
 	cmd := &exec.Cmd{

@@ -48,7 +48,7 @@ type Started struct {
 // Start starts the tunnel, or finds it running, and returns when it is ready. A tunnel that it has started itself and that does
 // not become ready is ended; so it is when ctx is done. Errors are *TakenError, *FailedError, *StoppedError,
 // *tunnel.ProgramError, those of routes, listen addresses and configuration, and those of the record's directory.
-func (h *Hook) Start(ctx context.Context, req StartRequest) (Started, error) {
+func (h *Env) Start(ctx context.Context, req StartRequest) (Started, error) {
 	t, err := h.target(req.Route, req.Listen)
 	if err != nil {
 		return Started{}, err
@@ -62,7 +62,7 @@ func (h *Hook) Start(ctx context.Context, req StartRequest) (Started, error) {
 
 // start is one call of Start on its way.
 type start struct {
-	*Hook
+	*Env
 	target
 	dir   pidfile.Dir
 	req   StartRequest
@@ -77,8 +77,8 @@ type start struct {
 	up       bool             // the tunnel is ready: from now on its program is worth starting again
 }
 
-func newStart(h *Hook, t target, dir pidfile.Dir, req StartRequest) *start {
-	s := &start{Hook: h, target: t, dir: dir, req: req, ready: tunnel.ReadyListen, key: t.key()}
+func newStart(h *Env, t target, dir pidfile.Dir, req StartRequest) *start {
+	s := &start{Env: h, target: t, dir: dir, req: req, ready: tunnel.ReadyListen, key: t.key()}
 	for _, ready := range []string{t.route.Named.Ready, req.Ready} {
 		if ready != "" {
 			s.ready = ready

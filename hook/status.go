@@ -33,7 +33,7 @@ type Tunnel struct {
 // listener that is enabled in its place. It changes and creates nothing. The error is a *NoTunnelError where a route was given that
 // has neither. What is in the place of a record and is none comes back as bad, and as an *EntryError what is enabled and would not
 // serve a connection.
-func (h *Hook) Status(route, listen string) (tunnels []Tunnel, bad []error, err error) {
+func (h *Env) Status(route, listen string) (tunnels []Tunnel, bad []error, err error) {
 	dir, err := h.records(false)
 	if err != nil {
 		return nil, nil, err
@@ -56,7 +56,7 @@ func (h *Hook) Status(route, listen string) (tunnels []Tunnel, bad []error, err 
 	return h.withListeners(tunnels, entries), append(bad, h.problems(entries)...), nil
 }
 
-func (h *Hook) selected(dir pidfile.Dir, route, listen string) (records []pidfile.Record, bad []error, err error) {
+func (h *Env) selected(dir pidfile.Dir, route, listen string) (records []pidfile.Record, bad []error, err error) {
 	if route != "" && listen != "" {
 		rec, err := h.find(dir, route, listen)
 		return []pidfile.Record{rec}, nil, err
@@ -114,7 +114,7 @@ func state(rec pidfile.Record, sight tunnel.Sight) State {
 }
 
 // record gives the one record that wait and logs mean by ROUTE and LISTEN: without LISTEN also the only one that the route has.
-func (h *Hook) record(route, listen string) (pidfile.Record, error) {
+func (h *Env) record(route, listen string) (pidfile.Record, error) {
 	dir, err := h.records(false)
 	if err != nil {
 		return pidfile.Record{}, err

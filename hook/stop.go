@@ -40,7 +40,7 @@ type Stopped struct {
 // Stop ends the tunnel and returns when it is gone and its address free. One that clients are connected to is ended
 // when the last of them has left. Where none is running there is nothing to do, and no error. Errors are those of
 // routes, listen addresses and the record's directory, and of processes that do not end.
-func (h *Hook) Stop(ctx context.Context, req StopRequest) (Stopped, error) {
+func (h *Env) Stop(ctx context.Context, req StopRequest) (Stopped, error) {
 	dir, err := h.records(false)
 	if err != nil {
 		return Stopped{}, err
@@ -64,7 +64,7 @@ func (h *Hook) Stop(ctx context.Context, req StopRequest) (Stopped, error) {
 
 // stopKey is the key of the tunnel to stop. With a *NoTunnelError it is the key that a start which has not got to
 // writing its record yet would have: the lock tells.
-func (h *Hook) stopKey(dir pidfile.Dir, req StopRequest) (pidfile.Key, error) {
+func (h *Env) stopKey(dir pidfile.Dir, req StopRequest) (pidfile.Key, error) {
 	rec, err := h.find(dir, req.Route, req.Listen)
 	if err == nil {
 		return rec.Key(), nil
@@ -85,7 +85,7 @@ func (h *Hook) stopKey(dir pidfile.Dir, req StopRequest) (pidfile.Key, error) {
 }
 
 // stopKeyed stops the tunnel of one key.
-func (h *Hook) stopKeyed(ctx context.Context, dir pidfile.Dir, key pidfile.Key, req StopRequest) (stopped Stopped, err error) {
+func (h *Env) stopKeyed(ctx context.Context, dir pidfile.Dir, key pidfile.Key, req StopRequest) (stopped Stopped, err error) {
 	var rec pidfile.Record
 	err = h.locked(ctx, dir.LockIfUsed, key, func(lock *pidfile.Lock) error {
 		read, ok, err := h.readOrSetAside(lock)
@@ -147,7 +147,7 @@ func sessions(rec pidfile.Record) ([]tunnel.Peer, error) {
 }
 
 // waitGone waits until the tunnel is gone, or wanted again.
-func (h *Hook) waitGone(ctx context.Context, dir pidfile.Dir, rec pidfile.Record) error {
+func (h *Env) waitGone(ctx context.Context, dir pidfile.Dir, rec pidfile.Record) error {
 	defer h.waiting(fmt.Sprintf("for the last client of %s to leave", rec.Public()))()
 	for {
 		now, err := dir.Read(rec.Key())
@@ -169,7 +169,7 @@ func (h *Hook) waitGone(ctx context.Context, dir pidfile.Dir, rec pidfile.Record
 
 // StopAll stops every tunnel that has a record, all at the same time; req's route and listen address do not count. It
 // gives what became of those that were there.
-func (h *Hook) StopAll(ctx context.Context, req StopRequest) ([]Stopped, error) {
+func (h *Env) StopAll(ctx context.Context, req StopRequest) ([]Stopped, error) {
 	dir, err := h.records(false)
 	if err != nil {
 		return nil, err
@@ -207,14 +207,14 @@ func (h *Hook) StopAll(ctx context.Context, req StopRequest) ([]Stopped, error) 
 
 // release lets go of a tunnel that the process self has used. The last of its holders ends it, unless a start wants it
 // kept, or somebody is still connected: then it ends when the last has left.
-func (h *Hook) release(ctx context.Context, rec pidfile.Record, self process.Identity) error {
+func (h *Env) release(ctx context.Context, rec pidfile.Record, self process.Identity) error {
 	_, err := h.leave(ctx, rec, self, false)
 	return err
 }
 
 // leave is release for a process whose client may have handed over: then the tunnel is left to the next client, and the
 // keeper ends it after that one. So it is where the client of another process has done so before.
-func (h *Hook) leave(ctx context.Context, rec pidfile.Record, self process.Identity, handedOver bool) (left bool, err error) {
+func (h *Env) leave(ctx context.Context, rec pidfile.Record, self process.Identity, handedOver bool) (left bool, err error) {
 	dir, err := h.records(false)
 	if err != nil {
 		return false, err
@@ -232,7 +232,7 @@ func (h *Hook) leave(ctx context.Context, rec pidfile.Record, self process.Ident
 
 // endUnused ends the record's tunnel, or has it end when its last client has left, where the record, as it is under the
 // lock, is one that should end; should may change it.
-func (h *Hook) endUnused(ctx context.Context, dir pidfile.Dir, rec pidfile.Record, should func(*pidfile.Record) bool) error {
+func (h *Env) endUnused(ctx context.Context, dir pidfile.Dir, rec pidfile.Record, should func(*pidfile.Record) bool) error {
 	ends := false
 	_, err := h.update(ctx, dir, rec.Key(), rec.Token, func(tx *transaction) (err error) {
 		if should(&tx.rec) {

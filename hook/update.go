@@ -21,7 +21,7 @@ const lockPatience = time.Minute
 
 // transaction is a record under its lock.
 type transaction struct {
-	*Hook
+	*Env
 	lock *pidfile.Lock
 	rec  pidfile.Record // what a change leaves here is written at the end
 	// argv is how to launch the tunnel program again, for a keeper that has to be started; none where that is not known.
@@ -36,7 +36,7 @@ type transaction struct {
 // update changes a record under its lock. What change leaves in the transaction is written, with the keeper that its promises
 // need; with an error nothing is. There is nothing to do, and nothing is found, where the key has no record or, if a token is
 // given, where it has another tunnel's by now.
-func (h *Hook) update(ctx context.Context, dir pidfile.Dir, key pidfile.Key, token string, change func(*transaction) error) (found bool, err error) {
+func (h *Env) update(ctx context.Context, dir pidfile.Dir, key pidfile.Key, token string, change func(*transaction) error) (found bool, err error) {
 	err = h.locked(ctx, dir.LockIfUsed, key, func(lock *pidfile.Lock) error {
 		rec, err := lock.Read()
 		if errors.Is(err, fs.ErrNotExist) || err == nil && token != "" && rec.Token != token {
@@ -52,7 +52,7 @@ func (h *Hook) update(ctx context.Context, dir pidfile.Dir, key pidfile.Key, tok
 }
 
 // locked does something under the lock of a key, if there is one.
-func (h *Hook) locked(
+func (h *Env) locked(
 	ctx context.Context, lock func(context.Context, pidfile.Key) (*pidfile.Lock, error), key pidfile.Key, do func(*pidfile.Lock) error,
 ) error {
 	if h.Guard != nil {
@@ -68,8 +68,8 @@ func (h *Hook) locked(
 }
 
 // transact is update for a record that was read under its lock.
-func (h *Hook) transact(lock *pidfile.Lock, rec pidfile.Record, change func(*transaction) error) error {
-	tx := &transaction{Hook: h, lock: lock, rec: rec, written: rec}
+func (h *Env) transact(lock *pidfile.Lock, rec pidfile.Record, change func(*transaction) error) error {
+	tx := &transaction{Env: h, lock: lock, rec: rec, written: rec}
 	if err := change(tx); err != nil {
 		return err
 	}
@@ -127,7 +127,7 @@ func unlessUnwritten(err error) error {
 }
 
 // readOrSetAside reads the record under its lock; what is no record is set aside, and there is none then.
-func (h *Hook) readOrSetAside(lock *pidfile.Lock) (rec pidfile.Record, ok bool, err error) {
+func (h *Env) readOrSetAside(lock *pidfile.Lock) (rec pidfile.Record, ok bool, err error) {
 	rec, err = lock.Read()
 	var bad *pidfile.BadRecordError
 	switch {

@@ -17,7 +17,7 @@ const waitPause = 10 * time.Millisecond
 // Wait waits until the tunnel of that route and listen address is ready, for at most timeout, and gives its address. It starts
 // nothing, but waits also for somebody who is about to. A listener that is enabled is ready: the connection starts its tunnel. The error is a *NoTunnelError where nobody did, a *TimeoutError where
 // the tunnel did not become ready, a *FailedError where its program ended.
-func (h *Hook) Wait(ctx context.Context, route, listen string, timeout time.Duration) (netip.AddrPort, error) {
+func (h *Env) Wait(ctx context.Context, route, listen string, timeout time.Duration) (netip.AddrPort, error) {
 	if timeout <= 0 {
 		timeout = DefaultTimeout
 	}
@@ -50,7 +50,7 @@ func (h *Hook) Wait(ctx context.Context, route, listen string, timeout time.Dura
 }
 
 // endedUnstopped gives the error of a tunnel program that has ended although nobody stopped it, and nobody launches it again.
-func (h *Hook) endedUnstopped(rec pidfile.Record, err error) error {
+func (h *Env) endedUnstopped(rec pidfile.Record, err error) error {
 	dir, dirErr := h.records(false)
 	if dirErr != nil || !errors.Is(err, tunnel.ErrEnded) {
 		return dirErr
@@ -82,7 +82,7 @@ func waitFailed(ctx context.Context, err error, rec pidfile.Record, route string
 
 // WaitListen waits until anybody listens on the address, for at most timeout. Nobody connects to find out. The error is a
 // *TimeoutError or a *tunnel.ListenError.
-func (h *Hook) WaitListen(ctx context.Context, listen string, timeout time.Duration) (netip.AddrPort, error) {
+func (h *Env) WaitListen(ctx context.Context, listen string, timeout time.Duration) (netip.AddrPort, error) {
 	if timeout <= 0 {
 		timeout = DefaultTimeout
 	}

@@ -25,7 +25,7 @@ const (
 
 // world is a hook with directories of its own, and what it has told.
 type world struct {
-	*hook.Hook
+	*hook.Env
 	t   *testing.T
 	dir string
 
@@ -43,7 +43,7 @@ func newWorld(t *testing.T, variables ...string) *world {
 	w := &world{t: t, dir: t.TempDir(), waits: map[string]int{}}
 	check(t, os.Mkdir(w.path("bin"), 0o700))
 	check(t, os.Symlink(self, w.path("bin", "pomerium-cli")))
-	w.Hook = &hook.Hook{
+	w.Env = &hook.Env{
 		Config: func() (*tunnel.Config, error) { return tunnel.LoadConfig(w.path("config.toml")) },
 		RunDir: w.path("run"),
 		LogDir: w.path("log"),

@@ -82,7 +82,7 @@ func (c *command) absoluteOrUnset(name string) error {
 func (c *command) variable(name string) string { return hook.Variable(c.environ, name) }
 
 // hook puts together what the use cases need.
-func (c *command) hook() (*hook.Hook, error) {
+func (c *command) hook() (*hook.Env, error) {
 	d, err := c.findDirs()
 	if err != nil {
 		return nil, err
@@ -91,7 +91,7 @@ func (c *command) hook() (*hook.Hook, error) {
 	if err != nil {
 		return nil, fmt.Errorf("finding out where tunhook is: %w", err)
 	}
-	return &hook.Hook{
+	return &hook.Env{
 		Config:       func() (*tunnel.Config, error) { return tunnel.LoadConfig(d.config...) },
 		RunDir:       d.run,
 		RunParent:    d.runParent,

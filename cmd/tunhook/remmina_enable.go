@@ -78,7 +78,7 @@ func serving(here []remmina.Installed, profile remmina.Profile) (serving remmina
 // enabling is one "remmina enable".
 type enabling struct {
 	*command
-	hook    *hook.Hook
+	hook    *hook.Env
 	profile remmina.Profile
 	tunnel  remmina.Tunnel
 	force   bool
@@ -134,7 +134,7 @@ func (c *command) profiles(l *listeners) (remmina.Profiles, error) {
 
 // listeners is what is enabled, as profiles need it.
 type listeners struct {
-	hook    *hook.Hook
+	hook    *hook.Env
 	enabled hook.Enabled // what Enable did
 }
 
@@ -180,7 +180,7 @@ func enableRoute(profile remmina.Profile, given string) (string, error) {
 
 // enableListen is the listen address that was given, or that of the last enable, or "stable". A route's own stable address is not
 // kept: it would not be that of another route.
-func enableListen(h *hook.Hook, profile remmina.Profile, given string) string {
+func enableListen(h *hook.Env, profile remmina.Profile, given string) string {
 	switch {
 	case given != "":
 		return given
@@ -195,7 +195,7 @@ func enableListen(h *hook.Hook, profile remmina.Profile, given string) string {
 
 // hookProgram is the program that the profile's commands name: tunhook, or for a Remmina in a Flatpak sandbox, which does not see
 // the host's programs, a script in the one directory that host and sandbox have under the same path.
-func (c *command) hookProgram(h *hook.Hook, profile remmina.Profile) (string, error) {
+func (c *command) hookProgram(h *hook.Env, profile remmina.Profile) (string, error) {
 	if profile.Kind != remmina.Flatpak {
 		return h.Self, nil
 	}

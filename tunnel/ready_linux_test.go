@@ -46,11 +46,14 @@ func TestReadyIsFoundOutWithoutConnecting(t *testing.T) {
 
 func TestChildThatListensIsTheTunnels(t *testing.T) {
 	t.Parallel()
-	for _, how := range []string{"stay", "leave", "stay-daemon", "leave-daemon"} {
+	for _, how := range []string{"stay", "leave", "stay-daemon", "leave-daemon", "stay parent leave-daemon"} {
 		addr := freeAddress(t)
-		l, _ := launchRole(t, "parent", how, "listen", addr.String())
+		l, _ := launchRole(t, append(strings.Fields("parent "+how), "listen", addr.String())...)
 		if err := waitFor(t, addr, l, deadline); err != nil {
 			t.Errorf("%s: %v", how, err)
+		}
+		if err := End(l.session, addr, syscall.SIGTERM, deadline); err != nil || !Free(addr) {
+			t.Errorf("%s: it goes on: %v", how, err)
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"os"
+	"slices"
 	"strings"
 )
 
@@ -16,22 +17,22 @@ func NewToken() string { return rand.Text() }
 
 // Session is a tunnel program with the processes that came from it, and are the tunnel.
 //
-// While the program lives, they are the session that it leads, and all living descendants of that, whatever they have made of their
-// session and environment: each is provably the child of one that is the tunnel. Only what tunhook itself has started for somebody
-// else is not, with another token or an empty one.
+// They are the session that the program leads, and who has the token and serves the tunnel's address, with kin that has it too:
+// ancestors, and members of its session; and all living descendants of these, whatever they have made of their session and
+// environment, since each is provably the child of one that is the tunnel. Only what tunhook itself has started for somebody else is
+// not, with another token or an empty one.
 //
-// After the program has ended its children have another parent, and its session is only a number. Then they are those of that number
-// if one of them has the token; those with the token that serve the tunnel's address, with their kin that has it too: ancestors, and
-// sessions; and the descendants of all these. A process that has the token and left session and parent behind, and does not serve
-// the address, is a daemon of the user's that happened to be started there, as gpg-agent by ssh. It is not the tunnel.
+// After the program has ended its session is only a number, which is the tunnel's if one of those in it has the token.
+//
+// A process that has the token and left session and parent behind, and does not serve the address, is a daemon of the user's that
+// happened to be started there, as gpg-agent by ssh. It is not the tunnel.
 type Session struct {
 	Leader Identity // the tunnel program, which leads a session; zero where it is not known
 	Token  string   // what the environments of its processes hold as TokenVariable
 }
 
 // Members opens every live process of the tunnel except the calling one. Serves tells of a process whether it serves the tunnel's
-// address, nil where nobody does: it is asked only where the program has ended. The caller closes them. An error says that they
-// cannot be told.
+// address, nil where nobody does. The caller closes them. An error says that they cannot be told.
 func (s Session) Members(serves func(pid int) bool) ([]*Process, error) {
 	if s.Leader == (Identity{}) {
 		adopted, err := s.Adopt()
@@ -43,40 +44,39 @@ func (s Session) Members(serves func(pid int) bool) ([]*Process, error) {
 		}
 		s.Leader = adopted
 	}
-	program, err := Open(s.Leader)
+	found, err := s.openProgram()
 	if errors.Is(err, ErrGone) {
-		return s.orphans(serves)
+		found, err = s.openLeft()
 	}
+	if err == nil {
+		found, err = s.withDescendants(found)
+	}
+	isServer := func(p *Process) bool { return serves(p.PID()) }
+	if err != nil || serves == nil || slices.ContainsFunc(found, isServer) {
+		return found, err
+	}
+	servers, err := s.openServers(serves)
+	found = distinct(append(found, servers...))
+	if err != nil {
+		closeAll(found)
+		return nil, err
+	}
+	return s.withDescendants(found)
+}
+
+// openProgram opens the session of a program that lives. The error is ErrGone where it does not.
+func (s Session) openProgram() ([]*Process, error) {
+	program, err := Open(s.Leader)
 	if err != nil {
 		return nil, err
 	}
 	defer program.Close()
 	found, err := openSession(sessionOf(program.PID())) // not its own where Adopt found no leader
-	if err == nil {
-		found, err = s.withDescendants(found)
+	if err == nil && program.Wait(0) {                  // while it lived the number was its own
+		closeAll(found)
+		return nil, ErrGone
 	}
-	if err != nil || !program.Wait(0) { // it has lived all the while: the numbers were its own
-		return found, err
-	}
-	closeAll(found)
-	return s.orphans(serves)
-}
-
-// orphans are the members after the program has ended.
-func (s Session) orphans(serves func(pid int) bool) ([]*Process, error) {
-	found, err := s.openLeft()
-	if err != nil {
-		return nil, err
-	}
-	if serves != nil {
-		servers, err := s.openServers(serves)
-		found = distinct(append(found, servers...))
-		if err != nil {
-			closeAll(found)
-			return nil, err
-		}
-	}
-	return s.withDescendants(found)
+	return found, err
 }
 
 // openLeft opens what is left in the session of a program that has ended, if one of them has the token. It looks at no environment

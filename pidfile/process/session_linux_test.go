@@ -160,6 +160,14 @@ func TestWhichProcessesAreTheTunnel(t *testing.T) {
 			tree: []string{"leader", "middle", "daemon:session", "its-child"}, ended: []string{"middle"},
 			want: []string{"leader"},
 		},
+		"a daemon that has left session and parent, and serves the address": {
+			tree: []string{"leader", "middle", "daemon:session", "its-child:away"}, ended: []string{"middle"}, serves: "daemon",
+			want: []string{"leader", "daemon", "its-child"},
+		},
+		"a daemon beside a program that serves the address": {
+			tree: []string{"leader", "middle", "daemon:session", "its-child"}, ended: []string{"middle"}, serves: "leader",
+			want: []string{"leader"},
+		},
 		"a dead program's session": {
 			tree: []string{"leader", "child", "grandchild:bare"}, ended: []string{"leader"},
 			want: []string{"child", "grandchild"},

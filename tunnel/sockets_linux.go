@@ -172,19 +172,17 @@ func sentNothing(b []byte) bool {
 func openSockets(pid int) (map[uint32]bool, error) {
 	inodes := map[uint32]bool{}
 	any, err := addSockets(inodes, fmt.Sprintf("/proc/%d/fd", pid))
-	if any || err != nil {
-		return inodes, err
+	if any && err == nil {
+		return inodes, nil
 	}
-	threads, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid)) // the first thread has none any more once it has ended, the others may
-	if err != nil {
-		return nil, unlessGone(err)
-	}
+	// The first thread has none any more once it has ended, nor may be looked into by all. The others have their files in common.
+	threads, _ := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
 	for _, thread := range threads {
-		if any, err := addSockets(inodes, fmt.Sprintf("/proc/%d/task/%s/fd", pid, thread.Name())); any || err != nil {
-			return inodes, err // threads of one process have their files in common
+		if any, err = addSockets(inodes, fmt.Sprintf("/proc/%d/task/%s/fd", pid, thread.Name())); any && err == nil {
+			break
 		}
 	}
-	return inodes, nil
+	return inodes, err
 }
 
 // mayHaveMade tells whether a process may have made a socket that is that user's: it acts as that user, or as nobody knows whom.

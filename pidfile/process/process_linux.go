@@ -271,7 +271,7 @@ func environOf(pid int) ([]string, error) {
 	dir := fmt.Sprintf("/proc/%d/", pid)
 	for range 50 {
 		data, err := os.ReadFile(dir + "environ")
-		if (gone(err) || err == nil && len(data) == 0) && ownStat(pid, statState) == "Z" {
+		if len(data) == 0 && ownStat(pid, statState) == "Z" {
 			data, err = otherThreadsEnviron(pid)
 		}
 		if gone(err) {
@@ -298,12 +298,9 @@ func environOf(pid int) ([]string, error) {
 func otherThreadsEnviron(pid int) ([]byte, error) {
 	threads, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
 	for _, thread := range threads {
-		data, readErr := os.ReadFile(fmt.Sprintf("/proc/%d/task/%s/environ", pid, thread.Name()))
-		if len(data) > 0 {
+		var data []byte
+		if data, err = os.ReadFile(fmt.Sprintf("/proc/%d/task/%s/environ", pid, thread.Name())); len(data) > 0 {
 			return data, nil
-		}
-		if err = readErr; err != nil && !gone(err) {
-			break
 		}
 	}
 	return nil, err

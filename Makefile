@@ -20,6 +20,10 @@ GOFUMPT     = go run mvdan.cc/gofumpt@v0.12.0
 # Every shell script of the repository: the files whose first line says so.
 SCRIPTS = $(shell find .ci scripts packaging -type f -exec awk 'FNR == 1 && /^.!.*sh$$/ { print FILENAME }' {} +)
 
+# How far the model test goes in make soak, and from which seed; none is a random one.
+STEPS = 100000
+SEED  =
+
 # Where the end-to-end tests leave screenshots and logs.
 ARTIFACTS = $(CURDIR)/artifacts
 
@@ -52,6 +56,10 @@ fuzz: ## look for input that a parser cannot take, FUZZTIME (20s) for each
 		echo "$$package $$target"; \
 		go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) "$$package" || exit; \
 	done
+
+.PHONY: soak
+soak: ## let the model test take 100,000 steps (STEPS=, SEED= for others)
+	TUNHOOK_MODEL_STEPS=$(STEPS) TUNHOOK_MODEL_SEED=$(SEED) go test -count=1 -timeout 0 -v -run '^TestModel$$' ./cmd/tunhook
 
 .PHONY: lint
 lint: ## vet (for macOS too), staticcheck, gofumpt, shellcheck (which must be installed)

@@ -17,7 +17,7 @@ import (
 func (s *start) await(ctx context.Context, rec pidfile.Record) (Started, error) {
 	found := s.launched == nil
 	rec, err := s.waitReady(ctx, rec)
-	if err == nil && (s.req.KeepAlive || len(s.req.EndWith) > 0) {
+	if err == nil && (s.req.KeepAlive || s.req.IdleStop > 0 || len(s.req.EndWith) > 0) {
 		s.up = true
 		rec, err = s.joinAgain(ctx, rec)
 	}

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -138,8 +139,9 @@ func (h *Env) ListenAddress(route, listen string) (string, error) {
 }
 
 // find gives the record that ROUTE and LISTEN mean to a command that starts nothing. Where the key has none, a tunnel of the
-// same route counts that listens on the very address, or on whatever port it found where no address was given. So a tunnel
-// is still found after the configuration changed, or when it cannot be read. The error is a *NoTunnelError where there is none.
+// same route counts, by whichever name it was started, that listens on the very address, or on whatever port it found where no
+// address was given. So a tunnel is still found after the configuration changed, or when it cannot be read. The error is a
+// *NoTunnelError where there is none.
 func (h *Env) find(dir pidfile.Dir, route, listen string) (pidfile.Record, error) {
 	t, inputErr := h.target(route, listen)
 	if inputErr == nil {
@@ -148,23 +150,55 @@ func (h *Env) find(dir pidfile.Dir, route, listen string) (pidfile.Record, error
 			return rec, err
 		}
 	}
-	others, err := dir.ListRoute(route)
-	if err != nil {
-		return pidfile.Record{}, err
-	}
 	asked := t.listen
 	if inputErr != nil {
 		asked = h.guessListen(route, listen)
 	}
-	for _, rec := range others {
-		if listen != "" && (rec.Public() == asked.Addr || rec.Listen == listen) || listen == "" && rec.Listen == tunnel.Auto {
+	own, others, err := h.ofRoute(dir, route)
+	if err != nil {
+		return pidfile.Record{}, err
+	}
+	for _, rec := range slices.Concat(own, others) {
+		switch {
+		case !asked.Auto() && rec.Public() == asked.Addr, listen != "" && rec.Listen == listen:
+			return rec, nil
+		case listen == "" && asked.Auto() && rec.Listen == tunnel.Auto:
 			return rec, nil
 		}
 	}
 	if inputErr != nil {
 		return pidfile.Record{}, inputErr
 	}
-	return pidfile.Record{}, &NoTunnelError{route, listen, others}
+	if len(own) == 0 {
+		own = others
+	}
+	return pidfile.Record{}, &NoTunnelError{route, listen, own}
+}
+
+// ofRoute gives the records of a route: those that were started as it is called here, and those by another of its names.
+func (h *Env) ofRoute(dir pidfile.Dir, route string) (own, others []pidfile.Record, err error) {
+	if own, err = dir.ListRoute(route); err != nil {
+		return nil, nil, err
+	}
+	config, err := h.Config()
+	if err != nil {
+		return own, nil, nil // which is told elsewhere
+	}
+	r, err := config.Route(route)
+	if err != nil {
+		return own, nil, nil
+	}
+	for _, name := range config.Aliases(r) {
+		if name == route {
+			continue
+		}
+		records, err := dir.ListRoute(name)
+		if err != nil {
+			return nil, nil, err
+		}
+		others = append(others, records...)
+	}
+	return own, others, nil
 }
 
 // guessListen gives what a listen address means where the configuration cannot tell what the route does: most addresses need no

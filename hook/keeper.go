@@ -323,6 +323,7 @@ func (k *keeper) lookForVisits(from []netip.AddrPort, v view) {
 		k.closeVisits()                               // what that start itself has connected for may still be there
 		k.promised, k.beside = k.rec.Promised, k.from // who has come since the last look has come after that start, rather than before
 		k.used = len(without(from, k.beside)) > 0
+		k.lastUse = v.now // a client is to come
 	}
 	if k.rec.Starter.Alive() { // while somebody signs in nobody can connect
 		k.handedFrom = v.now

@@ -198,6 +198,9 @@ func (s *start) want(rec *pidfile.Record) {
 	if s.req.Caller != (process.Identity{}) || s.up && len(s.req.EndWith) > 0 {
 		rec.Caller, rec.Promised = s.req.Caller, s.Now()
 	}
+	if rec.IdleStop > 0 { // its client has that long to come
+		rec.Promised = s.Now()
+	}
 }
 
 // adds tells whether this start changes anything in the record, or a keeper is missing.

@@ -62,11 +62,14 @@ func (h *Env) selected(dir pidfile.Dir, route, listen string) (records []pidfile
 		return []pidfile.Record{rec}, nil, err
 	}
 	if route != "" {
-		records, err = dir.ListRoute(route)
+		records, others, err := h.ofRoute(dir, route)
+		if len(records) == 0 {
+			records = others
+		}
 		if err != nil || len(records) > 0 {
 			return records, nil, err
 		}
-		_, err := h.find(dir, route, "")
+		_, err = h.find(dir, route, "")
 		return nil, nil, err
 	}
 	entries, err := dir.List()

@@ -103,6 +103,8 @@ func readConfig(path string) ([]byte, error) {
 	switch info, err := f.Stat(); {
 	case err != nil:
 		return nil, err
+	case info.IsDir():
+		return nil, unix.EISDIR
 	case !info.Mode().IsRegular():
 		return nil, errors.New("it is not a regular file")
 	case info.Size() > maxConfig:
@@ -224,6 +226,17 @@ func lineOf(text, table, name, key string) int {
 
 // Names returns the names of the [tunnel.NAME] tables, sorted.
 func (c *Config) Names() []string { return slices.Sorted(maps.Keys(c.named)) }
+
+// Aliases gives all that a route is called: as it is written out, and by the names that the configuration has for it.
+func (c *Config) Aliases(r Route) []string {
+	aliases := []string{r.Text}
+	for _, name := range c.Names() {
+		if c.named[name].Route == r.Text {
+			aliases = append(aliases, name)
+		}
+	}
+	return aliases
+}
 
 // providerNames returns the names of the providers, sorted.
 func (c *Config) providerNames() []string {

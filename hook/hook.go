@@ -144,9 +144,12 @@ func (h *Env) ListenAddress(route, listen string) (string, error) {
 // *NoTunnelError where there is none.
 func (h *Env) find(dir pidfile.Dir, route, listen string) (pidfile.Record, error) {
 	t, inputErr := h.target(route, listen)
+	var dead *pidfile.Record // of the key, where the route may have a tunnel that lives under another name
 	if inputErr == nil {
 		rec, err := dir.Read(t.key())
-		if !errors.Is(err, fs.ErrNotExist) {
+		if err == nil && phaseOf(rec) == isDead {
+			dead = &rec
+		} else if !errors.Is(err, fs.ErrNotExist) {
 			return rec, err
 		}
 	}
@@ -160,11 +163,15 @@ func (h *Env) find(dir pidfile.Dir, route, listen string) (pidfile.Record, error
 	}
 	for _, rec := range slices.Concat(own, others) {
 		switch {
+		case dead != nil && rec.Key() == dead.Key():
 		case !asked.Auto() && rec.Public() == asked.Addr, listen != "" && rec.Listen == listen:
 			return rec, nil
 		case listen == "" && asked.Auto() && rec.Listen == tunnel.Auto:
 			return rec, nil
 		}
+	}
+	if dead != nil {
+		return *dead, nil
 	}
 	if inputErr != nil {
 		return pidfile.Record{}, inputErr

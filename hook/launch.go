@@ -206,8 +206,14 @@ func withToken(environ []string, token string) []string {
 // if its port was once a free one; so will a listener that is enabled for it; another program, if that was asked for.
 func (s *start) taken() (next, error) {
 	holder, held := tunnel.Holder(s.listen.Addr)
-	if rec, ok := s.tunnelAt(s.dir, s.listen.Addr); ok && rec.Target == s.route.Text && !rec.Ending {
+	if rec, ok := s.tunnelAt(s.dir, s.listen.Addr); ok && rec.Target == s.route.Text {
+		if rec.Ending {
+			return next{do: endFirst, rec: rec}, nil
+		}
 		return next{do: lookElsewhere, key: rec.Key()}, nil
+	}
+	if s.freed++; !held && s.freed < freedTries {
+		return next{do: lookElsewhere, key: s.key}, nil // it was, a moment ago
 	}
 	err := s.takenError(s.dir, s.listen.Addr)
 	var enabled *EnabledError

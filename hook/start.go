@@ -72,6 +72,7 @@ type start struct {
 	front    netip.AddrPort   // the listener's address, where one takes this tunnel's clients
 	launched *tunnel.Launched // by this call, if any
 	private  netip.AddrPort   // where what it launched listens while somebody has to sign in; zero if at its own address
+	freed    int              // how often the address was taken, and then held by nobody
 	hurried  bool             // the caller has said how long to wait
 	timer    *time.Timer      // the end of the wait, once it has begun
 	up       bool             // the tunnel is ready: from now on its program is worth starting again
@@ -92,6 +93,9 @@ func newStart(h *Env, t target, dir pidfile.Dir, req StartRequest) *start {
 	}
 	return s
 }
+
+// freedTries is how often an address is tried again that somebody has just left.
+const freedTries = 3
 
 // autoTries is how often a free port is looked for: another program may take it before the tunnel program does.
 const autoTries = 3

@@ -74,6 +74,7 @@ type place struct {
 	name, route, address string
 	spellings            []string
 	conns                []conn
+	named, accident      bool // it was called by its name; what may leave a second record has happened to it
 	orphan               bool // its record was taken away by others: what is left is nobody's
 	run                  *runningRun
 	listener             *runningListener
@@ -207,9 +208,15 @@ func (w *modelWorld) step(s stepWords) (did bool, err error) {
 	if p.listener != nil && slices.Contains([]string{"start", "run", "kill-start", "damage", "newer", "reboot", "recycle"}, s.verb) {
 		return false, nil // the address is the listener's
 	}
-	if in := s.options["in"]; !w.root && (in == "net" || in == "pid") {
+	in := s.options["in"]
+	if !w.root && (in == "net" || in == "pid") {
 		return false, nil // only root makes namespaces
 	}
+	accident := in != "" || slices.Contains([]string{"damage", "newer", "reboot", "recycle"}, s.verb)
+	if p.named && accident || s.has("name") && p.accident {
+		return false, nil // there may be two records then, of which the model knows one
+	}
+	p.named, p.accident = p.named || s.has("name"), p.accident || accident
 	switch s.verb {
 	case "start":
 		return true, w.start(p, s)
@@ -973,7 +980,8 @@ func (w *modelWorld) die(p *place) (did bool, err error) {
 		p.doubtful = p.up
 	}
 	w.dropConns(p)
-	if revived && !eventually(w.patience, func() bool { return !tunnel.Free(p.addrPort()) }) {
+	back := func() bool { return len(w.serving(p)) > 0 && !tunnel.Free(p.addrPort()) } // the keeper, too, has the address for a moment
+	if revived && !eventually(w.patience, back) {
 		return true, breaks(ruleRevived, "%s", p.describe())
 	}
 	return true, nil
@@ -1096,6 +1104,7 @@ func (w *modelWorld) stranger(p *place, how string) (did bool, err error) {
 		return true, err
 	}
 	w.killPlace(p)
+	w.killPlace(p) // a keeper may have been about to start the program again
 	w.dropConns(p)
 	p.ended()
 	data, err := os.ReadFile(files[0])

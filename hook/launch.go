@@ -205,17 +205,17 @@ func withToken(environ []string, token string) []string {
 // taken says who has the address: a tunnel of ours for the same route will do, whatever name it was started under and
 // if its port was once a free one; so will a listener that is enabled for it; another program, if that was asked for.
 func (s *start) taken() (next, error) {
-	holder, held := tunnel.Holder(s.listen.Addr)
 	if rec, ok := s.tunnelAt(s.dir, s.listen.Addr); ok && rec.Target == s.route.Text {
 		if rec.Ending {
 			return next{do: endFirst, rec: rec}, nil
 		}
 		return next{do: lookElsewhere, key: rec.Key()}, nil
 	}
-	if s.freed++; !held && s.freed < freedTries {
-		return next{do: lookElsewhere, key: s.key}, nil // it was, a moment ago
-	}
+	holder, held := tunnel.Holder(s.listen.Addr)
 	err := s.takenError(s.dir, s.listen.Addr)
+	if s.freed++; tunnel.Free(s.listen.Addr) && s.freed < freedTries {
+		return next{do: lookElsewhere, key: s.key}, nil // who had it has just left
+	}
 	var enabled *EnabledError
 	if errors.As(err, &enabled) && s.leadsTo(enabled.Route, s.route.Text) {
 		return next{started: Started{Address: s.listen.Addr, Reused: &holder, Listener: true}}, nil

@@ -213,7 +213,7 @@ func (w *modelWorld) step(s stepWords) (did bool, err error) {
 		return false, nil // only root makes namespaces
 	}
 	accident := in != "" || slices.Contains([]string{"damage", "newer", "reboot", "recycle"}, s.verb)
-	if p.named && accident || s.has("name") && p.accident {
+	if p.named && accident || (s.has("name") || s.verb == "listen") && p.accident {
 		return false, nil // there may be two records then, of which the model knows one
 	}
 	p.named, p.accident = p.named || s.has("name"), p.accident || accident
@@ -423,6 +423,10 @@ func (w *modelWorld) stop(p *place, s stepWords) error {
 		return w.untouched(p, token, r)
 	}
 	if r.status != 0 && s.options["in"] == "full" && p.strong > 0 { // that it shall end later could not be written
+		p.untold()
+		return nil
+	}
+	if r.status == 0 && s.options["in"] == "full" && p.strong == 0 { // nor that it waits for a client that is to come
 		p.untold()
 		return nil
 	}

@@ -857,7 +857,7 @@ func (w *modelWorld) processes() []modelProcess {
 	names, _ := filepath.Glob("/proc/[0-9]*")
 	for _, name := range names {
 		environ, err := os.ReadFile(name + "/environ")
-		if errors.Is(err, syscall.ESRCH) { // its first thread has ended
+		if errors.Is(err, syscall.ESRCH) || errors.Is(err, os.ErrPermission) { // its first thread has ended, perhaps
 			name, environ = otherThread(name)
 		}
 		if !bytes.Contains(environ, []byte(markVariable+"="+w.mark+"\x00")) {

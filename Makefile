@@ -59,7 +59,7 @@ fuzz: ## look for input that a parser cannot take, FUZZTIME (20s) for each
 
 .PHONY: soak
 soak: ## let the model test take 100,000 steps (STEPS=, SEED= for others)
-	TUNHOOK_MODEL_WITHOUT= TUNHOOK_MODEL_STEPS=$(STEPS) TUNHOOK_MODEL_SEED=$(SEED) go test -count=1 -timeout 0 -v -run '^TestModel$$' ./cmd/tunhook
+	TUNHOOK_MODEL_STEPS=$(STEPS) TUNHOOK_MODEL_SEED=$(SEED) go test -count=1 -timeout 0 -v -run '^TestModel$$' ./cmd/tunhook
 
 .PHONY: lint
 lint: ## vet (for macOS too), staticcheck, gofumpt, shellcheck (which must be installed)

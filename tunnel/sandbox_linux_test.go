@@ -60,9 +60,12 @@ func withoutNetlink(args []string) error {
 		return err
 	}
 	from, err := Connections(addr)
+	if err != nil {
+		return err
+	}
 	fmt.Printf("listening %v held by %d free %v from %v clients %v answered %v\n",
 		len(sight.listens) == 1, holder.PID, Free(addr), from, pidsOf(clients), pidsOf(answered))
-	return errors.Join(err, forever())
+	return forever()
 }
 
 func pidsOf(peers []Peer) []int {

@@ -97,8 +97,8 @@ func (q *question) await(bounded context.Context) error {
 			if err != nil || !q.upBefore && !q.listening { // what explains it may have been logged just before
 				q.look()
 			}
-			if cause := context.Cause(bounded); cause != nil && errors.Is(err, context.Canceled) {
-				err = cause
+			if errors.Is(err, context.Canceled) && errors.Is(context.Cause(bounded), context.DeadlineExceeded) {
+				err = context.DeadlineExceeded
 			}
 			return q.explain(err)
 		case <-time.After(logPause):

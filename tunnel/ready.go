@@ -107,7 +107,7 @@ func WaitListening(ctx context.Context, addr netip.AddrPort, s process.Session) 
 			time.Sleep(pause) // its children carry on
 		}
 		if ctx.Err() != nil {
-			return elsewhere(addr, s, context.Cause(ctx))
+			return elsewhere(addr, s, endOf(ctx))
 		}
 	}
 }
@@ -143,6 +143,14 @@ func (u *unseenWatch) look(sockets *asker) error {
 		}
 	}
 	return nil
+}
+
+// endOf is the error of a context that is done. Its deadline may be the cause only.
+func endOf(ctx context.Context) error {
+	if errors.Is(context.Cause(ctx), context.DeadlineExceeded) {
+		return context.DeadlineExceeded
+	}
+	return ctx.Err()
 }
 
 // Listening tells whether one of the tunnel's processes listens on addr.

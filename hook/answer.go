@@ -97,8 +97,8 @@ func (q *question) await(bounded context.Context) error {
 			if err != nil || !q.upBefore && !q.listening { // what explains it may have been logged just before
 				q.look()
 			}
-			if errors.Is(err, context.Canceled) && errors.Is(context.Cause(bounded), context.DeadlineExceeded) {
-				err = context.DeadlineExceeded
+			if err != nil && bounded.Err() != nil {
+				err = endedBy(bounded)
 			}
 			return q.explain(err)
 		case <-time.After(logPause):
@@ -107,6 +107,16 @@ func (q *question) await(bounded context.Context) error {
 			}
 		}
 	}
+}
+
+// endedBy is why a wait is over whose context is done: its time was, or the client has left. Anything else, a signal above
+// all, says nothing of the tunnel.
+func endedBy(ctx context.Context) error {
+	cause := context.Cause(ctx)
+	if errors.Is(cause, context.DeadlineExceeded) || errors.Is(cause, tunnel.ErrLeft) {
+		return cause
+	}
+	return context.Canceled
 }
 
 // seen gives the error where the answer need not be waited for any more.

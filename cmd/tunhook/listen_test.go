@@ -211,6 +211,31 @@ func TestListenerThatIsToldToEndEndsItsTunnel(t *testing.T) {
 	}
 }
 
+// A listener that has just launched its tunnel knows how to wait for the program's end, which is not what a signal is.
+func TestListenerThatIsToldToEndDoesNotWaitForAnAnswer(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
+	check(t, err)
+	defer silent.Close()
+	address, err := net.ResolveTCPAddr("tcp", "127.0.0.1:"+port(t))
+	check(t, err)
+	cmd := w.command("listen", "--ready", "ssh", "relay://"+silent.Addr().String(), address.String())
+	done := w.background(cmd)
+	tunneltest.Eventually(t, "it listens", func() bool { return !free(address.String()) })
+	_, err = io.WriteString(connected(t, address), "SSH-2.0-test\r\n")
+	check(t, err)
+	_ = silent.(*net.TCPListener).SetDeadline(time.Now().Add(30 * time.Second))
+	waits, err := silent.Accept()
+	check(t, err)
+	defer waits.Close()
+	_ = cmd.Process.Signal(syscall.SIGTERM)
+	if r := <-done; r.status != exitSignalledOffset+int(syscall.SIGTERM) {
+		t.Errorf("%v; want the status of the signal", r)
+	}
+	w.nothingLeft()
+}
+
 // echo sends a few bytes and reads them back.
 func echo(t *testing.T, conn net.Conn) {
 	t.Helper()

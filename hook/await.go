@@ -59,7 +59,7 @@ func (s *start) waitReady(ctx context.Context, rec pidfile.Record) (pidfile.Reco
 	if at == rec.Address {
 		return rec, nil
 	}
-	if q.rec, err = s.move(ctx, rec); err != nil {
+	if q.rec, err = s.updateUnlessStopped(ctx, rec, s.move); err != nil {
 		return q.rec, err
 	}
 	if err := q.listens(ctx, q.rec.Address); err != nil {
@@ -110,22 +110,7 @@ func (s *start) waitSettled(ctx context.Context, q *question, at netip.AddrPort)
 
 // move starts the tunnel program once more, at the tunnel's own address, now that somebody has signed in, and ends the
 // one at the private address.
-func (s *start) move(ctx context.Context, rec pidfile.Record) (pidfile.Record, error) {
-	stopped := false
-	found, err := s.update(ctx, s.dir, rec.Key(), rec.Token, func(tx *transaction) (err error) {
-		if stopped = tx.rec.Ending; !stopped {
-			err = s.moveLocked(tx)
-			rec = tx.rec
-		}
-		return err
-	})
-	if err == nil && (stopped || !found) {
-		err = &StoppedError{rec}
-	}
-	return rec, err
-}
-
-func (s *start) moveLocked(tx *transaction) error {
+func (s *start) move(tx *transaction) error {
 	// The lock is held although this waits: a tunnel program that nobody is connected to ends at once, and no other
 	// tunhook may take the pause for the tunnel's end.
 	if err := endProcesses(tx.rec, time.Second); err != nil {

@@ -143,7 +143,11 @@ func (h *Env) ListenAddress(route, listen string) (string, error) {
 // address was given. So a tunnel is still found after the configuration changed, or when it cannot be read. The error is a
 // *NoTunnelError where there is none.
 func (h *Env) find(dir pidfile.Dir, route, listen string) (pidfile.Record, error) {
-	t, inputErr := h.target(route, listen)
+	config, inputErr := h.Config()
+	var t target
+	if inputErr == nil {
+		t, inputErr = targetOf(config, route, listen)
+	}
 	var dead *pidfile.Record // of the key, where the route may have a tunnel that lives under another name
 	if inputErr == nil {
 		rec, err := dir.Read(t.key())
@@ -157,7 +161,7 @@ func (h *Env) find(dir pidfile.Dir, route, listen string) (pidfile.Record, error
 	if inputErr != nil {
 		asked = h.guessListen(route, listen)
 	}
-	own, others, err := h.ofRoute(dir, route)
+	own, others, err := ofRoute(dir, config, route)
 	if err != nil {
 		return pidfile.Record{}, err
 	}
@@ -182,14 +186,11 @@ func (h *Env) find(dir pidfile.Dir, route, listen string) (pidfile.Record, error
 	return pidfile.Record{}, &NoTunnelError{route, listen, own}
 }
 
-// ofRoute gives the records of a route: those that were started as it is called here, and those by another of its names.
-func (h *Env) ofRoute(dir pidfile.Dir, route string) (own, others []pidfile.Record, err error) {
-	if own, err = dir.ListRoute(route); err != nil {
-		return nil, nil, err
-	}
-	config, err := h.Config()
-	if err != nil {
-		return own, nil, nil // which is told elsewhere
+// ofRoute gives the records of a route: those that were started as it is called here, and those by another of its names, as
+// far as there is a configuration to tell them; it may be nil.
+func ofRoute(dir pidfile.Dir, config *tunnel.Config, route string) (own, others []pidfile.Record, err error) {
+	if own, err = dir.ListRoute(route); err != nil || config == nil {
+		return own, nil, err
 	}
 	r, err := config.Route(route)
 	if err != nil {

@@ -238,13 +238,22 @@ func (s *start) joinAgain(ctx context.Context, rec pidfile.Record) (pidfile.Reco
 	if !s.adds(rec) {
 		return rec, nil
 	}
+	return s.updateUnlessStopped(ctx, rec, func(tx *transaction) error {
+		s.join(tx)
+		return nil
+	})
+}
+
+// updateUnlessStopped is update for a tunnel that this start waits for, and gives the record as it is then. The error is a
+// *StoppedError where a stop has ended the tunnel meanwhile, or is about to.
+func (s *start) updateUnlessStopped(ctx context.Context, rec pidfile.Record, change func(*transaction) error) (pidfile.Record, error) {
 	stopped := false
-	found, err := s.update(ctx, s.dir, rec.Key(), rec.Token, func(tx *transaction) error {
+	found, err := s.update(ctx, s.dir, rec.Key(), rec.Token, func(tx *transaction) (err error) {
 		if stopped = tx.rec.Ending; !stopped {
-			s.join(tx)
+			err = change(tx)
 			rec = tx.rec
 		}
-		return nil
+		return err
 	})
 	if err == nil && (stopped || !found) {
 		err = &StoppedError{rec}

@@ -62,7 +62,8 @@ func (h *Env) selected(dir pidfile.Dir, route, listen string) (records []pidfile
 		return []pidfile.Record{rec}, nil, err
 	}
 	if route != "" {
-		records, others, err := h.ofRoute(dir, route)
+		config, _ := h.Config() // what is wrong with it find tells
+		records, others, err := ofRoute(dir, config, route)
 		if len(records) == 0 {
 			records = others
 		}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"net/netip"
-	"reflect"
 	"slices"
 	"sync"
 	"time"
@@ -130,10 +129,10 @@ func (tx *transaction) letEnd(now bool, grace time.Duration) ([]tunnel.Peer, err
 		if waits := awaited(*rec); len(clients) > 0 || len(waits) > 0 {
 			rec.EndIdle, rec.Awaited = true, waits
 			rec.Promise, rec.HandedOver = pidfile.Promise{}, time.Time{}
-			if len(clients) > 0 || unlessUnwritten(tx.write()) == nil && reflect.DeepEqual(tx.rec, tx.written) {
+			// Where nobody is connected, and it cannot be written down that somebody may be about to, it ends now.
+			if len(clients) > 0 || tx.write() == nil {
 				return clients, nil
 			}
-			// Nobody is connected, and it cannot be written down that somebody may be about to.
 		}
 	}
 	tx.markEnding(grace)

@@ -6,16 +6,14 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"runtime"
 	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/tunhook/tunhook/pidfile/process"
+	"github.com/tunhook/tunhook/pidfile/process/processtest"
 )
 
 // waitFor waits for a launched tunnel program to listen on addr.
@@ -85,22 +83,8 @@ func firstThreadEnds(args []string) error {
 		return err
 	}
 	fmt.Println("going on")
-	for range 50 { // goroutines that keep their threads take up all there are until one has the first
-		go func() {
-			endIfFirst()
-			select {}
-		}()
-	}
-	endIfFirst()
-	select {}
-}
-
-// endIfFirst ends the thread that it runs in if that is the process's first; where it returns the goroutine keeps its thread.
-func endIfFirst() {
-	runtime.LockOSThread()
-	if unix.Gettid() == unix.Getpid() {
-		_, _, _ = syscall.Syscall(syscall.SYS_EXIT, 0, 0, 0)
-	}
+	processtest.EndFirstThread()
+	return nil
 }
 
 func TestAnothersSocketIsNotReady(t *testing.T) {

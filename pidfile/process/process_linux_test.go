@@ -6,7 +6,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -146,26 +145,11 @@ func TestProcessWhoseFirstThreadHasEndedLives(t *testing.T) {
 	}
 }
 
-// endFirstThread goes on in other threads until it is killed. Goroutines that keep their threads take up all there are until one
-// has the first.
+// endFirstThread goes on in other threads than the first until it is killed.
 func endFirstThread([]string) error {
 	fmt.Println("going on")
-	for range 50 {
-		go func() {
-			endIfFirst()
-			select {}
-		}()
-	}
-	endIfFirst()
-	select {}
-}
-
-// endIfFirst ends the thread that it runs in if that is the process's first; where it returns the goroutine keeps its thread.
-func endIfFirst() {
-	runtime.LockOSThread()
-	if unix.Gettid() == unix.Getpid() {
-		_, _, _ = syscall.Syscall(syscall.SYS_EXIT, 0, 0, 0)
-	}
+	processtest.EndFirstThread()
+	return nil
 }
 
 func TestZombieIsGone(t *testing.T) {

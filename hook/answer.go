@@ -97,8 +97,8 @@ func (q *question) await(bounded context.Context) error {
 			if err != nil || !q.upBefore && !q.listening { // what explains it may have been logged just before
 				q.look()
 			}
-			if err != nil && bounded.Err() != nil {
-				err = endedBy(bounded)
+			if cause := context.Cause(bounded); cause != nil && (errors.Is(err, context.Canceled) || errors.Is(err, cause)) {
+				err = endedBy(cause)
 			}
 			return q.explain(err)
 		case <-time.After(logPause):
@@ -109,10 +109,9 @@ func (q *question) await(bounded context.Context) error {
 	}
 }
 
-// endedBy is why a wait is over whose context is done: its time was, or the client has left. Anything else, a signal above
-// all, says nothing of the tunnel.
-func endedBy(ctx context.Context) error {
-	cause := context.Cause(ctx)
+// endedBy is why a wait is over whose context is done for that cause: its time was, or the client has left. Anything else, a
+// signal above all, says nothing of the tunnel.
+func endedBy(cause error) error {
 	if errors.Is(cause, context.DeadlineExceeded) || errors.Is(cause, tunnel.ErrLeft) {
 		return cause
 	}

@@ -91,7 +91,7 @@ func (q *question) await(bounded context.Context) error {
 
 	q.done = q.waiting(q.what)
 	defer func() { q.done() }()
-	for {
+	for pause := logPause; ; {
 		select {
 		case err := <-answer:
 			if err != nil || !q.upBefore && !q.listening { // what explains it may have been logged just before
@@ -101,10 +101,12 @@ func (q *question) await(bounded context.Context) error {
 				err = endedBy(cause)
 			}
 			return q.explain(err)
-		case <-time.After(logPause):
+		case <-time.After(pause):
+			looked := time.Now()
 			if err := q.seen(); err != nil {
 				return err
 			}
+			pause = max(logPause, tunnel.Rest(time.Since(looked)))
 		}
 	}
 }

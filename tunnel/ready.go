@@ -53,6 +53,10 @@ const (
 	expecting  = 20 * time.Millisecond
 )
 
+// Rest is for how long at least to wait after a look that took so long: on a busy machine a look takes longer, and a hundred that wait
+// for one tunnel program must leave it the time to come up.
+func Rest(look time.Duration) time.Duration { return min(20*look, time.Second) }
+
 // daemonPatience is for how long a process that a program has left behind, in a session of its own, is given to listen. Until it does
 // it may be any daemon that the program has happened to start.
 const daemonPatience = time.Second
@@ -63,12 +67,12 @@ func hasDaemon(s process.Session) bool {
 	return err == nil
 }
 
-// nextPause is the pause after one, when the wait began at that time.
-func nextPause(pause time.Duration, began time.Time) time.Duration {
+// nextPause is the pause after one, when the wait began at that time and the last look took so long.
+func nextPause(pause, look time.Duration, began time.Time) time.Duration {
 	if time.Since(began) < expecting {
 		return minPause
 	}
-	return min(pause*5/4, maxPause)
+	return max(min(pause*5/4, maxPause), Rest(look))
 }
 
 // WaitListening waits until one of the tunnel's processes listens on addr. Nobody connects to find out: a connection may open
@@ -87,7 +91,9 @@ func WaitListening(ctx context.Context, addr netip.AddrPort, s process.Session) 
 	defer sockets.close()
 	began, ended := time.Now(), time.Time{}
 	unseen := unseenWatch{s, addr, began.Add(unseenPause)}
-	for pause := firstPause; ; pause = nextPause(pause, began) {
+	var look time.Duration
+	for pause := firstPause; ; pause = nextPause(pause, look, began) {
+		looked := time.Now()
 		switch where := listensOn(sockets, addr, s); {
 		case slices.ContainsFunc(where, func(a netip.AddrPort) bool { return same(a, addr) }):
 			return nil
@@ -97,6 +103,7 @@ func WaitListening(ctx context.Context, addr netip.AddrPort, s process.Session) 
 		if err := unseen.look(sockets); err != nil {
 			return err
 		}
+		look = time.Since(looked)
 		if program == nil || program.Wait(pause) {
 			if ended.IsZero() {
 				ended = time.Now()

@@ -4,6 +4,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"syscall"
 	"testing"
 	"time"
 
@@ -200,6 +201,29 @@ func TestAStopWaitsForAClientThatWasPromisedTheTunnel(t *testing.T) {
 	second.kill()
 	w.goneAfter()
 	holder.kill()
+	w.nothingLeft()
+}
+
+// TestWhoHasConnectedBeforeAStartIsNotItsClient, also where the keeper has not seen them before.
+func TestWhoHasConnectedBeforeAStartIsNotItsClient(t *testing.T) {
+	w := newRelayWorld(t)
+	holder := w.holder()
+	w.mustStart(w.held(holder))
+	first := w.client()
+	w.eventuallyUsed()
+	keeper := w.mustRecord().Keeper.PID
+	check(t, syscall.Kill(keeper, syscall.SIGSTOP)) // it may as well be between two looks
+	second := w.client()
+	w.mustStart(w.held(holder))
+	check(t, syscall.Kill(keeper, syscall.SIGCONT))
+	w.never(2*time.Second, "either is taken for the client that is to come", func() bool { return w.mustRecord().Promised.IsZero() })
+	first.kill()
+	second.kill()
+	if stopped := w.mustStop(hook.StopRequest{Route: w.relay()}); !stopped.Awaits || w.gone() {
+		t.Errorf("stop did not wait: %+v", stopped)
+	}
+	holder.kill()
+	w.goneAfter()
 	w.nothingLeft()
 }
 

@@ -124,14 +124,12 @@ type keeper struct {
 	watched []process.Identity // processes that lived when the last sleep began, and whose end would have ended it
 	quiet   time.Duration      // the last sleep, if nothing has changed since
 
-	visits     *tunnel.Visits   // connections between two looks; nil while they do not matter
-	from       []netip.AddrPort // where the connections came from at the last look
-	promised   time.Time        // the record's Promised, as it was seen last
-	beside     []netip.AddrPort // who was connected then
-	used       bool             // somebody else has connected since
-	handed     time.Time        // the record's HandedOver, as it was seen last
-	handedFrom time.Time        // when that was seen first
-	came       bool             // somebody has connected since
+	visits     *tunnel.Visits // connections between two looks; nil while they do not matter
+	promised   time.Time      // the record's Promised, as it was seen last
+	used       bool           // somebody else has connected since
+	handed     time.Time      // the record's HandedOver, as it was seen last
+	handedFrom time.Time      // when that was seen first
+	came       bool           // somebody has connected since
 
 	deadFrom   time.Time // when the tunnel program was found dead; zero while it lives
 	endingFrom time.Time // when it was found that somebody ends the tunnel; zero while nobody does
@@ -187,7 +185,7 @@ func (k *keeper) step(ctx context.Context) (verdict, error) {
 	case handOver:
 		return v, k.change(ctx, v, func(rec *pidfile.Record) { rec.HandedOver = k.Now() })
 	case noteUse:
-		return v, k.change(ctx, v, func(rec *pidfile.Record) { rec.Promised = time.Time{} })
+		return v, k.change(ctx, v, func(rec *pidfile.Record) { rec.Promised, rec.Beside = time.Time{}, nil })
 	case revive:
 		if now.After(k.nextTry) {
 			k.revive(ctx)
@@ -312,7 +310,7 @@ func (k *keeper) lookForVisits(from []netip.AddrPort, v view) {
 			k.lastUse = v.now
 		}
 		k.came = k.came || ended || k.visits.New(from)
-		k.used = k.used || ended || len(without(from, k.beside)) > 0
+		k.used = k.used || ended || len(without(from, k.rec.Beside)) > 0
 	}
 	if !k.rec.HandedOver.Equal(k.handed) {
 		k.closeVisits()
@@ -320,15 +318,14 @@ func (k *keeper) lookForVisits(from []netip.AddrPort, v view) {
 		k.came = v.connected && !v.holders // otherwise it may be a holder's client
 	}
 	if !k.rec.Promised.Equal(k.promised) {
-		k.closeVisits()                               // what that start itself has connected for may still be there
-		k.promised, k.beside = k.rec.Promised, k.from // who has come since the last look has come after that start, rather than before
-		k.used = len(without(from, k.beside)) > 0
+		k.closeVisits() // what that start itself has connected for may still be there
+		k.promised = k.rec.Promised
+		k.used = len(without(from, k.rec.Beside)) > 0
 		k.lastUse = v.now // a client is to come
 	}
 	if k.rec.Starter.Alive() { // while somebody signs in nobody can connect
 		k.handedFrom = v.now
 	}
-	k.from = from
 	switch {
 	case !k.countsIdle() && k.promised.IsZero():
 		k.closeVisits()

@@ -214,9 +214,17 @@ func (s *start) adds(rec pidfile.Record) bool {
 	return !reflect.DeepEqual(wanted, rec) || rec.Watched() && !rec.Keeper.Alive()
 }
 
+// maxBeside is how many connections a record takes: a tunnel with more of them has clients enough not to end soon.
+const maxBeside = 100
+
 // join adds to a running tunnel what this start wants of it.
 func (s *start) join(tx *transaction) {
+	before := tx.rec.Promised
 	s.want(&tx.rec)
+	if !tx.rec.Promised.Equal(before) { // a keeper looks only later, and could not tell
+		beside, _ := tunnel.Connections(tx.rec.Public())
+		tx.rec.Beside = beside[:min(len(beside), maxBeside)]
+	}
 	if !tx.rec.Watched() {
 		return
 	}

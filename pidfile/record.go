@@ -44,6 +44,7 @@ type Record struct {
 	Promise                        // what was asked of its life
 	ArgsHash    string             `json:"args_hash"`            // salted hash of the extra arguments, to tell another set of them
 	Promised    time.Time          `json:"promised,omitzero"`    // when the last start for a holder had its tunnel ready, until somebody connects: its client is still to come
+	Beside      []netip.AddrPort   `json:"beside,omitempty"`     // where those came from that were connected then, and so are not that client
 	Caller      process.Identity   `json:"caller,omitzero"`      // the holder that called that start, where it is no client but a script: who called that may be one
 	HandedOver  time.Time          `json:"handed_over,omitzero"` // when it was left, by a run's client or by Caller, to a client that is given time to connect; it ends after that one
 	EndIdle     bool               `json:"end_idle"`             // a stop came while clients were connected: it ends when the last has left

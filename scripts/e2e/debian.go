@@ -19,6 +19,8 @@ type debian struct {
 	certificates string   // below ~/.config/freerdp: what xfreerdp remembers for HOST and PORT
 	remembered   string   // and how what is in there begins
 
+	resets bool // its xfreerdp may end with a TCP reset, after which pomerium-cli has lost its token
+
 	hooks     bool   // this Remmina runs commands before and after a connection
 	badSample string // a profile that crashes this Remmina, enabled or not
 	badClient string // one that cannot take the certificate of the RDP server here, tunnel or not
@@ -43,6 +45,7 @@ var debians = map[string]debian{
 		logonFailure: 132,
 		certificates: "server/HOST_PORT.pem",
 		remembered:   "-----BEGIN CERTIFICATE-----",
+		resets:       true,
 		hooks:        true,
 		badSample:    "rdp-name-escaped.remmina",
 	},
@@ -53,6 +56,7 @@ var debians = map[string]debian{
 		logonFailure: 134,
 		certificates: "server/HOST_PORT.pem",
 		remembered:   "-----BEGIN CERTIFICATE-----",
+		resets:       true,
 		badClient:    "gnome-connections", // 51.0: "assertion 'subject != NULL' failed"
 	},
 }

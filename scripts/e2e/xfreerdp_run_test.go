@@ -53,6 +53,10 @@ func TestXfreerdpThroughRunLogsIn(t *testing.T) {
 			t.Parallel()
 			o := newRDPOffice(t)
 			listen := freeAddress(t)
+			most := 1
+			if release().resets { // the second login may have to sign in again: only a listener keeps resets from the tunnel
+				most = 2
+			}
 			for _, login := range []struct {
 				more []string
 				want int
@@ -66,8 +70,8 @@ func TestXfreerdpThroughRunLogsIn(t *testing.T) {
 				}
 				o.waitUntilNothingIsLeft(listen)
 			}
-			if tabs := o.gateway.tabs(); len(tabs) != 1 {
-				t.Errorf("tabs: %q, want one", tabs)
+			if tabs := o.gateway.tabs(); len(tabs) == 0 || len(tabs) > most {
+				t.Errorf("tabs: %q, want at most %d", tabs, most)
 			}
 		})
 	}

@@ -21,6 +21,7 @@ import (
 const (
 	service     = "org.freedesktop.Flatpak"
 	development = service + ".Development"
+	theBus      = "org.freedesktop.DBus"
 	object      = dbus.ObjectPath("/org/freedesktop/Flatpak/Development")
 )
 
@@ -89,13 +90,19 @@ func (s Sandbox) Run(ctx context.Context, environ []string, c Command) (status i
 	defer conn.Close()
 	events := make(chan *dbus.Signal, 16)
 	conn.Signal(events) // HostCommandExited is addressed to its caller: no match rule is needed
-	err = conn.AddMatchSignalContext(ctx, dbus.WithMatchSender("org.freedesktop.DBus"), dbus.WithMatchMember("NameOwnerChanged"), dbus.WithMatchArg(0, service))
+	err = conn.AddMatchSignalContext(ctx, dbus.WithMatchSender(theBus), dbus.WithMatchMember("NameOwnerChanged"), dbus.WithMatchArg(0, service))
 	if err != nil {
 		return 0, err
 	}
 	p := process{helper: conn.Object(service, object)}
 	if p.pid, err = s.start(ctx, p.helper, environ, c); err != nil {
 		return 0, err
+	}
+	// Anybody on the bus can send a signal straight to us: what the helper says comes from the connection that has its name.
+	asking, asked := context.WithTimeout(context.WithoutCancel(ctx), dialPatience)
+	defer asked()
+	if err := conn.BusObject().CallWithContext(asking, theBus+".GetNameOwner", 0, service).Store(&p.sender); err != nil {
+		return 0, ErrLost
 	}
 	return p.wait(ctx, events, c.Signals)
 }
@@ -159,6 +166,7 @@ func (s Sandbox) explain(ctx context.Context, helper dbus.BusObject, program str
 // process is a running program on the host.
 type process struct {
 	helper dbus.BusObject
+	sender string // its unique name on the bus
 	pid    uint32
 }
 
@@ -190,7 +198,7 @@ func (p process) signal(sig os.Signal) {
 
 func (p process) exit(event *dbus.Signal) (status int, ok bool) {
 	var pid, raw uint32
-	if event.Name != development+".HostCommandExited" || dbus.Store(event.Body, &pid, &raw) != nil || pid != p.pid {
+	if event.Sender != p.sender || event.Name != development+".HostCommandExited" || dbus.Store(event.Body, &pid, &raw) != nil || pid != p.pid {
 		return 0, false
 	}
 	return exitStatus(syscall.WaitStatus(raw)), true
@@ -206,6 +214,6 @@ func exitStatus(raw syscall.WaitStatus) int {
 
 func helperGone(event *dbus.Signal) bool {
 	var name, before, now string
-	return event.Name == "org.freedesktop.DBus.NameOwnerChanged" && dbus.Store(event.Body, &name, &before, &now) == nil &&
+	return event.Sender == theBus && event.Name == theBus+".NameOwnerChanged" && dbus.Store(event.Body, &name, &before, &now) == nil &&
 		name == service && before != "" && now == ""
 }

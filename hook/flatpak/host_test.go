@@ -119,8 +119,10 @@ func TestProgramGetsItsArgumentsEnvironmentAndStreams(t *testing.T) {
 func TestExitStatusIsTheProgramsOwn(t *testing.T) {
 	for raw, want := range map[uint32]int{0: 0, 1792: 7, 9: 137, 15: 143, 0x80 | 11: 139, 255 << 8: 255} {
 		h := startHelper(t, func(b *bustest.Bus, _ bustest.Call) *dbus.Error {
-			exit(b, hostPID+1, 99<<8) // another program's
-			exit(b, hostPID, raw)     // before the pid is known to the caller
+			exit(b, hostPID+1, 99<<8)                                                             // another program's
+			b.EmitFrom(":1.66", object, development+".HostCommandExited", hostPID, uint32(98<<8)) // said by somebody else
+			b.EmitFrom(":1.66", busPath, owned, service, ":1.7", "")
+			exit(b, hostPID, raw) // before the pid is known to the caller
 			return nil
 		})
 		if status, err := remmina.Run(t.Context(), h.Environ(), command(t, "x")); status != want || err != nil {

@@ -27,6 +27,7 @@ const maxRoute = 1024
 type RouteError struct {
 	Route  string
 	Reason string
+	Known  []string // what could have been meant in the place of a name or a scheme that is unknown
 }
 
 func (e *RouteError) Error() string {
@@ -78,17 +79,17 @@ func quote(s string) string {
 // *RouteError.
 func (c *Config) Route(route string) (Route, error) {
 	if reason := badText(route); reason != "" {
-		return Route{}, &RouteError{route, reason}
+		return Route{}, &RouteError{Route: route, Reason: reason}
 	}
 	r := Route{Given: route, Text: route}
 	if !strings.ContainsAny(route, ":/") {
 		named, ok := c.named[route]
 		if !ok {
-			return Route{}, &RouteError{route, c.unknownName()}
+			return Route{}, &RouteError{route, c.unknownName(route), c.Names()}
 		}
 		r.Text, r.Named = named.Route, named
 		if reason := badText(r.Text); reason != "" || !strings.ContainsAny(r.Text, ":/") {
-			return Route{}, &RouteError{r.Text, "of [tunnel." + route + "] " + or(reason, "is a name itself: write the route there")}
+			return Route{}, &RouteError{Route: r.Text, Reason: "of [tunnel." + route + "] " + or(reason, "is a name itself: write the route there")}
 		}
 	}
 	return r, c.resolve(&r)
@@ -134,7 +135,10 @@ func checkName(name string) error {
 	return nil
 }
 
-func (c *Config) unknownName() string {
+func (c *Config) unknownName(name string) string {
+	if strings.Contains(name, ".") { // a host, rather
+		return "has no port: write " + name + ":3389 for a desktop by RDP, or " + name + ":5900 for one by VNC"
+	}
 	if names := c.Names(); len(names) > 0 {
 		return "is neither HOST:PORT, nor SCHEME://…, nor a name of the configuration (" + strings.Join(names, ", ") + ")"
 	}
@@ -148,6 +152,7 @@ func (c *Config) resolve(r *Route) error {
 		scheme = ""
 	}
 	var forms []string
+	hint := r.formHint()
 	for _, name := range c.providerNames() {
 		if !c.mayServe(name, scheme) {
 			continue
@@ -164,15 +169,25 @@ func (c *Config) resolve(r *Route) error {
 				r.Provider, r.parts = p, parts
 				return r.checkPorts()
 			}
+			if _, ok := f.parts(r.Text + ":3389"); ok {
+				hint = fmt.Sprintf(" (with a port: %s:3389 for a desktop by RDP, %[1]s:5900 for one by VNC)", WithoutPassword(r.Text))
+			}
 			forms = append(forms, f.String())
 		}
 	}
+	if len(forms) == 0 && slices.Contains(clientSchemes, scheme) {
+		return &RouteError{Route: r.Text, Reason: fmt.Sprintf("is an address for a client (%s://): a route says through what, such as "+
+			"HOST:PORT (Pomerium), tcp+https://GATEWAY/HOST:PORT (likewise) or ssh://GATEWAY/HOST:PORT", scheme)}
+	}
 	if len(forms) == 0 {
 		return &RouteError{r.Text, fmt.Sprintf("has the unknown scheme %q: known are %s; add [provider.%s] to %s for another",
-			scheme, strings.Join(c.schemes(), ", "), or(scheme, "SCHEME"), c.userPath())}
+			scheme, strings.Join(c.schemes(), ", "), or(scheme, "SCHEME"), c.userPath()), c.schemes()}
 	}
-	return &RouteError{r.Text, "does not have the form " + strings.Join(forms, " or ") + r.formHint()}
+	return &RouteError{Route: r.Text, Reason: "does not have the form " + strings.Join(forms, " or ") + hint}
 }
+
+// clientSchemes are the schemes of addresses that people paste in the place of a route.
+var clientSchemes = []string{"rdp", "ms-rd", "vnc", "spice", "http", "https", "telnet", "sftp"}
 
 // formHint guesses at what made a route not fit its forms.
 func (r *Route) formHint() string {
@@ -195,7 +210,7 @@ func (r *Route) checkPorts() error {
 			continue
 		}
 		if n, err := strconv.ParseUint(value, 10, 16); err != nil || n == 0 {
-			return &RouteError{r.Text, fmt.Sprintf("has port %s: ports go from 1 to 65535", value)}
+			return &RouteError{Route: r.Text, Reason: fmt.Sprintf("has port %s: ports go from 1 to 65535", value)}
 		}
 	}
 	return nil

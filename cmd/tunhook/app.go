@@ -129,17 +129,29 @@ func (e *usageError) Error() string { return e.text }
 func usagef(format string, args ...any) error { return &usageError{fmt.Sprintf(format, args...)} }
 
 func usageFailed(ctx *cli.Context, err error, _ bool) error {
-	name := "tunhook"
+	name, flags := "tunhook", ctx.App.VisibleFlags()
 	if ctx.Command != nil && ctx.Command.Name != "" && ctx.Command.Name != "tunhook" {
-		name += " " + ctx.Command.Name
+		name, flags = ctx.Command.HelpName, ctx.Command.VisibleFlags()
 	}
-	return usagef("%s: see %s --help", plainFlagError(err.Error()), name)
+	text := plainFlagError(err.Error())
+	if unknown, ok := strings.CutPrefix(text, unknownFlag); ok {
+		var known []string
+		for _, flag := range flags {
+			known = append(known, flag.Names()...)
+		}
+		if meant := nearest(unknown, known); meant != "" {
+			return usagef("%s: did you mean --%s? See %s --help", text, meant, name)
+		}
+	}
+	return usagef("%s: see %s --help", text, name)
 }
+
+const unknownFlag = "unknown flag --"
 
 // plainFlagError says what the flag package says, in the words of this program.
 func plainFlagError(text string) string {
 	if name, ok := strings.CutPrefix(text, "flag provided but not defined: -"); ok {
-		return "unknown flag --" + name
+		return unknownFlag + name
 	}
 	if name, ok := strings.CutPrefix(text, "flag needs an argument: "); ok {
 		return "--" + strings.TrimLeft(name, "-") + " needs a value"
@@ -156,8 +168,12 @@ func plainFlagError(text string) string {
 }
 
 func noCommand(ctx *cli.Context) error {
-	if ctx.Args().First() == "help" { // what people type
+	switch ctx.Args().First() { // what people type
+	case "help":
 		return cli.ShowAppHelp(ctx)
+	case "version":
+		cli.ShowVersion(ctx)
+		return nil
 	}
 	return whichCommand(ctx, "tunhook", ctx.App.VisibleCommands())
 }
@@ -172,6 +188,9 @@ func whichCommand(ctx *cli.Context, name string, commands []*cli.Command) error 
 		names = append(names, sub.Name)
 	}
 	known := strings.Join(names, ", ")
+	if meant := nearest(ctx.Args().First(), names); meant != "" {
+		return usagef("unknown command %q: did you mean %q? The commands are %s; see %s --help", ctx.Args().First(), meant, known, name)
+	}
 	if ctx.Args().Present() {
 		return usagef("unknown command %q: the commands are %s; see %s --help", ctx.Args().First(), known, name)
 	}

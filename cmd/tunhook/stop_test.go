@@ -50,10 +50,10 @@ func TestStopLeavesAProcessWithTheSameCommandLineAlone(t *testing.T) {
 		Path: exe, Args: args, Dir: "/", Env: []string{"HOME=" + t.TempDir(), "TUNNELTEST_DELAY=1h", tunneltest.QuickExit},
 		SysProcAttr: &syscall.SysProcAttr{Setsid: true},
 	})
-	if got, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", twin.PID)); !bytes.Equal(got, cmdline) {
-		t.Fatalf("the command lines differ: %q and %q", got, cmdline)
-	}
-
+	tunneltest.Eventually(t, "the two have the same command line", func() bool { // none while one is still being executed
+		got, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", twin.PID))
+		return bytes.Equal(got, cmdline)
+	})
 	w.must("stop", "desk.example.com:3389", port)
 	w.nothingLeft()
 	expectAlive()

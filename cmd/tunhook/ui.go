@@ -183,6 +183,9 @@ func hint(err error) string {
 	case errors.Is(err, hook.ErrRefused):
 		return ": ask those who run it for access"
 	}
+	if meant := meantRoute(err); meant != "" {
+		return ": did you mean " + meant + "?"
+	}
 	return enableHint(err)
 }
 

@@ -145,7 +145,9 @@ func (q *question) failure(err error) error {
 			": run it as yourself, without privileges of its own (sudo, setuid, file capabilities)")
 	}
 	if holder, held := tunnel.Holder(rec.Address); held && !slices.Contains(tunnel.PIDs(rec.Session(), rec.Address), holder.PID) {
-		return &TakenError{Address: rec.Address, Holder: holder, MayReuse: true}
+		taken := &TakenError{Address: rec.Address, Holder: holder}
+		taken.MayReuse = taken.usersOwn()
+		return taken
 	}
 	failed := q.failed(rec, err, "")
 	var elsewhere *tunnel.ElsewhereError

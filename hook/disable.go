@@ -198,7 +198,7 @@ func holderOf(address netip.AddrPort) *tunnel.Peer {
 	if !ok {
 		return nil
 	}
-	return &holder
+	return &holder.Peer
 }
 
 func (h *Env) removeEntry(entry autostart.Entry) (removed bool, err error) {

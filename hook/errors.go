@@ -3,6 +3,9 @@ package hook
 import (
 	"fmt"
 	"net/netip"
+	"os"
+	"os/user"
+	"strconv"
 	"time"
 
 	"github.com/tunhook/tunhook/hook/autostart"
@@ -49,9 +52,10 @@ func (e *NobodyError) Unwrap() error { return e.NoTunnelError }
 // TakenError says that another program has the listen address.
 type TakenError struct {
 	Address  netip.AddrPort
-	Holder   tunnel.Peer
+	Holder   tunnel.Held
 	Route    string // of the tunnel that has it, if it is one of ours
-	MayReuse bool   // a start could take it as it is
+	MayReuse bool   // a start could take it as it is: it may be a tunnel of this user's to the same place
+	Stable   bool   // the address was asked for as "stable"
 }
 
 func (e *TakenError) Error() string { return fmt.Sprintf("%s is taken by %s", e.Address, e.holder()) }
@@ -60,11 +64,38 @@ func (e *TakenError) holder() string {
 	who := "another program"
 	switch {
 	case e.Route != "":
-		who = fmt.Sprintf("the tunnel for %s (%s, pid %d)", e.Route, e.Holder.Program, e.Holder.PID)
+		return fmt.Sprintf("the tunnel for %s (%s, pid %d)", e.Route, e.Holder.Program, e.Holder.PID)
 	case e.Holder.PID != 0:
 		who = fmt.Sprintf("%s (pid %d)", e.Holder.Program, e.Holder.PID)
 	}
+	if name := e.Stranger(); name != "" {
+		who += " of " + name
+	}
+	if e.Holder.On.Addr().IsUnspecified() && !e.Address.Addr().IsUnspecified() {
+		who += ", which listens on every address"
+	}
 	return who
+}
+
+// Stranger names the other user whose program has the address; "" where it is the caller's own, or that is not known.
+func (e *TakenError) Stranger() string {
+	uid := strconv.Itoa(e.Holder.UID)
+	switch {
+	case e.Route != "" || e.Holder.UID == os.Getuid() || e.Holder.UID == 0 && e.Holder.PID != 0:
+		return ""
+	case e.Holder.UID == 0: // so it is where it is not known
+		return ""
+	}
+	if u, err := user.LookupId(uid); err == nil {
+		return "the user " + u.Username
+	}
+	return "the user " + uid
+}
+
+// usersOwn tells whether the address is held by a program of the caller's that listens there and nowhere else. What listens on every
+// address is rather this machine's own server, and another user's program leads who knows where.
+func (e *TakenError) usersOwn() bool {
+	return e.Holder.PID != 0 && e.Holder.UID == os.Getuid() && e.Holder.On == e.Address
 }
 
 // FailedError says that a tunnel program was started and did not come to serve its tunnel.

@@ -218,14 +218,15 @@ func (s *start) taken() (next, error) {
 	}
 	var enabled *EnabledError
 	if errors.As(err, &enabled) && s.leadsTo(enabled.Route, s.route.Text) {
-		return next{started: Started{Address: s.listen.Addr, Reused: &holder, Listener: true}}, nil
+		return next{started: Started{Address: s.listen.Addr, Reused: &holder.Peer, Listener: true}}, nil
 	}
 	var taken *TakenError
 	if errors.As(err, &taken) && taken.Route == "" {
 		if held && s.req.Reuse {
-			return next{started: Started{Address: s.listen.Addr, Reused: &holder}}, nil
+			return next{started: Started{Address: s.listen.Addr, Reused: &holder.Peer}}, nil
 		}
-		taken.MayReuse = true
+		stable, err := s.route.ParseListen("stable")
+		taken.MayReuse, taken.Stable = taken.usersOwn(), err == nil && stable == s.listen
 	}
 	return next{}, err
 }
@@ -233,7 +234,7 @@ func (s *start) taken() (next, error) {
 // takenError says who has the address: it is an *EnabledError or a *TakenError.
 func (h *Env) takenError(dir pidfile.Dir, address netip.AddrPort) error {
 	if rec, ok := h.tunnelAt(dir, address); ok {
-		return &TakenError{Address: address, Holder: tunnel.Peer{PID: rec.Tunnel.PID, Program: rec.Program}, Route: rec.Route}
+		return &TakenError{Address: address, Holder: tunnel.Held{Peer: tunnel.Peer{PID: rec.Tunnel.PID, Program: rec.Program}}, Route: rec.Route}
 	}
 	if entry, ok := h.enabledAt(address); ok {
 		return &EnabledError{entry}

@@ -145,7 +145,7 @@ func (h *Env) readOrSetAside(lock *pidfile.Lock) (rec pidfile.Record, ok bool, e
 	notice := SetAside{Problem: bad, NewPath: aside}
 	if address, err := netip.ParseAddrPort(lock.Key().Listen); err == nil {
 		if holder, held := tunnel.Holder(address); held {
-			notice.Holder = &holder
+			notice.Holder = &holder.Peer
 		}
 	}
 	h.notice(notice)

@@ -134,24 +134,31 @@ type Peer struct {
 	Host    string `json:"host,omitempty"` // the other machine that it runs on, if it does
 }
 
+// Held is a listen address that a process has.
+type Held struct {
+	Peer
+	On  netip.AddrPort // where it listens: the address itself, or one that clashes with it
+	UID int            // the user who made the socket; 0 also where that is not known
+}
+
 // Holder finds the process that listens on addr, or on a wildcard address that covers it, or on one that addr covers as
 // a wildcard; ok is false where nobody does.
-func Holder(addr netip.AddrPort) (holder Peer, ok bool) {
+func Holder(addr netip.AddrPort) (holder Held, ok bool) {
 	all, err := listening(addr.Port())
 	if err != nil {
-		return Peer{}, false
+		return Held{}, false
 	}
 	clashing := slices.DeleteFunc(all, func(s socket) bool {
 		return !covers(s.local.Addr(), addr.Addr()) && !covers(addr.Addr(), s.local.Addr())
 	})
 	if len(clashing) == 0 {
-		return Peer{}, false
+		return Held{}, false
 	}
-	pid, known := ownerOf(clashing)
-	if !known {
-		return Peer{}, true
+	holder = Held{On: clashing[0].local, UID: clashing[0].uid}
+	if pid, known := ownerOf(clashing); known {
+		holder.Peer = peer(pid)
 	}
-	return peer(pid), true
+	return holder, true
 }
 
 // ownerOf is owner of the one socket that there is, if there is one.

@@ -154,12 +154,8 @@ func hint(err error) string {
 		large  *pidfile.TooLargeError
 	)
 	switch {
-	case errors.As(err, &taken) && taken.Route != "":
-		return fmt.Sprintf(": choose another listen address, or end it: tunhook stop %s %s", taken.Route, taken.Address)
-	case errors.As(err, &taken) && !taken.MayReuse:
-		return ": choose another listen address, or end that program"
 	case errors.As(err, &taken):
-		return ": choose another listen address, or take it as it is with --reuse"
+		return takenHint(taken)
 	case errors.As(err, &none) && len(none.Others) == 0:
 		return ": tunhook status lists those there are"
 	case errors.As(err, &none):

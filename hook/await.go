@@ -158,6 +158,7 @@ func (q *question) failure(err error) error {
 		failed.Reason = fmt.Sprintf("did not listen on %s within %s", rec.Public(), q.req.Timeout)
 	case errors.Is(err, tunnel.ErrEnded) && q.refused != "":
 		return q.refusal()
+	case errors.Is(err, tunnel.ErrEnded) && failed.step():
 	case errors.Is(err, tunnel.ErrEnded) && q.launched != nil:
 		failed.Reason = fmt.Sprintf("ended before it listened on %s (%s)", rec.Public(), q.launched.Ended())
 	case errors.Is(err, tunnel.ErrEnded):

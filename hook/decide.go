@@ -120,7 +120,7 @@ func (v view) note(rec pidfile.Record) verdict {
 // promised tells whether there is still a promise to watch: a tunnel that is kept for good does not end with its
 // holders.
 func (v view) promised(rec pidfile.Record) bool {
-	return rec.EndIdle || rec.KeepAlive || rec.IdleStop > 0 || v.holders || v.deserted(rec)
+	return rec.EndIdle || rec.After || rec.KeepAlive || rec.IdleStop > 0 || v.holders || v.deserted(rec)
 }
 
 // deserted tells whether all are gone that the tunnel was there for.

@@ -2,6 +2,7 @@ package hook
 
 import (
 	"context"
+	"errors"
 	"syscall"
 	"time"
 
@@ -31,6 +32,7 @@ func (h *Env) finishEnding(ctx context.Context, dir pidfile.Dir, rec pidfile.Rec
 	if err := endProcesses(rec, grace); err != nil {
 		return err
 	}
+	failed := h.after(ctx, dir, rec)
 	found, err := h.update(ctx, dir, rec.Key(), "", func(tx *transaction) error {
 		if tx.rec.Token != rec.Token {
 			return nil
@@ -41,7 +43,7 @@ func (h *Env) finishEnding(ctx context.Context, dir pidfile.Dir, rec pidfile.Rec
 	if err == nil && !found {
 		endKeeper(rec) // which ended the tunnel at the same time perhaps
 	}
-	return err
+	return errors.Join(failed, err)
 }
 
 // endProcesses ends the tunnel's processes.

@@ -104,7 +104,7 @@ type FailedError struct {
 	Reason string
 	Lines  []string // its last log lines, safe to show
 	SignIn string   // the URL at which nobody signed in, if that was it
-	// Err is tunnel.ErrEnded, a *tunnel.ElsewhereError, ErrRefused, tunnel.ErrClosed, a *tunnel.ProtocolError, or
+	// Err is tunnel.ErrEnded, a *tunnel.ElsewhereError, ErrRefused, tunnel.ErrClosed, a *tunnel.ProtocolError, ErrStep, or
 	// context.DeadlineExceeded.
 	Err error
 }

@@ -231,7 +231,11 @@ func (k *keeper) take(rec pidfile.Record) {
 func (k *keeper) end(ctx context.Context) error {
 	grace := graceOf(k.rec.EndGrace)
 	if k.lost {
-		return endProcesses(k.rec, grace)
+		err := endProcesses(k.rec, grace)
+		if err == nil && k.rec.After {
+			err = k.runAfter(ctx, k.rec)
+		}
+		return err
 	}
 	return k.endIf(ctx, k.dir, k.rec, grace, k.still(endIt))
 }

@@ -62,12 +62,14 @@ func (s *start) launch(lock *pidfile.Lock) (next, error) {
 		return next{}, err
 	}
 	rec.Program = filepath.Base(argv[0])
+	rec.After = len(s.route.After(rec.Public(), s.Self)) > 0
 	log, err := s.openLog(&rec)
 	if err != nil {
 		return next{}, err
 	}
 	defer log.Close()
-	return s.launchNew(&transaction{Env: s.Env, lock: lock, rec: rec}, argv, log)
+	before := s.route.Before(rec.Public(), s.Self)
+	return s.launchNew(&transaction{Env: s.Env, lock: lock, rec: rec, before: before}, argv, log)
 }
 
 // launchNew launches the program of a tunnel that there was not before, and starts its keeper. With an error there is
@@ -163,6 +165,9 @@ func (s *start) openLog(rec *pidfile.Record) (*os.File, error) {
 // record then is the caller's to say.
 func (tx *transaction) launch(argv []string, log *os.File) (*tunnel.Launched, error) {
 	environ, err := tx.tunnelEnviron(tx.rec.Token)
+	if err == nil {
+		argv, environ, err = tx.withBefore(argv, environ)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -194,7 +199,7 @@ func withToken(environ []string, token string) []string {
 	kept := make([]string, 0, len(environ)+1)
 	for _, v := range environ {
 		switch name, _, _ := strings.Cut(v, "="); name {
-		case process.TokenVariable, orderVariable, openingVariable:
+		case process.TokenVariable, orderVariable, beforeVariable, openingVariable:
 		default:
 			kept = append(kept, v)
 		}

@@ -87,7 +87,7 @@ func newStart(h *Env, t target, dir pidfile.Dir, req StartRequest) *start {
 	}
 	if s.hurried = s.req.Timeout > 0; !s.hurried {
 		s.req.Timeout = DefaultTimeout
-		if s.ready != tunnel.ReadyListen {
+		if s.ready != tunnel.ReadyListen || len(t.route.Before(t.listen.Addr, h.Self)) > 0 { // a VPN takes its time as well
 			s.req.Timeout = DefaultSignInTimeout
 		}
 	}

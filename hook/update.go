@@ -28,6 +28,7 @@ type transaction struct {
 	argv []string
 	// newKeeper says that the keeper shall be another one: the one that is there does not know how.
 	newKeeper bool
+	before    tunnel.Steps // what to run before the tunnel program, once
 
 	written pidfile.Record // what the file holds
 	removed bool

@@ -51,6 +51,8 @@ type Record struct {
 	Awaited     []process.Identity `json:"awaited,omitempty"`    // of those in EndWith when that stop came, the ones whose client was still to come
 	Ending      bool               `json:"ending"`               // a stop has begun; whoever finds this finishes the job
 	EndGrace    time.Duration      `json:"end_grace"`            // how long that stop gives the program to end by itself; nanoseconds, 0 for the usual time
+	After       bool               `json:"after,omitempty"`      // commands are to run when it has ended
+	Cleaner     process.Identity   `json:"cleaner,omitzero"`     // the process that runs them; zero before
 	Keeper      process.Identity   `json:"keeper,omitzero"`      // the process that watches over the promises above, zero for none
 	KeeperKnows bool               `json:"keeper_knows"`         // how to start the tunnel program again
 	Starter     process.Identity   `json:"starter,omitzero"`     // the start that has the program sign in at a private address; zero once it serves Address
@@ -71,7 +73,7 @@ func (r Record) Public() netip.AddrPort {
 
 // Watched tells whether the record holds a promise that needs a keeper.
 func (r Record) Watched() bool {
-	return r.EndIdle || r.KeepAlive || r.IdleStop > 0 || len(r.EndWith) > 0 || !r.HandedOver.IsZero()
+	return r.EndIdle || r.After || r.KeepAlive || r.IdleStop > 0 || len(r.EndWith) > 0 || !r.HandedOver.IsZero()
 }
 
 // Session is the tunnel program with the processes that came from it.

@@ -47,6 +47,8 @@ type Named struct {
 	Listen string   `toml:"listen"`
 	Args   []string `toml:"args"`
 	Ready  string   `toml:"ready"`
+	Before Steps    `toml:"before"`
+	After  Steps    `toml:"after"`
 }
 
 // ConfigError says what is wrong in which file.
@@ -178,7 +180,10 @@ func (n Named) check(name string) error {
 	if err := checkListen(n.Listen); err != nil {
 		return err
 	}
-	return CheckReady(n.Ready)
+	if err := CheckReady(n.Ready); err != nil {
+		return err
+	}
+	return checkSteps(n.Before, n.After, stepNames)
 }
 
 func syntaxError(path string, err error) error {

@@ -20,6 +20,8 @@ type Provider struct {
 	SignIn     string   `toml:"sign_in"`
 	Refused    string   `toml:"refused"`
 	Install    string   `toml:"install"`
+	Before     Steps    `toml:"before"`
+	After      Steps    `toml:"after"`
 
 	name string
 }
@@ -71,7 +73,10 @@ func (p *Provider) check() error {
 	if err := checkPattern("refused", p.Refused, 0); err != nil {
 		return err
 	}
-	return p.checkCommand(known)
+	if err := p.checkCommand(known); err != nil {
+		return err
+	}
+	return checkSteps(p.Before, p.After, known)
 }
 
 func checkPattern(key, text string, groups int) error {

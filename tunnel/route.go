@@ -249,6 +249,11 @@ func (r Route) Args(more []string) []string {
 
 // Argv is the tunnel program's command line for this listen address; tunhook is the path of tunhook itself.
 func (r Route) Argv(listen netip.AddrPort, tunhook string, args []string) []string {
+	return r.Provider.argv(r.values(listen, tunhook), args)
+}
+
+// values are what the placeholders stand for.
+func (r Route) values(listen netip.AddrPort, tunhook string) map[string]string {
 	values := map[string]string{
 		"route":       r.Text,
 		"listen":      listen.String(),
@@ -259,7 +264,7 @@ func (r Route) Argv(listen netip.AddrPort, tunhook string, args []string) []stri
 	for name, value := range r.parts {
 		values[name] = value
 	}
-	return r.Provider.argv(values, args)
+	return values
 }
 
 // Name is the provider's name.

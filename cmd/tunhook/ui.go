@@ -91,7 +91,7 @@ func explain(err error) (text string, lines []string) {
 	switch {
 	case !errors.As(err, &failed):
 		return text, nil
-	case failed.SignIn != "":
+	case failed.SignIn != "", errors.Is(err, hook.ErrStep) && len(failed.Lines) == 0:
 		return text, nil // there is nothing in the log that would explain more
 	case len(failed.Lines) == 0:
 		return text + "; it logged nothing", nil

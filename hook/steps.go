@@ -1,0 +1,164 @@
+package hook
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/tunhook/tunhook/pidfile"
+	"github.com/tunhook/tunhook/pidfile/process"
+	"github.com/tunhook/tunhook/tunnel"
+)
+
+// StepError says which of the commands has failed that run before a tunnel program or after its tunnel.
+type StepError struct {
+	When string // "before" or "after"
+	Step []string
+	Err  error // a *tunnel.ProgramError, or how it has ended
+}
+
+func (e *StepError) Error() string {
+	var missing *tunnel.ProgramError
+	if errors.As(e.Err, &missing) {
+		return fmt.Sprintf("%s: %v", e.When, e.Err)
+	}
+	return fmt.Sprintf("%s: %s failed (%v)", e.When, strings.Join(e.Step, " "), e.Err)
+}
+
+// ErrStep says that a command before a tunnel program has failed, so that that was not launched.
+var ErrStep = errors.New("a command before the tunnel program has failed")
+
+// beforeVariable is the environment variable that tells what to run before the tunnel program. A command line anybody may read.
+const beforeVariable = "TUNHOOK_BEFORE"
+
+// beforeCommand is the argument that makes tunhook run the commands before a tunnel program, and then that.
+const beforeCommand = "before"
+
+// stepFailed is how the line in the log begins that says which of them has failed.
+const stepFailed = "tunhook: before: "
+
+// withBefore puts tunhook itself in front of a tunnel program that has commands before it. It runs them, and executes the program
+// in its own place: so they are part of the tunnel from the beginning, which a stop ends, no lock is held, and nothing of
+// ours is left when the program runs.
+func (tx *transaction) withBefore(argv, environ []string) ([]string, []string, error) {
+	if len(tx.before) == 0 {
+		return argv, environ, nil
+	}
+	told, err := json.Marshal(tx.before)
+	if err != nil {
+		return nil, nil, err
+	}
+	tx.before = nil
+	return append([]string{tx.Self, beforeCommand, "--"}, argv...), append(environ, beforeVariable+"="+string(told)), nil
+}
+
+// Before runs the commands before a tunnel program, which it is told through its environment, and then executes that: it returns
+// only with an error, a *StepError where a command has failed. What they print goes to the log.
+func (h *Env) Before(ctx context.Context, argv []string, log *os.File) error {
+	var steps tunnel.Steps
+	if err := json.Unmarshal([]byte(Variable(h.Environ, beforeVariable)), &steps); err != nil {
+		return fmt.Errorf("before: %s does not say what to run: %w", beforeVariable, err)
+	}
+	signal.Ignore(tunnel.IgnoredByLaunch) // as it was when this process was launched
+	environ := withToken(h.Environ, Variable(h.Environ, process.TokenVariable))
+	for _, step := range steps {
+		if err := runStep(ctx, "before", step, environ, log); err != nil {
+			return err
+		}
+	}
+	return &StepError{"before", argv, syscall.Exec(argv[0], argv, environ)}
+}
+
+// stepGrace is the time that a command has to end which nobody wants to wait for any more.
+const stepGrace = 5 * time.Second
+
+func runStep(ctx context.Context, when string, step, environ []string, log *os.File) error {
+	path, err := tunnel.FindStep(step[0], Variable(environ, "PATH"))
+	if err != nil {
+		return &StepError{when, step, err}
+	}
+	cmd := exec.CommandContext(ctx, path)
+	cmd.Args, cmd.Env, cmd.Dir, cmd.Stdout, cmd.Stderr = step, environ, "/", log, log
+	cmd.Cancel, cmd.WaitDelay = func() error { return cmd.Process.Signal(syscall.SIGTERM) }, stepGrace
+	if err := cmd.Run(); err != nil {
+		return &StepError{when, step, err}
+	}
+	return nil
+}
+
+// after runs the commands that were to run when the record's tunnel has ended, which it has, once: whoever ends it at the same time
+// waits for the one that runs them. Each of them runs, whatever became of the one before; the error is *StepErrors.
+func (h *Env) after(ctx context.Context, dir pidfile.Dir, rec pidfile.Record) error {
+	if !rec.After {
+		return nil
+	}
+	self, err := process.Self()
+	if err != nil {
+		return err
+	}
+	for {
+		found, err := h.update(ctx, dir, rec.Key(), rec.Token, func(tx *transaction) error {
+			if !tx.rec.Cleaner.Alive() {
+				tx.rec.Cleaner = self
+			}
+			rec = tx.rec
+			return nil
+		})
+		if err != nil || !found {
+			return err
+		}
+		if rec.Cleaner == self {
+			return h.runAfter(ctx, rec)
+		}
+		if other, err := process.Open(rec.Cleaner); err == nil {
+			other.Wait(waitPause)
+			other.Close()
+		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+	}
+}
+
+func (h *Env) runAfter(ctx context.Context, rec pidfile.Record) error {
+	t, err := h.target(rec.Route, rec.Listen)
+	if err != nil {
+		return fmt.Errorf("after: it is not known any more what is to run: %w", err)
+	}
+	log, err := pidfile.OpenOwn(rec.Log, os.O_WRONLY|os.O_APPEND)
+	if err != nil {
+		log, err = os.OpenFile(os.DevNull, os.O_WRONLY, 0)
+	}
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	var failed []error
+	for _, step := range t.route.After(rec.Public(), h.Self) {
+		if err := runStep(ctx, "after", step, withToken(h.Environ, ""), log); err != nil {
+			fmt.Fprintf(log, "tunhook: %v\n", err)
+			failed = append(failed, err)
+		}
+	}
+	return errors.Join(failed...)
+}
+
+// step tells whether it was a command before the tunnel program that has failed, and says so then.
+func (e *FailedError) step() bool {
+	last := len(e.Lines) - 1
+	if last < 0 {
+		return false
+	}
+	step, ok := strings.CutPrefix(e.Lines[last], stepFailed)
+	if ok {
+		e.Err, e.Reason, e.Lines = ErrStep, "was not started: before it, "+step, e.Lines[:last]
+	}
+	return ok
+}

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/adrg/xdg"
 	"github.com/google/renameio/v2"
@@ -32,6 +33,9 @@ func (c *command) remminaEnable(ctx *cli.Context) error {
 	e := enabling{command: c, hook: h, profile: profile, force: ctx.Bool("force")}
 	if e.tunnel.Route, err = enableRoute(profile, ctx.String("route")); err != nil {
 		return err
+	}
+	if server := profile.Server.Original; e.tunnel.Route != profile.Route && ctx.String("route") == "" && strings.TrimSpace(server) != server {
+		c.ui.say("the server of %s has a space before or behind it, which is left out: %q", profile.Name, server)
 	}
 	if e.tunnel.Listen, err = h.ListenAddress(e.tunnel.Route, enableListen(h, profile, ctx.String("listen"))); err != nil {
 		return err

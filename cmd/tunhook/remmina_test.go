@@ -98,6 +98,21 @@ func TestOnlyAProfileThatCannotBeWrittenIsNotAUsageError(t *testing.T) {
 	a.refused(exitUnexpected, "cannot be written", "remmina", "enable", "--by", "hook", unwritable)
 }
 
+// TestRemminaEnableTellsOfASpaceInTheServer, which was pasted with it.
+func TestRemminaEnableTellsOfASpaceInTheServer(t *testing.T) {
+	t.Parallel()
+	a := newAccount(t)
+	path := a.profile(nativeProfiles, "desk.remmina", strings.Replace(deskProfile, "desk.example.com", "desk.example.com:3389 ", 1))
+	enable := []string{"remmina", "enable", "--by", "hook", "--listen", a.address, path}
+	const word = "the server of My desk has a space before or behind it, which is left out"
+	if r := a.do(enable...); r.status != exitDone || !strings.Contains(r.stderr, word) || keys(t, path)["server"] != a.address {
+		t.Errorf("%v, want %q", r, word)
+	}
+	if r := a.do(enable...); r.status != exitDone || strings.Contains(r.stderr, word) {
+		t.Errorf("enabled again: %v", r)
+	}
+}
+
 // Enabling again without flags changes nothing, wherever the profile connects to; but a route's own address goes with its route.
 func TestRemminaEnableAgainKeepsTheListenAddress(t *testing.T) {
 	t.Parallel()

@@ -72,6 +72,14 @@ func (p *pomerium) tabs() []string {
 	return strings.Fields(p.user.read(p.tabFile))
 }
 
+// signInAgain has somebody sign in at a second tab too, where a client that ends with a
+// reset has made pomerium-cli forget its token.
+func (p *pomerium) signInAgain() {
+	if release().resets {
+		p.signInAfter(0)
+	}
+}
+
 // signInAfter has somebody sign in at the browser, that long after the first tab opens.
 // Where none opens, the test may end without them.
 func (p *pomerium) signInAfter(thinking time.Duration) {

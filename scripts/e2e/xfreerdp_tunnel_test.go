@@ -35,6 +35,7 @@ func TestXfreerdpTunnelRemembersTheMachinesCertificate(t *testing.T) {
 		t.Errorf("xfreerdp remembers %q, want %q", known, want)
 	}
 
+	o.gateway.signInAgain()
 	client, _ = o.startOnTerminal(argv...)
 	if status := client.wait(patience); status != 0 {
 		t.Errorf("the second time, status %d: %s", status, client.lastOutput())

@@ -116,7 +116,7 @@ func (s *start) move(tx *transaction) error {
 	if err := endProcesses(tx.rec, time.Second); err != nil {
 		return err
 	}
-	argv, err := s.argv(tx.rec.Address)
+	program, err := s.program(tx.rec.Address)
 	if err != nil {
 		return err
 	}
@@ -127,7 +127,7 @@ func (s *start) move(tx *transaction) error {
 	defer log.Close()
 	tx.rec.LogFrom = min(tx.rec.LogFrom, from) // the log was cut perhaps
 	tx.rec.Starter = process.Identity{}
-	s.launched, err = tx.launch(argv, log)
+	s.launched, err = tx.launch(program, log)
 	return err
 }
 

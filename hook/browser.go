@@ -15,17 +15,35 @@ import (
 // browserDir is where tunnel programs find the commands that open a page.
 func (h *Env) browserDir() string { return filepath.Join(filepath.Dir(h.LogDir), "browser") }
 
-// tunnelEnviron is the environment of a tunnel program.
-func (h *Env) tunnelEnviron(token string) ([]string, error) {
+// tunnelEnviron is the environment of a tunnel program: the caller's, with the variables more.
+func (h *Env) tunnelEnviron(token string, more []string) ([]string, error) {
 	dir, err := pidfile.PrivateDir(h.browserDir(), false, true)
 	if err != nil {
 		return nil, err
 	}
-	environ := tunnel.WithoutBrowserLinks(h.Environ)
+	environ := tunnel.WithoutBrowserLinks(withVariables(h.Environ, more))
 	if err := tunnel.LinkBrowserOpeners(dir.Path(), h.Self, Variable(environ, "PATH"), h.Now()); err != nil {
 		return nil, err
 	}
 	return tunnel.FirstOnPath(withToken(environ, token), dir.Path()), nil
+}
+
+// withVariables sets variables in an environment, the last of a name for good: programs differ in which of several they take.
+func withVariables(environ, more []string) []string {
+	all := slices.Concat(environ, more)
+	last := map[string]int{}
+	for i, v := range all {
+		name, _, _ := strings.Cut(v, "=")
+		last[name] = i
+	}
+	var kept []string
+	for i, v := range all {
+		name, _, _ := strings.Cut(v, "=")
+		if i < len(environ) && last[name] < len(environ) || last[name] == i {
+			kept = append(kept, v)
+		}
+	}
+	return kept
 }
 
 // PageEnviron is environ as a command that opens a page shall have it: a browser lives on when the tunnel has ended,

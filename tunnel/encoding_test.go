@@ -72,7 +72,9 @@ func TestNamesOfARouteInAnotherWayOfWriting(t *testing.T) {
 }
 
 func TestWhatNoPartOfARouteMayMean(t *testing.T) {
-	c := mustLoad(t, "[provider.x]\nroutes = [\"x://{a*}@{b*}@{host}:{port}\", \"x://{host}/{port}\"]\ncommand = [\"x\", \"{host}\"]\n")
+	c := mustLoad(t, "[provider.x]\nroutes = [\"x://{a*}@{b*}@{host}:{port}\", \"x://{host}/{port}\"]\ncommand = [\"x\", \"{host}\"]\n"+
+		"[provider.sh]\ncommand = [\"sh\", \"-c\", \"x {host}\"]\n[provider.step]\ncommand = [\"x\", \"{host}\"]\nbefore = [[\"sh\", \"-c\", \"wake {host}\"]]\n"+
+		"[tunnel.wake]\nroute = \"x://a%20b/1\"\nafter = [[\"sh\", \"-c\", \"x {host}\"]]\n")
 	for route, want := range map[string]string{
 		"ssh://%2DoProxyCommand%3Dx/h:1":      "would be an option",
 		"ssh://me@gate/%2d%2dx:1":             "would be an option",
@@ -99,6 +101,10 @@ func TestWhatNoPartOfARouteMayMean(t *testing.T) {
 		"kubectl://a%2Fb@ns/pod/desk/x:1":     "%2F",
 		"desk?:1":                             "%3F",
 		"desk #:1":                            "%20",
+		"sh://desk%20-x:1":                    "can hold no ' '",
+		"sh://%23desk:1":                      "can hold no '#'",
+		"step://desk%20-x:1":                  "can hold no ' '",
+		"wake":                                "can hold no ' '",
 		"x://a@b@c@desk:1":                    "%40", // two ways to read it
 	} {
 		_, err := c.Route(route)

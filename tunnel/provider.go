@@ -185,24 +185,32 @@ func (p *Provider) lacking(name string) (form, bool) {
 	return form{}, false
 }
 
-// misplaced tells why a part of a route cannot have that value: in a word of the command it would be taken apart there. Within a URL it
-// stays encoded.
-func (p *Provider) misplaced(name, value string) string {
-	if strings.HasPrefix(value, "[") {
+// misplaced tells why a part of a route cannot have that value: in a word of the command, or of a step, it would be taken apart there.
+// Within a URL it stays encoded.
+func (p *Provider) misplaced(name, value string, steps ...Steps) string {
+	if strings.HasPrefix(value, "[") || !strings.ContainsAny(value, escaped) {
 		return ""
 	}
+	var all []string
 	for _, element := range p.Command {
 		words, _ := group(element)
-		for _, word := range words {
-			rest := placeholder.ReplaceAllString(word, "")
-			if !strings.Contains(word, "{"+name+"}") || isURL(word) {
-				continue
-			}
-			for _, r := range value {
-				if strings.ContainsRune(escaped, r) && strings.ContainsRune(rest, r) {
-					return fmt.Sprintf("has %q for %s, which stands in %q on the command line of %s: it can hold no %q there",
-						value, strings.ToUpper(name), word, p.name, r)
-				}
+		all = append(all, words...)
+	}
+	for _, steps := range append(steps, p.Before, p.After) {
+		all = slices.Concat(append(steps, all)...)
+	}
+	for _, word := range all {
+		rest := placeholder.ReplaceAllString(word, "")
+		if strings.Contains(rest, " ") { // a line of a shell's, perhaps
+			rest += "?#%"
+		}
+		if !strings.Contains(word, "{"+name+"}") || isURL(word) {
+			continue
+		}
+		for _, r := range value {
+			if strings.ContainsRune(escaped, r) && strings.ContainsRune(rest, r) {
+				return fmt.Sprintf("has %q for %s, which stands in %q on a command line of %s: it can hold no %q there",
+					value, strings.ToUpper(name), word, p.name, r)
 			}
 		}
 	}

@@ -243,7 +243,7 @@ func (r *Route) take(can candidate, written map[string]string) error {
 	for _, name := range slices.Sorted(maps.Keys(written)) {
 		value, reason := decodePart(written[name])
 		if reason == "" {
-			reason = can.provider.misplaced(name, value)
+			reason = can.provider.misplaced(name, value, r.Named.Before, r.Named.After)
 		}
 		if reason != "" {
 			return &RouteError{Route: r.Text, Reason: reason}

@@ -86,13 +86,23 @@ func newStart(h *Env, t target, dir pidfile.Dir, req StartRequest) *start {
 		}
 	}
 	if s.hurried = s.req.Timeout > 0; !s.hurried {
-		s.req.Timeout = DefaultTimeout
-		if s.ready != tunnel.ReadyListen || len(t.route.Before(t.listen.Addr, h.Self)) > 0 { // a VPN takes its time as well
-			s.req.Timeout = DefaultSignInTimeout
-		}
-		s.req.Timeout = orDefault(t.route.Timeout(), s.req.Timeout)
+		s.req.Timeout = usualTimeout(t, s.ready)
 	}
 	return s
+}
+
+// usualTimeout is how long a start waits where its caller has not said. What a provider says is of its program alone.
+func usualTimeout(t target, ready string) time.Duration {
+	limit := t.route.Timeout()
+	switch before := len(t.route.Before(t.listen.Addr, "")) > 0; { // a VPN takes its time as well
+	case before && t.route.Named.Timeout == "":
+		return max(limit, DefaultSignInTimeout)
+	case limit > 0:
+		return limit
+	case ready != tunnel.ReadyListen:
+		return DefaultSignInTimeout
+	}
+	return DefaultTimeout
 }
 
 // freedTries is how often an address is tried again that somebody has just left.

@@ -28,7 +28,8 @@ func (h *Env) tunnelEnviron(token string, more []string) ([]string, error) {
 	return tunnel.FirstOnPath(withToken(environ, token), dir.Path()), nil
 }
 
-// withVariables sets variables in an environment, the last of a name for good: programs differ in which of several they take.
+// withVariables sets variables in an environment, the last of a name for good: programs differ in which of several
+// they take.
 func withVariables(environ, more []string) []string {
 	all := slices.Concat(environ, more)
 	last := map[string]int{}

@@ -129,7 +129,8 @@ type program struct {
 	env  []string // what the configuration gives it besides the caller's environment: secrets, perhaps
 }
 
-// program gives the tunnel program that listens there. One that cannot listens at a private address, and tunhook in front of it.
+// program gives the tunnel program that listens there. One that cannot listens at a private address, and tunhook in
+// front of it.
 func (s *start) program(listen netip.AddrPort) (p program, err error) {
 	at := listen
 	if !s.route.ListensOn(listen.Addr()) {

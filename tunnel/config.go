@@ -180,8 +180,8 @@ func (c *Config) add(path, text string) error {
 	return nil
 }
 
-// startingWith gives what a provider's table adds its keys to. One with a command is whole, and takes nothing from another of its
-// name: such a one may be embedded only since the last update.
+// startingWith gives what a provider's table adds its keys to. One with a command is whole, and takes nothing from
+// another of its name: such a one may be embedded only since the last update.
 func (c *Config) startingWith(name string, own bool, defined func(key string) bool) (*Provider, error) {
 	if defined("command") {
 		delete(c.builtin, name)

@@ -52,7 +52,8 @@ var variableName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 // ownVariables is what the variables begin with that are between tunhook and what it launches.
 const ownVariables = "TUNHOOK_"
 
-// checkEnv says what is wrong with an env table. Of the placeholders only those of a provider are known: known is nil otherwise.
+// checkEnv says what is wrong with an env table. Of the placeholders only those of a provider are known: known is nil
+// otherwise.
 func checkEnv(env map[string]any, known []string) error {
 	all, err := variables(env)
 	if err != nil {
@@ -86,38 +87,31 @@ func unknownIn(name string) error {
 	return keyErrorf("env", "%s holds a {name} that stands for nothing here: what is to be taken as it is can come from a file", name)
 }
 
-// Environ gives the variables NAME=VALUE of the configuration that the tunnel program gets, those of [tunnel.NAME] after those of
-// the provider. One whose value needs a part that the route has not is left out. The files are read now, with home for ~. Errors are
-// *ConfigError.
+// Environ gives the variables NAME=VALUE of the configuration that the tunnel program gets, those of [tunnel.NAME]
+// after those of the provider. One whose value needs a part that the route has not is left out. The files are read
+// now, with home for ~. Errors are *ConfigError.
 func (r Route) Environ(listen netip.AddrPort, tunhook, home string) ([]string, error) {
 	var environ []string
 	values := r.values(listen, tunhook)
-	known := slices.Concat(ownNames, slices.Collect(maps.Keys(r.parts)))
-	for _, f := range r.Provider.forms() {
-		for _, token := range f.tokens() {
-			if name, _, ok := nameOf(token); ok {
-				known = append(known, name)
-			}
-		}
-	}
 	for _, env := range []map[string]any{r.Provider.Env, r.Named.Env} {
 		all, err := variables(env)
 		if err != nil {
 			return nil, err
 		}
 		for _, v := range all {
-			if v.file != "" {
-				if v.value, err = readSecret(v, home); err != nil {
-					return nil, err
-				}
-			} else if !placed(v.value, known) {
-				return nil, &ConfigError{Path: "[tunnel." + r.Given + "]", Err: unknownIn(v.name)}
-			} else if lacksValue(v.value, values) {
+			value, left := fill(v.value, values), lacksValue(v.value, values)
+			switch {
+			case v.file != "":
+				value, err = readSecret(v, home)
+			case !placed(v.value, r.Provider.names()):
+				err = &ConfigError{Path: "[tunnel." + r.Given + "]", Err: unknownIn(v.name)}
+			case left:
 				continue
-			} else {
-				v.value = fill(v.value, values)
 			}
-			environ = append(environ, v.name+"="+v.value)
+			if err != nil {
+				return nil, err
+			}
+			environ = append(environ, v.name+"="+value)
 		}
 	}
 	return environ, nil
@@ -126,7 +120,8 @@ func (r Route) Environ(listen netip.AddrPort, tunhook, home string) ([]string, e
 // maxSecret bounds the file of a value, in bytes. The kernel takes a string of 128 KiB (execve(2)).
 const maxSecret = 64 << 10
 
-// readSecret reads the file of a variable, up to the end of its last line. It must be the user's own, and nobody else's to look into.
+// readSecret reads the file of a variable, up to the end of its last line. It must be the user's own, and nobody
+// else's to look into.
 func readSecret(v variable, home string) (string, error) {
 	path := v.file
 	if rest, ok := strings.CutPrefix(path, "~/"); ok {

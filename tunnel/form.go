@@ -19,8 +19,8 @@ func newForm(text string) form {
 	return form{text, schemeOf(text)}
 }
 
-// What a part of a route may hold as it is written, by its name; %XX stands for anything else. None may begin with '-', since it
-// becomes an argument of a program that would take it for an option.
+// What a part of a route may hold as it is written, by its name; %XX stands for anything else. None may begin with
+// '-', since it becomes an argument of a program that would take it for an option.
 const (
 	portPart  = `[0-9]+`
 	ipPart    = `\[[0-9A-Fa-f:.]+\]|[0-9.]+`
@@ -104,16 +104,18 @@ func (f form) compile(how reading) (*regexp.Regexp, error) {
 
 func isPort(name string) bool { return strings.HasSuffix(name, "port") }
 
-// parts gives the values of the form's names in route, as they are written there; a name whose optional part is missing has none.
+// parts gives the values of the form's names in route, as they are written there; a name whose optional part is
+// missing has none.
 func (f form) parts(route string) (map[string]string, bool) { return f.read(route, strict) }
 
-// looseParts is parts where those with a star may hold what else parts the others, if there is only one way to read the route so.
+// looseParts is parts where those with a star may hold what else parts the others, if there is only one way to read
+// the route so.
 func (f form) looseParts(route string) (map[string]string, bool) {
 	if !strings.Contains(f.text, "*}") {
 		return nil, false
 	}
 	parts, ok := f.read(route, longest)
-	other, _ := f.read(route, shortest) // the last and the first of all readings: where they are the same there is no other
+	other, _ := f.read(route, shortest) // the last and the first of all readings: where they are one there is no other
 	return parts, ok && maps.Equal(parts, other)
 }
 
@@ -135,7 +137,8 @@ func (f form) read(route string, how reading) (map[string]string, bool) {
 	return parts, true
 }
 
-// write gives the route of that form that has those parts. Of all the ways to write a route this is the one that it is known by.
+// write gives the route of that form that has those parts. Of all the ways to write a route this is the one that it is
+// known by.
 func (f form) write(parts map[string]string) string {
 	tokens := f.tokens()
 	text, _ := writeTokens(&tokens, parts)

@@ -24,9 +24,9 @@ type Front struct {
 // frontGrace is how long the program gets to end with its front: who ends a tunnel signals both.
 const frontGrace = time.Second
 
-// Run runs the program, and relays connections from when it listens until it ends, or until ctx is done, when it ends the program. The
-// exit status is the program's, 128 and its number for a signal. Nothing listens before the program does: what tells that a tunnel is
-// ready would be told too early.
+// Run runs the program, and relays connections from when it listens until it ends, or until ctx is done, when it ends
+// the program. The exit status is the program's, 128 and its number for a signal. Nothing listens before the program
+// does: what tells that a tunnel is ready would be told too early.
 func (f Front) Run(ctx context.Context) (status int, err error) {
 	self, err := process.Self()
 	if err != nil {

@@ -51,7 +51,8 @@ func (r Route) ParseListen(text string) (Listen, error) {
 	return r.parseListen(or(text, r.Named.Listen))
 }
 
-// ListensOn tells whether the tunnel program itself can listen on that host. Where it cannot, tunhook listens in front of it.
+// ListensOn tells whether the tunnel program itself can listen on that host. Where it cannot, tunhook listens in front
+// of it.
 func (r Route) ListensOn(host netip.Addr) bool {
 	only, err := netip.ParseAddr(r.Provider.ListenHost)
 	return err != nil || only == host
@@ -66,8 +67,8 @@ func (r Route) ParseFront(text string) (Listen, error) {
 	return l, err
 }
 
-// Behind is where a tunnel on this route listens that has tunhook before it, or that may listen anywhere: any free port that only this
-// machine reaches.
+// Behind is where a tunnel on this route listens that has tunhook before it, or that may listen anywhere: any free
+// port that only this machine reaches.
 func (r Route) Behind() Listen {
 	host, err := netip.ParseAddr(r.Provider.ListenHost)
 	if err != nil {

@@ -172,6 +172,19 @@ func (p *Provider) checkOptional() error {
 	return nil
 }
 
+// names are the placeholders that there are.
+func (p *Provider) names() []string {
+	names := slices.Clone(ownNames)
+	for _, f := range p.forms() {
+		for _, token := range f.tokens() {
+			if name, _, ok := nameOf(token); ok {
+				names = append(names, name)
+			}
+		}
+	}
+	return names
+}
+
 // lacking gives a form whose routes need not have a value of that name.
 func (p *Provider) lacking(name string) (form, bool) {
 	if slices.Contains(ownNames, name) || p.Defaults[name] != nil {
@@ -185,8 +198,8 @@ func (p *Provider) lacking(name string) (form, bool) {
 	return form{}, false
 }
 
-// misplaced tells why a part of a route cannot have that value: in a word of the command, or of a step, it would be taken apart there.
-// Within a URL it stays encoded.
+// misplaced tells why a part of a route cannot have that value: in a word of the command, or of a step, it would be
+// taken apart there. Within a URL it stays encoded.
 func (p *Provider) misplaced(name, value string, steps ...Steps) string {
 	if strings.HasPrefix(value, "[") || !strings.ContainsAny(value, escaped) {
 		return ""
@@ -302,7 +315,8 @@ func lacksValue(word string, values map[string]string) bool {
 	return slices.ContainsFunc(placeholder.FindAllString(word, -1), func(ph string) bool { return values[ph[1:len(ph)-1]] == "" })
 }
 
-// fill fills in one word; in a URL the parts of a route stay encoded. An IPv6 address that is all of a word needs no brackets, and few programs take them there.
+// fill fills in one word; in a URL the parts of a route stay encoded. An IPv6 address that is all of a word needs no
+// brackets, and few programs take them there.
 func fill(word string, values map[string]string) string {
 	filled := placeholder.ReplaceAllStringFunc(word, func(ph string) string {
 		name := ph[1 : len(ph)-1]

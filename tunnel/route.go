@@ -212,8 +212,8 @@ type candidate struct {
 	provider *Provider
 }
 
-// candidates are the forms of that scheme: those of the configuration's own providers first, which an embedded one that comes with
-// a later version does not take them from.
+// candidates are the forms of that scheme: those of the configuration's own providers first, which an embedded one
+// that comes with a later version does not take them from.
 func (c *Config) candidates(scheme string) (own []candidate, err error) {
 	var embedded []candidate
 	for _, name := range c.providerNames() {
@@ -346,8 +346,8 @@ func (r Route) values(listen netip.AddrPort, tunhook string) map[string]string {
 	return values
 }
 
-// Timeout is how long a start waits at most where nobody has said: the [tunnel.NAME] table's, else the provider's, 0 where neither
-// says anything.
+// Timeout is how long a start waits at most where nobody has said: the [tunnel.NAME] table's, else the provider's, 0
+// where neither says anything.
 func (r Route) Timeout() time.Duration {
 	limit, _ := time.ParseDuration(or(r.Named.Timeout, r.Provider.Timeout)) // checked
 	return limit

@@ -8,7 +8,8 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// frontCommand is what listens before a tunnel program that cannot listen everywhere, and runs it. It is not for people.
+// frontCommand is what listens before a tunnel program that cannot listen everywhere, and runs it. It is not for
+// people.
 func (c *command) frontCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "front",

@@ -8,13 +8,11 @@ import (
 // firstMessage gives the length of the message that a client begins with, -1 where it is not complete yet. VNC servers
 // speak first, RFC 6143, section 7.1.1; 0 stands for that, and for protocols that nothing is known of.
 func firstMessage(ready string, said []byte) (n int, err error) {
-	switch ready {
-	case ReadyRDP:
-		return firstRDP(said)
-	case ReadySSH:
-		return firstSSH(said)
+	p, known := probeOf(ready)
+	if !known || p.begins == nil {
+		return 0, nil
 	}
-	return 0, nil
+	return p.begins(said)
 }
 
 // mostRDP is the longest Connection Request: a TPKT header of 4 bytes, RFC 1006, section 6, around a length of one byte
@@ -56,17 +54,4 @@ func firstSSH(said []byte) (n int, err error) {
 		return -1, nil
 	}
 	return n, nil
-}
-
-// ReadyForPort is the kind of readiness that a server on its usual port has; ReadyListen for any other port.
-func ReadyForPort(port uint16) string {
-	switch {
-	case port == 3389: // IANA: ms-wbt-server
-		return ReadyRDP
-	case port == 22:
-		return ReadySSH
-	case port >= 5900 && port < 6000: // RFC 6143, section 7: 5900 + display
-		return ReadyVNC
-	}
-	return ReadyListen
 }

@@ -3,12 +3,14 @@ package tunnel
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 )
@@ -21,13 +23,83 @@ const (
 	ReadySSH    = "ssh"    // an SSH server greets through it
 )
 
-// CheckReady tells whether ready names a kind of readiness; "" is ReadyListen.
-func CheckReady(ready string) error {
-	switch ready {
-	case "", ReadyListen, ReadyRDP, ReadyVNC, ReadySSH:
-		return nil
+// probe is all that is known of one kind of readiness.
+type probe struct {
+	name        string
+	first, last uint16 // the usual ports of such a server; 0 for none
+	// exchange asks a server that the connection leads to, and returns when it has answered. The error is ErrClosed or a
+	// *ProtocolError. Nil where nobody is asked.
+	exchange func(net.Conn) error
+	// begins gives the length of the message that a client begins with, -1 where it is not complete yet. Nil where the
+	// server speaks first, or where nothing is known of the protocol.
+	begins func(said []byte) (n int, err error)
+}
+
+// probes is the table of them. Flags, configuration, messages, listeners and Remmina's profiles go by it; a test holds
+// the completions and the manual page against it.
+func probes() []probe {
+	return []probe{
+		{name: ReadyListen},
+		{name: ReadyRDP, first: 3389, last: 3389, exchange: exchangeRDP, begins: firstRDP}, // IANA: ms-wbt-server
+		{name: ReadyVNC, first: 5900, last: 5999, exchange: exchangeVNC},                   // RFC 6143, section 7: 5900 + display
+		{name: ReadySSH, first: 22, last: 22, exchange: exchangeSSH, begins: firstSSH},
 	}
-	return fmt.Errorf("ready = %q is not known: use listen, rdp, vnc or ssh", ready)
+}
+
+// probeOf gives the row of a kind of readiness; "" is ReadyListen.
+func probeOf(ready string) (probe, bool) {
+	all := probes()
+	i := slices.IndexFunc(all, func(p probe) bool { return p.name == cmp.Or(ready, ReadyListen) })
+	if i < 0 {
+		return probe{}, false
+	}
+	return all[i], true
+}
+
+// ReadyKinds gives the names of all kinds of readiness. The first is ReadyListen, for which nobody is asked.
+func ReadyKinds() []string {
+	var names []string
+	for _, p := range probes() {
+		names = append(names, p.name)
+	}
+	return names
+}
+
+// ReadyError says that there is no kind of readiness of that name.
+type ReadyError struct{ Ready string }
+
+func (e *ReadyError) Error() string {
+	return fmt.Sprintf("ready = %q is not known: use %s", e.Ready, OneOf(ReadyKinds()))
+}
+
+// OneOf lists names of which one is to be chosen.
+func OneOf(names []string) string {
+	last := len(names) - 1
+	return strings.Join(names[:last], ", ") + " or " + names[last]
+}
+
+// CheckReady tells whether ready names a kind of readiness; "" is ReadyListen. The error is a *ReadyError.
+func CheckReady(ready string) error {
+	if _, known := probeOf(ready); !known {
+		return &ReadyError{ready}
+	}
+	return nil
+}
+
+// ReadyForPort is the kind of readiness that a server on its usual port has; ReadyListen for any other port.
+func ReadyForPort(port uint16) string {
+	for _, p := range probes() {
+		if p.exchange != nil && p.first <= port && port <= p.last {
+			return p.name
+		}
+	}
+	return ReadyListen
+}
+
+// UsualPort is the port that servers of a kind of readiness have by default; 0 where there is none.
+func UsualPort(ready string) uint16 {
+	p, _ := probeOf(ready)
+	return p.first
 }
 
 // ErrClosed says that the tunnel took a connection and closed it before anything came through.
@@ -45,8 +117,12 @@ func (e *ProtocolError) Error() string {
 
 // Probe makes one connection to addr and returns when the server at the other end has answered in the protocol that
 // ready names, however long that takes: a tunnel program may hold the connection until somebody has signed in. The
-// error is ErrClosed, a *ProtocolError, or that of ctx.
+// error is ErrClosed, a *ProtocolError, a *ReadyError, or that of ctx.
 func Probe(ctx context.Context, addr netip.AddrPort, ready string) error {
+	p, known := probeOf(ready)
+	if !known || p.exchange == nil {
+		return &ReadyError{ready}
+	}
 	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", addr.String())
 	if err != nil {
 		return orContext(ctx, fmt.Errorf("%w (%w)", ErrClosed, underlying(err)))
@@ -54,7 +130,7 @@ func Probe(ctx context.Context, addr netip.AddrPort, ready string) error {
 	defer conn.Close()
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Now()) })
 	defer stop()
-	err = orContext(ctx, exchange(conn, ready))
+	err = orContext(ctx, p.exchange(conn))
 	if ctx.Err() == nil {
 		HangUp(conn.(*net.TCPConn))
 	}
@@ -86,18 +162,6 @@ func orContext(ctx context.Context, err error) error {
 		return ctx.Err()
 	}
 	return err
-}
-
-func exchange(conn net.Conn, ready string) error {
-	switch ready {
-	case ReadyRDP:
-		return exchangeRDP(conn)
-	case ReadyVNC:
-		return exchangeVNC(conn)
-	case ReadySSH:
-		return exchangeSSH(conn)
-	}
-	return CheckReady(ready)
 }
 
 // connectionRequest is a TPKT header (RFC 1006, section 6) around an X.224 Connection Request with an RDP Negotiation

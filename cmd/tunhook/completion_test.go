@@ -2,13 +2,17 @@ package main
 
 import (
 	"errors"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/tunhook/tunhook/tunnel"
 )
 
 // pressTab completes the line $2 with the script $1 as bash does, and prints what it offers, one a line. COMP_WORDS is cut as
@@ -86,5 +90,59 @@ func TestCompletionDoesNotWaitForAPipe(t *testing.T) {
 	check(t, errors.Join(os.MkdirAll(dir, 0o700), syscall.Mkfifo(filepath.Join(dir, "config.toml"), 0o600)))
 	if got := w.tab("tunhook start "); len(got) > 0 {
 		t.Errorf("%q", got)
+	}
+}
+
+// TestEveryKindOfReadinessIsDocumented where people look for it.
+func TestEveryKindOfReadinessIsDocumented(t *testing.T) {
+	t.Parallel()
+	kinds := tunnel.ReadyKinds()
+	asked := kinds[1:]
+	last := len(asked) - 1
+	inManual := "Cm " + strings.Join(asked[:last], " , ") + "\nor\n.Cm " + asked[last]
+	for file, want := range map[string]map[string]int{
+		"packaging/completions/_tunhook":     {"(" + strings.Join(kinds, " ") + ")": 2},
+		"packaging/completions/tunhook.bash": {" " + strings.Join(kinds, " ") + " ": 1},
+		"packaging/completions/tunhook.fish": {"'" + strings.Join(kinds, " ") + "'": 2},
+		"packaging/tunhook.1":                {inManual: 4},
+		"README.md":                          {"`--ready " + strings.Join(asked, "`, `") + "`": 1},
+	} {
+		text, err := os.ReadFile(filepath.Join("..", "..", file))
+		check(t, err)
+		for said, times := range want {
+			if got := strings.Count(string(text), said); got < times {
+				t.Errorf("%s says %d times %q, want %d", file, got, said, times)
+			}
+		}
+	}
+}
+
+// TestUsualPortsAreDocumented by which a listener tells what its clients speak.
+func TestUsualPortsAreDocumented(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile(filepath.Join("..", "..", "packaging", "tunhook.1"))
+	check(t, err)
+	var ports []string
+	for port := 0; port <= math.MaxUint16; port++ {
+		if ready := tunnel.ReadyForPort(uint16(port)); ready != tunnel.ReadyListen && port == int(tunnel.UsualPort(ready)) {
+			last := port
+			for tunnel.ReadyForPort(uint16(last+1)) == ready {
+				last++
+			}
+			ports = append(ports, strconv.Itoa(port))
+			if last > port {
+				ports[len(ports)-1] += " to " + strconv.Itoa(last)
+			}
+		}
+	}
+	if len(ports) != len(tunnel.ReadyKinds())-1 {
+		t.Errorf("usual ports: %q", ports)
+	}
+	_, said, _ := strings.Cut(string(text), "the port that the route leads to:\n")
+	said, _, _ = strings.Cut(said, ".\n")
+	for _, port := range ports {
+		if !slices.Contains(strings.Split(strings.ReplaceAll(said, "or ", ""), ", "), port) {
+			t.Errorf("the manual page has %q, and not %q", said, port)
+		}
 	}
 }

@@ -29,7 +29,7 @@ func (c *command) listenCommand() *cli.Command {
 // listenFlags are the flags of listen and enable alike.
 func listenFlags(notify string) []cli.Flag {
 	return []cli.Flag{
-		&cli.StringFlag{Name: "ready", Usage: "what the clients speak, `KIND`: rdp, vnc or ssh; listen for anything else", DefaultText: "by the route's port"},
+		&cli.StringFlag{Name: "ready", Usage: "what the clients speak, `KIND`: " + tunnel.OneOf(tunnel.ReadyKinds()[1:]) + "; listen for anything else", DefaultText: "by the route's port"},
 		&cli.DurationFlag{Name: "linger", Usage: "end the tunnel `D` after its last connection has ended", DefaultText: hook.DefaultLinger.String()},
 		&cli.DurationFlag{Name: "timeout", Usage: "close a connection that was not answered after `D`: nobody has signed in, say", DefaultText: "3m"},
 		notifyFlag(notify),
@@ -70,7 +70,7 @@ func (c *command) listen(ctx *cli.Context) error {
 
 func checkReady(ready string) error {
 	if err := tunnel.CheckReady(ready); err != nil {
-		return usagef("--ready is %q: give listen, rdp, vnc or ssh", ready)
+		return usagef("--ready is %q: give %s", ready, tunnel.OneOf(tunnel.ReadyKinds()))
 	}
 	return nil
 }

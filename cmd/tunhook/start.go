@@ -8,6 +8,7 @@ import (
 
 	"github.com/tunhook/tunhook/hook"
 	"github.com/tunhook/tunhook/pidfile/process"
+	"github.com/tunhook/tunhook/tunnel"
 	"github.com/urfave/cli/v2"
 )
 
@@ -26,7 +27,8 @@ func (c *command) startCommand() *cli.Command {
 // startFlags are the flags of start and run alike.
 func startFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringFlag{Name: "ready", Usage: "return when the tunnel is ready in the sense of `KIND`: listen (it listens), rdp, vnc or ssh (such a server answers through it)", DefaultText: "listen"},
+		&cli.StringFlag{Name: "ready", Usage: "return when the tunnel is ready in the sense of `KIND`: listen (it listens), " +
+			tunnel.OneOf(tunnel.ReadyKinds()[1:]) + " (such a server answers through it)", DefaultText: tunnel.ReadyListen},
 		&cli.DurationFlag{Name: "timeout", Usage: "give up, and end the tunnel, when it is not ready after `D`", DefaultText: fmt.Sprintf("%s, or %s to sign in", hook.DefaultTimeout, "3m")},
 		&cli.StringSliceFlag{Name: "end-with", Usage: "end the tunnel when the process `PID` is gone and nobody is connected; \"parent\" is the process that called tunhook"},
 		&cli.DurationFlag{Name: "idle-stop", Usage: "end the tunnel when nobody was connected for `D`", DefaultText: "never"},

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"unicode"
+
+	"github.com/tunhook/tunhook/tunnel"
 )
 
 // firstPort is where VNC ports begin: Remmina takes a smaller number for a display, and adds 5900.
@@ -21,21 +23,23 @@ type protocol struct {
 	displays bool   // a small port is a display number
 }
 
-// lookUp follows the plugins' sources: SFTP and X2Go speak SSH, GVNC is a second VNC client.
+// lookUp follows the plugins' sources: SFTP and X2Go speak SSH, GVNC is a second VNC client. Other plugins have the name of what
+// they speak.
 func lookUp(name string) protocol {
-	switch name {
-	case "RDP":
-		return protocol{port: 3389, ready: "rdp"}
-	case "VNC":
-		return protocol{port: 5900, ready: "vnc", displays: true}
-	case "GVNC":
-		return protocol{port: 5900, ready: "vnc"}
-	case "SSH", "SFTP", "X2GO":
-		return protocol{port: 22, ready: "ssh"}
-	case "SPICE":
-		return protocol{port: 5900, ready: "listen"}
+	if name == "SPICE" { // it shares VNC's ports
+		return protocol{port: int(tunnel.UsualPort(tunnel.ReadyVNC)), ready: tunnel.ReadyListen}
 	}
-	return protocol{ready: "listen"}
+	ready := strings.ToLower(name)
+	switch name {
+	case "GVNC":
+		ready = tunnel.ReadyVNC
+	case "SFTP", "X2GO":
+		ready = tunnel.ReadySSH
+	}
+	if ready == "" || tunnel.CheckReady(ready) != nil {
+		ready = tunnel.ReadyListen
+	}
+	return protocol{port: int(tunnel.UsualPort(ready)), ready: ready, displays: name == "VNC"}
 }
 
 // serverless says of a plugin that connects to no server by TCP what it does instead, and the way out; both are empty for
@@ -70,7 +74,7 @@ func detours(protocol string) []string {
 	return keys
 }
 
-// Ready is the value for the start command's --ready that fits the profile's protocol: rdp, vnc, ssh or listen.
+// Ready is the value for the start command's --ready that fits the profile's protocol.
 func (p Profile) Ready() string { return lookUp(p.Protocol).ready }
 
 // Target returns the HOST:PORT that the profile's original server names, with the protocol's own port where the

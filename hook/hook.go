@@ -74,6 +74,9 @@ type OtherArgs struct {
 // Exposed says that other machines can reach the listen address.
 type Exposed struct{ Address netip.AddrPort }
 
+// NotAsked says that a start does not ask for the answer that it was to wait for, since a connection costs something.
+type NotAsked struct{ Route, Provider, Ready string }
+
 // HandedOver says that a run's client has ended well and left the tunnel to another one, for which the tunnel stays.
 type HandedOver struct {
 	Client string // as it was called
@@ -84,6 +87,7 @@ type HandedOver struct {
 func (SetAside) notice()   {}
 func (OtherArgs) notice()  {}
 func (Exposed) notice()    {}
+func (NotAsked) notice()   {}
 func (HandedOver) notice() {}
 
 // records opens the directory of the records.

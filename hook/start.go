@@ -57,7 +57,11 @@ func (h *Env) Start(ctx context.Context, req StartRequest) (Started, error) {
 	if err != nil {
 		return Started{}, err
 	}
-	return newStart(h, t, dir, req).do(ctx)
+	s := newStart(h, t, dir, req)
+	if s.unasked != "" {
+		h.notice(NotAsked{Route: req.Route, Provider: t.route.Provider.Name(), Ready: s.unasked})
+	}
+	return s.do(ctx)
 }
 
 // start is one call of Start on its way.
@@ -67,6 +71,9 @@ type start struct {
 	dir   pidfile.Dir
 	req   StartRequest
 	ready string
+	// unasked is the kind of readiness that was asked for where the tunnel's connections cost something: then it is ready when it
+	// listens. Mostly empty.
+	unasked string
 	key   pidfile.Key // of the record: the target's, or that of a tunnel for the same route that has the address already
 
 	front    netip.AddrPort   // the listener's address, where one takes this tunnel's clients
@@ -84,6 +91,9 @@ func newStart(h *Env, t target, dir pidfile.Dir, req StartRequest) *start {
 		if ready != "" {
 			s.ready = ready
 		}
+	}
+	if s.ready != tunnel.ReadyListen && !t.route.Probed() {
+		s.ready, s.unasked = tunnel.ReadyListen, s.ready
 	}
 	if s.hurried = s.req.Timeout > 0; !s.hurried {
 		s.req.Timeout = usualTimeout(t, s.ready)

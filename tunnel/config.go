@@ -51,6 +51,7 @@ type Named struct {
 	Env     map[string]any `toml:"env"`
 	Before  Steps          `toml:"before"`
 	After   Steps          `toml:"after"`
+	Probe   *bool          `toml:"probe"` // over the provider's
 }
 
 // ConfigError says what is wrong in which file.

@@ -78,6 +78,13 @@ func OneOf(names []string) string {
 	return strings.Join(names[:last], ", ") + " or " + names[last]
 }
 
+// Probed tells whether a connection to find out that a server answers costs nothing that somebody would miss: a session of which
+// there are few, say. That is the provider's to say, or that of the one tunnel.
+func (r Route) Probed() bool {
+	said := cmp.Or(r.Named.Probe, r.Provider.Probe)
+	return said == nil || *said
+}
+
 // CheckReady tells whether ready names a kind of readiness; "" is ReadyListen. The error is a *ReadyError.
 func CheckReady(ready string) error {
 	if _, known := probeOf(ready); !known {

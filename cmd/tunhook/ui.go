@@ -210,6 +210,9 @@ func (u *ui) notice(n hook.Notice) {
 		u.say("%s", handedOver(n))
 	case hook.Exposed:
 		u.say("warning: other machines can reach %s: use 127.0.0.1:%d to keep them out", n.Address, n.Address.Port())
+	case hook.NotAsked:
+		u.say("--ready %s asks nobody here: a connection through %s costs something (probe = false), so the tunnel for %s is ready when it listens",
+			n.Ready, n.Provider, n.Route)
 	case hook.Turned:
 		u.say("turned away a connection from %s: %v (%d so far)", n.From, n.Why, n.Count)
 	}

@@ -74,7 +74,7 @@ type start struct {
 	// unasked is the kind of readiness that was asked for where the tunnel's connections cost something: then it is ready when it
 	// listens. Mostly empty.
 	unasked string
-	key   pidfile.Key // of the record: the target's, or that of a tunnel for the same route that has the address already
+	key     pidfile.Key // of the record: the target's, or that of a tunnel for the same route that has the address already
 
 	front    netip.AddrPort   // the listener's address, where one takes this tunnel's clients
 	launched *tunnel.Launched // by this call, if any

@@ -15,8 +15,8 @@ import (
 
 // await waits until the tunnel is ready. No lock is held meanwhile: a stop may come at any time, and wins.
 func (s *start) await(ctx context.Context, rec pidfile.Record) (Started, error) {
-	found := s.launched == nil
 	rec, err := s.waitReady(ctx, rec)
+	found := !s.began
 	if err == nil && (s.req.KeepAlive || s.req.IdleStop > 0 || len(s.req.EndWith) > 0) {
 		s.up = true
 		rec, err = s.joinAgain(ctx, rec)
@@ -37,35 +37,54 @@ func (s *start) await(ctx context.Context, rec pidfile.Record) (Started, error) 
 func (s *start) waitReady(ctx context.Context, rec pidfile.Record) (pidfile.Record, error) {
 	ctx, cancel := s.patience(ctx)
 	defer cancel()
-	at := rec.Address
-	if s.private.IsValid() && s.launched != nil {
-		at = s.private
-	}
 	q := &question{start: s, rec: rec, logFrom: rec.LogFrom}
 	defer q.close()
-	rec, err := s.waitSettled(ctx, q, at)
-	if err != nil {
+	rec, err := s.waitSettled(ctx, q, s.at(rec))
+	switch {
+	case err != nil:
 		return rec, q.failure(err)
-	}
-	if s.ready == tunnel.ReadyListen {
+	case s.ready == tunnel.ReadyListen && s.launched == nil && !rec.Front.IsValid() && s.mayBeDead(rec) && !inUse(rec):
+		_, err = s.replace(ctx, q)
+		return q.rec, err
+	case s.ready == tunnel.ReadyListen:
 		return rec, nil
-	}
-	if rec.Front.IsValid() {
+	case rec.Front.IsValid():
 		return rec, s.waitAnswer(ctx, q, rec.Front) // as a client of the listener's, which sees to it that one sign-in is enough
 	}
-	if err := s.waitAnswer(ctx, q, at); err != nil {
-		return rec, err
+	err = s.waitServer(ctx, q)
+	if err != nil && s.launched == nil {
+		s.giveUpTurn(q.rec)
 	}
-	if at == rec.Address {
-		return rec, nil
+	return q.rec, err
+}
+
+// waitServer waits until a server answers through the tunnel, and the tunnel is where it shall be.
+func (s *start) waitServer(ctx context.Context, q *question) error {
+	at, asked, err := s.waitAnswered(ctx, q, s.at(q.rec))
+	if err != nil || !asked {
+		return err
 	}
-	if q.rec, err = s.updateUnlessStopped(ctx, rec, s.move); err != nil {
-		return q.rec, err
+	if at == q.rec.Address {
+		if err := s.lookOnce(ctx, q); err != nil {
+			return err
+		}
+	}
+	q.rec, err = s.updateUnlessStopped(ctx, q.rec, func(tx *transaction) error {
+		if at != tx.rec.Address {
+			if err := s.move(tx); err != nil {
+				return err
+			}
+		}
+		s.answer(tx)
+		return nil
+	})
+	if err != nil || at == q.rec.Address {
+		return err
 	}
 	if err := q.listens(ctx, q.rec.Address); err != nil {
-		return q.rec, q.failure(err)
+		return q.failure(err)
 	}
-	return q.rec, nil
+	return nil
 }
 
 // patience bounds the wait. A sign-in moves the bound, see signInSeen, unless it was asked for: so this is no deadline of the

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/tunhook/tunhook/pidfile"
+	"github.com/tunhook/tunhook/pidfile/process"
 )
 
 // verdict is what a keeper does next.
@@ -16,6 +17,7 @@ const (
 	leave                   // nothing is promised any more
 	handOver                // leave the tunnel to a client that is still to come
 	noteUse                 // note that the client has come that a start has promised the tunnel
+	refresh                 // launch the tunnel program again, whose connection may be dead
 )
 
 // view is what a keeper sees of its tunnel.
@@ -34,6 +36,7 @@ type view struct {
 	lastUse    time.Time // when somebody was connected last
 	handedFrom time.Time // when the tunnel was found handed over; zero if it is not
 	came       bool      // somebody has connected since
+	shaken     bool      // what has happened to the machine may have cut the tunnel's own connection off
 }
 
 // reconnects is for how long a client is expected to come back by itself: Remmina tries 20 times in about 100 s,
@@ -100,13 +103,22 @@ func (v view) whileUp(rec pidfile.Record) verdict {
 	case v.connected:
 		return v.note(rec)
 	case v.expected(rec):
-		return goOn
+		return v.renew(rec, goOn)
 	case v.deserted(rec):
 		return endIt
 	case rec.IdleStop > 0 && v.idle() >= rec.IdleStop && !v.comesBack():
 		return endIt
 	}
-	return v.note(rec)
+	return v.renew(rec, v.note(rec))
+}
+
+// renew has a tunnel that nobody is connected to launched again where its connection may be dead: whoever comes next shall not find
+// that out. Otherwise it is another verdict.
+func (v view) renew(rec pidfile.Record, otherwise verdict) verdict {
+	if v.shaken && v.canRevive && rec.Starter == (process.Identity{}) && !(rec.Asking && rec.Prober.Alive()) {
+		return refresh
+	}
+	return otherwise
 }
 
 // note notes that the client has come that a start has promised the tunnel.

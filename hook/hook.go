@@ -34,6 +34,8 @@ type Env struct {
 	// Environ is the caller's environment, which the tunnel program gets.
 	Environ []string
 	Now     func() time.Time
+	// Slept is for how long the machine has slept since it was booted; nil for what the system says.
+	Slept func() time.Duration
 	// Notice is told what a person should know though nothing failed.
 	Notice func(Notice)
 	// Waiting is told that a wait begins, and for what; the function it returns, that it is over.

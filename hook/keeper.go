@@ -103,6 +103,9 @@ func (h *Env) Keep(ctx context.Context, log *os.File) error {
 	if recorded, err := k.recorded(ctx); err != nil || !recorded {
 		return err
 	}
+	k.network, k.slept = tunnel.WatchNetwork(), k.Env.slept()
+	k.moved = time.Now() // what happened before this keeper was there counts, too
+	defer k.network.Close()
 	defer k.closeVisits()
 	return k.watch(ctx)
 }
@@ -132,6 +135,11 @@ type keeper struct {
 	handedFrom time.Time      // when that was seen first
 	came       bool           // somebody has connected since
 
+	network *tunnel.NetworkWatch
+	moved   time.Time     // when the network was seen to change last, or the machine to have slept; zero once that was looked into
+	slept   time.Duration // as it was seen last
+	shaken  bool          // see view
+
 	deadFrom   time.Time // when the tunnel program was found dead; zero while it lives
 	endingFrom time.Time // when it was found that somebody ends the tunnel; zero while nobody does
 	stopFrom   time.Time // when it was found that it ends after its last client; zero while it does not
@@ -159,7 +167,7 @@ func (k *keeper) watch(ctx context.Context) error {
 			return err
 		}
 		k.complain(err)
-		if did != goOn && did != revive && err == nil {
+		if did != goOn && did != revive && did != refresh && err == nil {
 			continue // it is gone, or is not as it was
 		}
 		k.sleep()
@@ -187,9 +195,9 @@ func (k *keeper) step(ctx context.Context) (verdict, error) {
 		return v, k.change(ctx, v, func(rec *pidfile.Record) { rec.HandedOver = k.Now() })
 	case noteUse:
 		return v, k.change(ctx, v, func(rec *pidfile.Record) { rec.Promised, rec.Beside = time.Time{}, nil })
-	case revive:
+	case revive, refresh:
 		if now.After(k.nextTry) {
-			k.revive(ctx)
+			k.revive(ctx, v)
 		}
 	}
 	return v, nil
@@ -222,6 +230,9 @@ func (k *keeper) read() (mine bool, err error) {
 
 // take takes a record for the one to go by.
 func (k *keeper) take(rec pidfile.Record) {
+	if rec.Tunnel != k.rec.Tunnel { // another one has launched it again, and knows the network as it is now
+		k.shaken = false
+	}
 	if rec.Tunnel != k.rec.Tunnel || !slices.Equal(rec.EndWith, k.rec.EndWith) {
 		k.quiet = 0 // there may be a process that no sleep has watched yet
 	}
@@ -273,6 +284,7 @@ func (k *keeper) look(now time.Time) view {
 	} else if k.stopFrom.IsZero() {
 		k.stopFrom = now
 	}
+	v.shaken = k.lookAround(now)
 	v.deadFrom, v.endingFrom, v.stopFrom = k.deadFrom, k.endingFrom, k.stopFrom
 	ends, err := tunnel.Connections(k.rec.Public())
 	v.connected = err != nil || len(ends) > 0 // what cannot be known must not cut anybody off
@@ -287,6 +299,27 @@ func (k *keeper) look(now time.Time) view {
 	v.clients, v.lastUse = len(k.clients) > 0, k.lastUse
 	v.handedFrom, v.came, v.used, v.passed = k.handedFrom, k.came, k.used, k.passed(now)
 	return v
+}
+
+// networkRest is for how long nothing must have changed any more: changes come in a flurry, after a sleep above all.
+const networkRest = 2 * time.Second
+
+// lookAround tells whether what has happened to the machine since the tunnel last was known to work may have cut its own connection
+// off. What the network is it asks only when that has changed, and has come to rest.
+func (k *keeper) lookAround(now time.Time) bool {
+	if k.rec.Anew || k.rec.Around == nil {
+		return false
+	}
+	slept := k.Env.slept()
+	if k.network.Changed() || slept-k.slept >= longSleep {
+		k.moved = now
+	}
+	k.slept = slept
+	if !k.moved.IsZero() && now.Sub(k.moved) >= networkRest {
+		k.moved = time.Time{}
+		k.shaken = k.mayBeDead(k.rec)
+	}
+	return k.shaken
 }
 
 // scriptEnd is the time after a start in which the script that called it has ended if it had no more to do.
@@ -405,6 +438,8 @@ func (k *keeper) longest() time.Duration {
 	switch {
 	case !k.deadFrom.IsZero():
 		return deadSleep
+	case !k.moved.IsZero():
+		return endSleep
 	case k.rec.EndIdle, k.rec.Ending, // what leaves need not be a process that ends; nor does a stop that is killed
 		!k.rec.HandedOver.IsZero() && !k.came:
 		return endSleep
@@ -464,21 +499,21 @@ func (k *keeper) change(ctx context.Context, v verdict, change func(*pidfile.Rec
 	return err
 }
 
-// revive launches the tunnel program again, on the same address.
-func (k *keeper) revive(ctx context.Context) {
+// revive launches the tunnel program again, on the same address, as the verdict on it was.
+func (k *keeper) revive(ctx context.Context, v verdict) {
 	if k.nextTry.IsZero() || time.Since(k.nextTry) > longLife {
 		k.failures = 0
 	}
 	k.failures++
 	k.nextTry = time.Now().Add(min(minBackoff<<min(k.failures, 8), maxBackoff))
-	if err := k.relaunch(ctx); err != nil {
+	if err := k.relaunch(ctx, v); err != nil {
 		fmt.Fprintf(k.log, "keeper: starting %s again: %v\n", k.rec.Program, err)
 	}
 }
 
-func (k *keeper) relaunch(ctx context.Context) error {
+func (k *keeper) relaunch(ctx context.Context, v verdict) error {
 	_, err := k.update(ctx, k.dir, k.key(), k.Token, func(tx *transaction) error {
-		if !k.still(revive)(tx.rec) {
+		if !k.still(v)(tx.rec) {
 			return nil
 		}
 		if err := endProcesses(tx.rec, time.Second); err != nil { // what the dead program has left behind
@@ -488,11 +523,16 @@ func (k *keeper) relaunch(ctx context.Context) error {
 			return err
 		}
 		dead := tx.rec
-		fmt.Fprintf(k.log, "keeper: %s (pid %d) died while its client was there: starting it again\n", dead.Program, dead.Tunnel.PID)
+		why := "died while its client was there"
+		if v == refresh {
+			why = "may have lost its connection while the machine slept or its network changed"
+		}
+		fmt.Fprintf(k.log, "keeper: %s (pid %d) %s: starting it again\n", dead.Program, dead.Tunnel.PID, why)
 		if _, err := tx.launch(program{argv: allText(k.Argv), env: allText(k.Variables)}, k.log); err != nil { // an update may be replacing the program
 			tx.rec = dead // the next try finds it as this one did
 			return errors.Join(err, tx.write())
 		}
+		k.shaken = false
 		return nil
 	})
 	return err

@@ -35,7 +35,7 @@ func (s *start) launch(lock *pidfile.Lock) (next, error) {
 	rec.ArgsHash = hashArgs(rec.Token, s.args())
 	s.want(&rec)
 	rec.Shared = false
-	rec.Front = s.front
+	rec.Front, rec.Anew = s.front, s.route.Provider.Anew
 	rec.Address, err = s.reserve()
 	if errors.Is(err, tunnel.ErrTaken) {
 		return s.taken()
@@ -54,6 +54,7 @@ func (s *start) launch(lock *pidfile.Lock) (next, error) {
 		if rec.Prober, err = process.Self(); err != nil {
 			return next{}, err
 		}
+		rec.Asking = true
 	}
 	if s.private.IsValid() {
 		rec.Starter = rec.Prober
@@ -76,6 +77,7 @@ func (s *start) launch(lock *pidfile.Lock) (next, error) {
 // launchNew launches the program of a tunnel that there was not before, and starts its keeper. With an error there is
 // none afterwards either.
 func (s *start) launchNew(tx *transaction, program program, log *os.File) (_ next, err error) {
+	s.began = true
 	if s.launched, err = tx.launch(program, log); err != nil {
 		return next{}, errors.Join(err, tx.remove())
 	}
@@ -190,6 +192,7 @@ func (tx *transaction) launch(program program, log *os.File) (*tunnel.Launched, 
 		return nil, err
 	}
 	tx.rec.Tunnel = process.Identity{}
+	tx.lookAround()
 	if err := tx.write(); err != nil {
 		return nil, err
 	}

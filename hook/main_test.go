@@ -6,11 +6,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/signal"
 	"path/filepath"
 	"slices"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -27,6 +29,7 @@ import (
 //	start REQUEST, stop REQUEST   a process that starts or stops a tunnel; REQUEST is JSON
 //	run REQUEST                   a process that runs a client over one
 //	client ADDRESS                see client
+//	odd KIND ADDRESS TARGET       a tunnel program as some are, see odd
 func TestMain(m *testing.M) {
 	name := filepath.Base(os.Args[0])
 	if name == "pomerium-cli" {
@@ -95,6 +98,7 @@ var roles = map[string]func(args []string) error{
 		return err
 	},
 	"client": func(args []string) error { return client(args[0]) },
+	"odd":    func(args []string) error { return odd(args[0], args[1], args[2]) },
 }
 
 type runArgument struct {
@@ -119,7 +123,15 @@ func hookOf(environ []string) *hook.Env {
 		Self:    self,
 		Environ: environ,
 		Now:     time.Now,
+		Slept:   func() time.Duration { return sleptIn(dir) },
 	}
+}
+
+// sleptIn is for how long the machine has slept, to the processes of a test: what a file in its directory says.
+func sleptIn(dir string) time.Duration {
+	text, _ := os.ReadFile(filepath.Join(dir, "slept"))
+	slept, _ := time.ParseDuration(string(text))
+	return slept
 }
 
 // client stands in for a remote-desktop client: it connects and says "connected", and does as stdin says, until that ends.
@@ -144,6 +156,55 @@ func client(address string) error {
 		}
 	}
 	return nil
+}
+
+// odd is a tunnel program of one of these kinds:
+//
+//	once  ends with its first connection, and takes no other
+//	lost  ends with a connection that could not be made
+//	mute  takes connections and answers none any more, once it has got SIGUSR1: its own connection is dead
+func odd(kind, address, target string) error {
+	ln, err := net.Listen("tcp", address)
+	if err != nil {
+		return err
+	}
+	dead := make(chan os.Signal, 1)
+	signal.Notify(dead, syscall.SIGUSR1)
+	var mute atomic.Bool
+	go func() { <-dead; mute.Store(true) }()
+	for {
+		client, err := ln.Accept()
+		if err != nil {
+			return err
+		}
+		if kind == "once" {
+			ln.Close()
+		}
+		if mute.Load() {
+			continue
+		}
+		server, err := net.Dial("tcp", target)
+		if err != nil {
+			client.Close()
+			if kind == "lost" {
+				return err
+			}
+			continue
+		}
+		go func() {
+			_, _ = io.Copy(client, server)
+			client.Close()
+		}()
+		carry := func() {
+			_, _ = io.Copy(server, client)
+			server.Close()
+		}
+		if kind != "mute" {
+			carry()
+			return nil
+		}
+		go carry()
+	}
 }
 
 // listenerName is what the test binary is called by where it stands in for tunhook's listeners.

@@ -78,8 +78,10 @@ type start struct {
 
 	front    netip.AddrPort   // the listener's address, where one takes this tunnel's clients
 	launched *tunnel.Launched // by this call, if any
+	began    bool             // this call has launched it, whatever became of that
 	private  netip.AddrPort   // where what it launched listens while somebody has to sign in; zero if at its own address
 	freed    int              // how often the address was taken, and then held by nobody
+	self     process.Identity // this process, once it was asked for
 	hurried  bool             // the caller has said how long to wait
 	timer    *time.Timer      // the end of the wait, once it has begun
 	up       bool             // the tunnel is ready: from now on its program is worth starting again

@@ -283,7 +283,7 @@ func TestAProviderWithoutSignInServesItsAddressAtOnce(t *testing.T) {
 	}
 }
 
-func TestAStartThatFindsTheTunnelRunningProbesOnce(t *testing.T) {
+func TestAStartThatFindsATunnelThatHasAnsweredAsksNobody(t *testing.T) {
 	t.Parallel()
 	w := newAccount(t, tunneltest.ResponderOptions{})
 	w.signInAlways()
@@ -292,11 +292,11 @@ func TestAStartThatFindsTheTunnelRunningProbesOnce(t *testing.T) {
 	if again := w.mustStart(w.request(desk, tunnel.ReadyRDP)); !again.Found {
 		t.Errorf("got %+v", again)
 	}
-	if got := w.server.Connections() - before; got != 1 {
-		t.Errorf("%d more connections, want 1", got)
+	if got := w.server.Connections() - before; got != 0 {
+		t.Errorf("%d more connections, want none", got)
 	}
 	w.mustStart(w.request(desk, tunnel.ReadyListen))
-	if got := w.server.Connections() - before; got != 1 {
+	if got := w.server.Connections() - before; got != 0 {
 		t.Errorf("start without --ready connected")
 	}
 	w.expectTabs(1)

@@ -57,7 +57,24 @@ type Record struct {
 	KeeperKnows bool               `json:"keeper_knows"`         // how to start the tunnel program again
 	Starter     process.Identity   `json:"starter,omitzero"`     // the start that has the program sign in at a private address; zero once it serves Address
 	Prober      process.Identity   `json:"prober,omitzero"`      // the start that waits, or has waited, for a server's answer: its connection is no client's
+	Asking      bool               `json:"asking,omitempty"`     // it waits; where it lives
+	Answered    Answer             `json:"answered,omitzero"`    // what has answered through it last
+	Anew        bool               `json:"anew,omitempty"`       // its program makes a connection of its own for each client's
+	Around      *Around            `json:"around,omitempty"`     // what the machine was like when the program was launched or answered last; nil where that is not known
 	Shared      bool               `json:"shared"`               // given to another start than the one that launched it
+}
+
+// Answer is a server's answer to a start.
+type Answer struct {
+	Ready   string           `json:"ready"`   // the kind of readiness that was asked for
+	Program process.Identity `json:"program"` // what it came through: one that was launched since has answered nobody yet
+	At      time.Time        `json:"at"`
+}
+
+// Around is what a machine was like when a tunnel last was known to work. It tells whether its connections may have died since.
+type Around struct {
+	Slept   time.Duration `json:"slept"`             // nanoseconds since it was booted
+	Network []string      `json:"network,omitempty"` // its addresses and default routes
 }
 
 // Forsaken tells whether the start that would have moved the tunnel to its address has ended before it did.

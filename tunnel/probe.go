@@ -33,6 +33,9 @@ type probe struct {
 	// begins gives the length of the message that a client begins with, -1 where it is not complete yet. Nil where the
 	// server speaks first, or where nothing is known of the protocol.
 	begins func(said []byte) (n int, err error)
+	// counts says that servers hold it against a client's address to have connected without logging in: VNC's lock it out after
+	// some times, OpenSSH's have PerSourcePenalties, sshd_config(5).
+	counts bool
 }
 
 // probes is the table of them. Flags, configuration, messages, listeners and Remmina's profiles go by it; a test holds
@@ -41,8 +44,8 @@ func probes() []probe {
 	return []probe{
 		{name: ReadyListen},
 		{name: ReadyRDP, first: 3389, last: 3389, exchange: exchangeRDP, begins: firstRDP}, // IANA: ms-wbt-server
-		{name: ReadyVNC, first: 5900, last: 5999, exchange: exchangeVNC},                   // RFC 6143, section 7: 5900 + display
-		{name: ReadySSH, first: 22, last: 22, exchange: exchangeSSH, begins: firstSSH},
+		{name: ReadyVNC, first: 5900, last: 5999, exchange: exchangeVNC, counts: true},     // RFC 6143, section 7: 5900 + display
+		{name: ReadySSH, first: 22, last: 22, exchange: exchangeSSH, begins: firstSSH, counts: true},
 	}
 }
 
@@ -101,6 +104,12 @@ func ReadyForPort(port uint16) string {
 		}
 	}
 	return ReadyListen
+}
+
+// CountsLogins tells whether servers of that kind of readiness hold it against a client to have asked often.
+func CountsLogins(ready string) bool {
+	p, _ := probeOf(ready)
+	return p.counts
 }
 
 // UsualPort is the port that servers of a kind of readiness have by default; 0 where there is none.

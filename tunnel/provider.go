@@ -21,6 +21,7 @@ type Provider struct {
 	ListenHost string   `toml:"listen_host"`
 	SignIn     string   `toml:"sign_in"`
 	Refused    string   `toml:"refused"`
+	Anew       bool     `toml:"anew"`  // see providers.toml
 	Probe      *bool    `toml:"probe"` // see Route.Probed
 	Install    string   `toml:"install"`
 	Before     Steps    `toml:"before"`

@@ -66,6 +66,9 @@ func (id Identity) check() error {
 	return err
 }
 
+// Stopped tells whether a process was stopped by a signal, and so answers nobody.
+func (id Identity) Stopped() bool { return stopped(id.PID) && id.Alive() }
+
 // Process is a handle on one live process. On Linux it is a pidfd, which never means another process than the one it was
 // opened for, pidfd_open(2).
 type Process struct {

@@ -28,6 +28,13 @@ func identify(pid int) (Identity, error) {
 	return Identity{pid, ticks, boot}, err
 }
 
+// stopped reads field 3 of /proc/PID/stat: T, or t where it is being traced, proc_pid_stat(5).
+func stopped(pid int) bool {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	_, rest, ok := bytes.Cut(stat[bytes.LastIndexByte(stat, ')')+1:], []byte(" "))
+	return err == nil && ok && len(rest) > 0 && rest[0] == 'T'
+}
+
 func bootID() (string, error) {
 	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	return strings.TrimSpace(string(boot)), err

@@ -28,6 +28,15 @@ func identify(pid int) (Identity, error) {
 	return Identity{PID: pid, StartTicks: uint64(created)}, nil
 }
 
+func stopped(pid int) bool {
+	p, err := gopsutil.NewProcess(int32(pid))
+	if err != nil {
+		return false
+	}
+	states, err := p.Status()
+	return err == nil && len(states) > 0 && states[0] == gopsutil.Stop
+}
+
 func supported() error { return nil }
 
 func here() (Place, error) { return Place{}, nil }

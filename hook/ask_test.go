@@ -1,0 +1,345 @@
+package hook_test
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/tunhook/tunhook/hook"
+	"github.com/tunhook/tunhook/pidfile"
+	"github.com/tunhook/tunhook/tunnel"
+	"github.com/tunhook/tunhook/tunnel/tunneltest"
+)
+
+// newOddWorld makes an account that has odd's programs, each as the provider of a scheme with the name of its kind.
+func newOddWorld(t *testing.T, server tunneltest.ResponderOptions) *account {
+	t.Helper()
+	t.Parallel()
+	w := newAccount(t, server)
+	config, err := os.OpenFile(filepath.Join(w.dir, "config.toml"), os.O_APPEND|os.O_WRONLY, 0)
+	check(t, err)
+	for _, kind := range []string{"once", "lost", "mute"} {
+		_, err := config.WriteString("[provider." + kind + "]\ncommand = [\"{tunhook}\", \"odd\", \"" + kind + "\", \"{listen}\", \"{host}:{port}\"]\n")
+		check(t, err)
+	}
+	check(t, config.Close())
+	return w
+}
+
+// odd is a route to the world's server through such a program.
+func (w *account) odd(kind string) string { return kind + "://" + w.server.Addr() }
+
+// sleeps has the machine sleep, to the processes of this world.
+func (w *account) sleeps(d time.Duration) {
+	w.t.Helper()
+	file := filepath.Join(w.dir, "slept")
+	check(w.t, os.WriteFile(file+".new", []byte(d.String()), 0o600))
+	check(w.t, os.Rename(file+".new", file))
+}
+
+// TestManyStartsMakeOneConnection, in turn and at once: a VNC server locks those out who have connected some times without logging in.
+func TestManyStartsMakeOneConnection(t *testing.T) {
+	t.Parallel()
+	w := newAccount(t, tunneltest.ResponderOptions{Protocol: tunneltest.VNC, Delay: 300 * time.Millisecond})
+	req := w.request(w.relay(), tunnel.ReadyVNC)
+	var all sync.WaitGroup
+	for range 7 {
+		p := w.process("start", req)
+		all.Go(func() {
+			if err := p.cmd.Wait(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	for range 7 {
+		w.mustStart(req)
+	}
+	if got := w.server.Connections(); got != 1 {
+		t.Errorf("the server saw %d connections, want 1", got)
+	}
+	w.mustStop(hook.StopRequest{Route: w.relay()})
+	w.mustStart(req) // of another program nobody knows that it was answered
+	if got := w.server.Connections(); got != 2 {
+		t.Errorf("the server saw %d connections, want 2", got)
+	}
+}
+
+func TestATunnelInUseIsNotAsked(t *testing.T) {
+	w := newOddWorld(t, tunneltest.ResponderOptions{})
+	w.mustStart(w.request(w.odd("mute"), tunnel.ReadyListen))
+	client := w.client()
+	tunneltest.Eventually(t, "the client is there", func() bool { return w.server.Connections() == 1 })
+	w.mustStart(w.request(w.odd("mute"), tunnel.ReadyRDP))
+	if got := w.server.Connections(); got != 1 {
+		t.Errorf("the server saw %d connections, want 1", got)
+	}
+	client.kill()
+}
+
+// TestAProgramThatEndsWithItsFirstConnection leaves that to the client.
+func TestAProgramThatEndsWithItsFirstConnection(t *testing.T) {
+	for _, kind := range []string{"once", "lost"} { // which ends with each of its connections here
+		t.Run(kind, func(t *testing.T) {
+			w := newOddWorld(t, tunneltest.ResponderOptions{})
+			started := w.mustStart(w.request(w.odd(kind), tunnel.ReadyRDP))
+			if rec := w.mustRecord(); !rec.Tunnel.Alive() || rec.Tunnel != started.Record.Tunnel {
+				t.Fatalf("start said ready of %v, the record has %v", started.Record.Tunnel, rec.Tunnel)
+			}
+			again := w.mustStart(w.request(w.odd(kind), tunnel.ReadyListen))
+			if got := w.server.Connections(); got != 1 || !again.Found {
+				t.Errorf("the server saw %d connections, want 1; %+v", got, again)
+			}
+			if err := w.answers(); err != nil {
+				t.Errorf("the client: %v", err)
+			}
+		})
+	}
+}
+
+// TestAServerThatComesUpLate is waited for as long as the caller says, and no longer than a moment where nobody has said how long.
+func TestAServerThatComesUpLate(t *testing.T) {
+	for _, kind := range []string{"relay", "lost"} {
+		t.Run(kind, func(t *testing.T) {
+			w := newOddWorld(t, tunneltest.ResponderOptions{})
+			ln, err := net.Listen("tcp", "127.0.0.1:0")
+			check(t, err)
+			late := ln.Addr().String()
+			check(t, ln.Close())
+			req := w.request(kind+"://"+late, tunnel.ReadyRDP)
+			_, err = w.Start(w.context(), req)
+			var failed *hook.FailedError
+			if !errors.As(err, &failed) || errors.Is(err, context.DeadlineExceeded) {
+				t.Fatalf("without a time it gave %v", err)
+			}
+			w.nothingLeft()
+
+			req.Timeout = time.Second
+			if _, err := w.Start(w.context(), req); !errors.As(err, &failed) || errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("when the time was over it gave %v, want what has failed", err)
+			}
+			w.nothingLeft()
+
+			req.Timeout = tunneltest.Patience
+			done := w.starting(w.context(), req)
+			time.Sleep(1500 * time.Millisecond)
+			server, err := net.Listen("tcp", late)
+			check(t, err)
+			defer server.Close()
+			go relayTo(server, w.server.Addr())
+			o := <-done
+			check(t, o.err)
+			if err := w.answers(); err != nil {
+				t.Errorf("the client: %v", err)
+			}
+		})
+	}
+}
+
+func relayTo(server net.Listener, target string) {
+	_ = tunnel.AcceptAll(server.Accept, func(conn net.Conn) {
+		go func() {
+			defer conn.Close()
+			to, err := net.Dial("tcp", target)
+			if err != nil {
+				return
+			}
+			go func() { _, _ = io.Copy(conn, to); conn.Close() }()
+			_, _ = io.Copy(to, conn)
+			to.Close()
+		}()
+	})
+}
+
+// TestADeadTunnelIsReplaced by the next start, within the one call, and what was promised of it stands.
+func TestADeadTunnelIsReplaced(t *testing.T) {
+	for name, signal := range map[string]syscall.Signal{"its own connection is dead": syscall.SIGUSR1, "it was stopped": syscall.SIGSTOP} {
+		t.Run(name, func(t *testing.T) {
+			w := newOddWorld(t, tunneltest.ResponderOptions{})
+			holder := w.holder()
+			req := w.request(w.odd("mute"), tunnel.ReadyRDP)
+			held := req
+			held.EndWith, held.KeepAlive = append(held.EndWith, holder.id), true
+			old := w.mustStart(held).Record
+			send(t, old.Tunnel, signal)
+			began := time.Now()
+			now := w.mustStart(req)
+			if now.Found || now.Record.Tunnel == old.Tunnel || old.Tunnel.Alive() {
+				t.Fatalf("after %v it is %+v", time.Since(began), now)
+			}
+			if rec := now.Record; rec.Token != old.Token || !rec.KeepAlive || len(rec.EndWith) != 1 || !rec.Keeper.Alive() {
+				t.Errorf("of its promise is left %+v", rec)
+			}
+			if err := w.answers(); err != nil {
+				t.Errorf("the client: %v", err)
+			}
+			w.mustStop(hook.StopRequest{Route: w.odd("mute")})
+			holder.kill()
+			w.nothingLeft()
+		})
+	}
+}
+
+// TestADeadTunnelThatSomebodyIsConnectedToIsNotReplaced: a session is never cut.
+func TestADeadTunnelThatSomebodyIsConnectedToIsNotReplaced(t *testing.T) {
+	w := newOddWorld(t, tunneltest.ResponderOptions{})
+	old := w.mustStart(w.request(w.odd("mute"), tunnel.ReadyRDP)).Record
+	client := w.client()
+	send(t, old.Tunnel, syscall.SIGUSR1)
+	w.sleeps(time.Hour)
+	for _, ready := range []string{tunnel.ReadyRDP, tunnel.ReadyListen} {
+		if now := w.mustStart(w.request(w.odd("mute"), ready)); !now.Found || now.Record.Tunnel != old.Tunnel {
+			t.Errorf("%+v", now)
+		}
+	}
+	client.kill()
+	if now := w.mustStart(w.request(w.odd("mute"), tunnel.ReadyRDP)); now.Found || now.Record.Tunnel == old.Tunnel {
+		t.Errorf("when the client had left: %+v", now)
+	}
+}
+
+// TestAfterASleepAPlainStartReplaces what may be dead, without a connection.
+func TestAfterASleepAPlainStartReplaces(t *testing.T) {
+	w := newOddWorld(t, tunneltest.ResponderOptions{})
+	for route, replaced := range map[string]bool{w.odd("mute"): true, w.relay(): false} {
+		w.sleeps(0)
+		old := w.mustStart(w.request(route, tunnel.ReadyListen)).Record
+		w.sleeps(5 * time.Second) // too short for anybody to forget it
+		if now := w.mustStart(w.request(route, tunnel.ReadyListen)).Record; now.Tunnel != old.Tunnel {
+			t.Errorf("%s: replaced after a short sleep", route)
+		}
+		w.sleeps(time.Hour)
+		now := w.mustStart(w.request(route, tunnel.ReadyListen)).Record
+		if (now.Tunnel != old.Tunnel) != replaced {
+			t.Errorf("%s: replaced: %v, want %v", route, !replaced, replaced)
+		}
+		if again := w.mustStart(w.request(route, tunnel.ReadyListen)).Record; again.Tunnel != now.Tunnel {
+			t.Errorf("%s: replaced once more", route)
+		}
+		w.mustStop(hook.StopRequest{Route: route})
+	}
+	if got := w.server.Connections(); got != 0 {
+		t.Errorf("the server saw %d connections", got)
+	}
+}
+
+// TestAKeeperReplacesAnIdleTunnelAfterASleep, and one that is in use only when its client has left.
+func TestAKeeperReplacesAnIdleTunnelAfterASleep(t *testing.T) {
+	w := newOddWorld(t, tunneltest.ResponderOptions{})
+	holder := w.holder()
+	req := w.request(w.odd("mute"), tunnel.ReadyListen)
+	req.EndWith = append(req.EndWith, holder.id)
+	old := w.mustStart(req).Record
+	replaced := func(old pidfile.Record) func() bool {
+		return func() bool { rec := w.mustRecord(); return rec.Tunnel != old.Tunnel && w.served() }
+	}
+	w.sleeps(time.Hour)
+	tunneltest.Eventually(t, "the idle tunnel is replaced", replaced(old))
+	old = w.mustRecord()
+	client := w.client()
+	w.sleeps(2 * time.Hour)
+	w.never(5*time.Second, "a session is cut", func() bool { return !old.Tunnel.Alive() })
+	client.kill()
+	tunneltest.Eventually(t, "it is replaced when its client has left", replaced(old))
+	old = w.mustRecord()
+	w.never(4*time.Second, "it is replaced once more", func() bool { return !old.Tunnel.Alive() })
+	holder.kill()
+	w.nothingLeft()
+}
+
+// inNetwork starts a tunnel, REQUEST, in a network of its own, and does then as stdin says.
+const inNetwork = `
+ip link set lo up && { ip link add dummy0 type dummy || ip link add dummy0 type bridge; } 2>/dev/null && ip link set dummy0 up && ip addr add 10.9.0.2/24 dev dummy0 || { echo not here; exit; }
+"$0" start "$1" || exit
+echo up
+while read -r what; do
+	case $what in
+	move) # and some more in a flurry
+		for n in 3 4 5 6 7 8; do ip addr add 10.9.0.$n/24 dev dummy0; ip addr del 10.9.0.$((n - 1))/24 dev dummy0; sleep 0.2; done
+		ip addr flush dev dummy0; ip addr add 10.9.$2.2/24 dev dummy0 ;;
+	add) ip addr add 10.8.0.2/24 dev dummy0 ;;
+	connect) exec 3<>"/dev/tcp/${3%:*}/${3#*:}" ;;
+	leave) exec 3>&- ;;
+	esac
+	set -- "$1" $(($2 + 1)) "$3"
+	echo did
+done
+`
+
+// TestAKeeperHearsOfTheNetwork and replaces an idle tunnel once changes have come to rest, one that is in use when its client has left.
+func TestAKeeperHearsOfTheNetwork(t *testing.T) {
+	w := newOddWorld(t, tunneltest.ResponderOptions{})
+	holder := w.holder()
+	request := w.request(w.odd("mute"), tunnel.ReadyListen)
+	request.EndWith = append(request.EndWith, holder.id)
+	req, err := json.Marshal(request)
+	check(t, err)
+	cmd := exec.Command("unshare", "--net", "--map-root-user", "bash", "-c", inNetwork, w.Self, string(req), "1", w.address)
+	cmd.Env = append(w.Environ, "PATH=/usr/sbin:/usr/bin:/sbin:/bin")
+	stdin, err := cmd.StdinPipe()
+	check(t, err)
+	stdout, err := cmd.StdoutPipe()
+	check(t, err)
+	if err := cmd.Start(); err != nil {
+		t.Skipf("no network of its own can be had here: %v", err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait() // it was killed
+	})
+	said := bufio.NewReader(stdout)
+	if line, err := said.ReadString('\n'); line == "" || line == "not here\n" {
+		t.Skipf("no network may be made here: %v", err)
+	} else if line != "up\n" {
+		t.Fatal(line)
+	}
+	do := func(what string) {
+		t.Helper()
+		_, err := stdin.Write([]byte(what + "\n"))
+		check(t, err)
+		if line, err := said.ReadString('\n'); line != "did\n" {
+			t.Fatal(line, err)
+		}
+	}
+	record := func() (rec pidfile.Record) { // from outside nothing of the tunnel can be seen, and that is what reading it would say
+		files, _ := filepath.Glob(filepath.Join(w.RunDir, "*.json"))
+		text, err := os.ReadFile(strings.Join(files, ""))
+		check(t, err)
+		check(t, json.Unmarshal(text, &rec))
+		return rec
+	}
+	eventuallyReplaced := func(old pidfile.Record) {
+		t.Helper()
+		tunneltest.Eventually(t, "the tunnel is replaced", func() bool {
+			now := record()
+			return now.Tunnel.PID != 0 && now.Tunnel != old.Tunnel
+		})
+	}
+	old := record()
+	do("add")
+	w.never(4*time.Second, "a new address ends what was connected before", func() bool { return !old.Tunnel.Alive() })
+	do("move")
+	eventuallyReplaced(old)
+	old = record()
+	w.never(4*time.Second, "one flurry replaces twice", func() bool { return !old.Tunnel.Alive() })
+	send(t, old.Tunnel, syscall.SIGUSR1) // in this network there is no server
+	do("connect")
+	do("move")
+	w.never(5*time.Second, "a session is cut", func() bool { return !old.Tunnel.Alive() })
+	do("leave")
+	eventuallyReplaced(old)
+	check(t, stdin.Close())
+	holder.kill()
+	tunneltest.Eventually(t, "tunnel and keeper end", func() bool { return len(w.keepers()) == 0 && !old.Tunnel.Alive() })
+}

@@ -266,7 +266,7 @@ echo up
 while read -r what; do
 	case $what in
 	move) # and some more in a flurry
-		for n in 3 4 5 6 7 8; do ip addr add 10.9.0.$n/24 dev dummy0; ip addr del 10.9.0.$((n - 1))/24 dev dummy0; sleep 0.2; done
+		for n in 3 4 5 6 7 8; do ip addr flush dev dummy0; ip addr add 10.9.0.$n/24 dev dummy0; sleep 0.2; done
 		ip addr flush dev dummy0; ip addr add 10.9.$2.2/24 dev dummy0 ;;
 	add) ip addr add 10.8.0.2/24 dev dummy0 ;;
 	connect) exec 3<>"/dev/tcp/${3%:*}/${3#*:}" ;;
@@ -334,6 +334,10 @@ func TestAKeeperHearsOfTheNetwork(t *testing.T) {
 	old = record()
 	w.never(4*time.Second, "one flurry replaces twice", func() bool { return !old.Tunnel.Alive() })
 	send(t, old.Tunnel, syscall.SIGUSR1) // in this network there is no server
+	tunneltest.Eventually(t, "it answers nobody any more", func() bool {
+		log, err := os.ReadFile(old.Log)
+		return err == nil && strings.Contains(string(log), "mute now")
+	})
 	do("connect")
 	do("move")
 	w.never(5*time.Second, "a session is cut", func() bool { return !old.Tunnel.Alive() })

@@ -171,7 +171,11 @@ func odd(kind, address, target string) error {
 	dead := make(chan os.Signal, 1)
 	signal.Notify(dead, syscall.SIGUSR1)
 	var mute atomic.Bool
-	go func() { <-dead; mute.Store(true) }()
+	go func() {
+		<-dead
+		mute.Store(true)
+		fmt.Println("mute now")
+	}()
 	for {
 		client, err := ln.Accept()
 		if err != nil {
@@ -181,6 +185,7 @@ func odd(kind, address, target string) error {
 			ln.Close()
 		}
 		if mute.Load() {
+			go func() { _, _ = io.Copy(io.Discard, client) }() // it stays open until the client closes it
 			continue
 		}
 		server, err := net.Dial("tcp", target)

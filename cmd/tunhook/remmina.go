@@ -9,6 +9,7 @@ import (
 
 	"github.com/adrg/xdg"
 	"github.com/tunhook/tunhook/hook/remmina"
+	"github.com/tunhook/tunhook/tunnel"
 	"github.com/urfave/cli/v2"
 )
 
@@ -32,6 +33,7 @@ func (c *command) remminaCommand() *cli.Command {
 					&cli.StringFlag{Name: "by", Usage: "what starts the tunnel, `WAY`: connection or hook", DefaultText: "connection, unless nothing here can listen at every login"},
 					&cli.StringFlag{Name: "route", Usage: "where the tunnel leads: `ROUTE`", DefaultText: "that of the last enable, or the profile's server, through Pomerium"},
 					&cli.StringFlag{Name: "listen", Usage: "where Remmina connects to: `LISTEN`", DefaultText: "that of the last enable, or stable"},
+					&cli.StringFlag{Name: "ready", Usage: "what the server behind the tunnel speaks, `KIND`: " + tunnel.OneOf(tunnel.ReadyKinds()[1:]) + "; listen for anything else", DefaultText: "by the profile's protocol"},
 					&cli.BoolFlag{Name: "force", Usage: "set commands of your own in the profile aside, until disable"},
 				},
 				Action: c.remminaEnable,

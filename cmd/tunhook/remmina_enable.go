@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"os"
@@ -30,7 +31,12 @@ func (c *command) remminaEnable(ctx *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	ready := ctx.String("ready")
+	if err := checkReady(ready); err != nil {
+		return err
+	}
 	e := enabling{command: c, hook: h, profile: profile, force: ctx.Bool("force")}
+	e.tunnel.Ready = ready
 	if e.tunnel.Route, err = enableRoute(profile, ctx.String("route")); err != nil {
 		return err
 	}
@@ -126,7 +132,7 @@ func (e *enabling) byHook(ctx context.Context) (remmina.Result, error) {
 	}
 	t := &e.tunnel
 	t.By = remmina.ByHook
-	t.Before = []string{program, "start", t.Route, t.Listen, "--ready", e.profile.Ready(), "--end-with", "parent", "--keep-alive"}
+	t.Before = []string{program, "start", t.Route, t.Listen, "--ready", cmp.Or(t.Ready, e.profile.Ready()), "--end-with", "parent", "--keep-alive"}
 	t.After = []string{program, "stop", t.Route, t.Listen}
 	return profiles.Enable(ctx, e.profile.Path, *t, e.force)
 }

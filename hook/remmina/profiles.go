@@ -1,6 +1,7 @@
 package remmina
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io/fs"
@@ -65,7 +66,7 @@ func (ps Profiles) enable(ctx context.Context, path string, t Tunnel, force bool
 		if err != nil {
 			return Result{}, err
 		}
-		if err := ps.Listeners.Enable(ctx, Listener{Route: t.Route, Address: t.Listen, Ready: p.Ready(), For: path}); err != nil {
+		if err := ps.Listeners.Enable(ctx, Listener{Route: t.Route, Address: t.Listen, Ready: cmp.Or(t.Ready, p.Ready()), For: path}); err != nil {
 			return Result{}, err
 		}
 	}

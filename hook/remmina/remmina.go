@@ -86,6 +86,7 @@ type Tunnel struct {
 	Route  string // kept for Profile.Route
 	Listen string // IP:PORT that Remmina is to connect to
 	By     Way
+	Ready  string   // what the connection speaks, or the start waits for; "" for what fits the protocol
 	Before []string // by hook: argv before connecting, its program an absolute path
 	After  []string // by hook: argv after connecting
 }

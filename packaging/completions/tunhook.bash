@@ -59,7 +59,7 @@ _tunhook() {
     status) flags+=' --json' ;;
     wait) flags+=' --timeout --listen' ;;
     logs) flags+=' --follow' ;;
-    remmina) [[ $route == enable ]] && flags+=' --by --route --listen --force' ;;
+    remmina) [[ $route == enable ]] && flags+=' --by --route --listen --ready --force' ;;
     '') flags+=' --version' ;;
     esac
 

@@ -127,6 +127,7 @@ complete -c tunhook -n __tunhook_at_profile -F -a '(__tunhook_profiles)' -d Prof
 complete -c tunhook -n __tunhook_enable -l by -x -a 'connection hook' -d 'What starts the tunnel'
 complete -c tunhook -n __tunhook_enable -l route -x -a '(__tunhook_names) (__tunhook_running route)' -d 'Where the tunnel leads'
 complete -c tunhook -n __tunhook_enable -l listen -x -a stable -d 'Where Remmina connects to'
+complete -c tunhook -n __tunhook_enable -l ready -x -a 'listen rdp vnc ssh' -d 'What the server speaks'
 complete -c tunhook -n __tunhook_enable -l force -d 'Set commands of your own aside, until disable'
 
 complete -c tunhook -n __tunhook_at_client -a '(__tunhook_client)'

@@ -212,7 +212,7 @@ func (h *Env) runClient(path string, req RunRequest, values map[string]string, s
 ) {
 	cmd := &exec.Cmd{
 		Path: path, Args: fillIn(req.Client, values),
-		Env: append(append([]string{}, h.Environ...),
+		Env: append(withoutProxy(slices.Clone(h.Environ), netip.MustParseAddr(values["{host}"])),
 			"TUNHOOK_ADDRESS="+values["{address}"], "TUNHOOK_HOST="+values["{host}"], "TUNHOOK_PORT="+values["{port}"]),
 		Stdin: req.Stdin, Stdout: req.Stdout, Stderr: req.Stderr,
 	}

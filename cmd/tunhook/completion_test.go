@@ -101,10 +101,10 @@ func TestEveryKindOfReadinessIsDocumented(t *testing.T) {
 	last := len(asked) - 1
 	inManual := "Cm " + strings.Join(asked[:last], " , ") + "\nor\n.Cm " + asked[last]
 	for file, want := range map[string]map[string]int{
-		"packaging/completions/_tunhook":     {"(" + strings.Join(kinds, " ") + ")": 2},
+		"packaging/completions/_tunhook":     {"(" + strings.Join(kinds, " ") + ")": 3},
 		"packaging/completions/tunhook.bash": {" " + strings.Join(kinds, " ") + " ": 1},
-		"packaging/completions/tunhook.fish": {"'" + strings.Join(kinds, " ") + "'": 2},
-		"packaging/tunhook.1":                {inManual: 4},
+		"packaging/completions/tunhook.fish": {"'" + strings.Join(kinds, " ") + "'": 3},
+		"packaging/tunhook.1":                {inManual: 5},
 		"README.md":                          {"`--ready " + strings.Join(asked, "`, `") + "`": 1},
 	} {
 		text, err := os.ReadFile(filepath.Join("..", "..", file))

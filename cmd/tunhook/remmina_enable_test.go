@@ -395,3 +395,32 @@ func TestAConnectionStartsTheTunnelOfAProfile(t *testing.T) {
 	}
 	d.nothingRuns()
 }
+
+// TestRemminaEnableSaysWhatTheServerSpeaks where that is not what the profile's protocol says, and warns of a profile that asks a proxy.
+func TestRemminaEnableSaysWhatTheServerSpeaks(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, "1.4.40")
+	check(t, os.WriteFile(d.path, []byte(deskProfile+"useproxyenv=1\n"), 0o600))
+	d.enable([]string{"asks the proxy", "127.0.0.0/8"}, "--ready", "ssh", "My desk")
+	if unit := d.unit(); !strings.Contains(unit, "--ready ssh") {
+		t.Errorf("the listener is %q", unit)
+	}
+	d.enable([]string{"asks the proxy"}, "--by", "hook", "--ready", "listen", "My desk")
+	if got := keys(t, d.path)["precommand"]; !strings.Contains(got, "--ready listen ") {
+		t.Errorf("precommand=%s", got)
+	}
+	if e := d.do("remmina", "enable", "--ready", "http", "My desk"); e.status != 2 || !strings.Contains(e.stderr, `--ready is "http": give listen, rdp, vnc or ssh`) {
+		t.Errorf("%+v", e)
+	}
+	check(t, os.WriteFile(d.path, []byte(deskProfile+"useproxyenv=0\n"), 0o600))
+	d.enable([]string{"!proxy"}, "My desk")
+}
+
+// unit is what listens for the account's address after each login.
+func (d desk) unit() string {
+	d.t.Helper()
+	files, _ := filepath.Glob(filepath.Join(d.dir, "home", ".config", "autostart", "*"))
+	text, err := os.ReadFile(strings.Join(files, ""))
+	check(d.t, err)
+	return string(text)
+}

@@ -27,6 +27,8 @@ type Profile struct {
 	Enabled  bool   // it holds what Enable wrote
 	By       Way    // how it starts its tunnel; "" where it is not enabled
 	Route    string // the route that it was enabled for
+	// ByProxy says that Remmina asks the proxy that its environment names for the server.
+	ByProxy bool
 }
 
 // Way is how a profile starts its tunnel.
@@ -65,6 +67,7 @@ func (f *file) profile() (Profile, error) {
 		Protocol: f.keys.text("protocol"),
 		Enabled:  enabled,
 		Route:    f.keys.text(routeKey),
+		ByProxy:  isOn(f.keys.text("useproxyenv")),
 	}
 	if enabled {
 		p.By = f.keys.way()

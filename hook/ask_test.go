@@ -258,6 +258,23 @@ func TestAKeeperReplacesAnIdleTunnelAfterASleep(t *testing.T) {
 	w.nothingLeft()
 }
 
+// TestATunnelBehindAListenerIsReplacedAfterASleep once nobody is connected, and its next client is answered by the new one.
+func TestATunnelBehindAListenerIsReplacedAfterASleep(t *testing.T) {
+	w := newOddWorld(t, tunneltest.ResponderOptions{})
+	w.listen(hook.ListenRequest{Route: w.odd("mute"), Ready: tunnel.ReadyRDP, Linger: tunneltest.Patience})
+	session := w.session()
+	old := w.mustRecord().Tunnel
+	w.sleeps(time.Hour)
+	w.never(4*time.Second, "the session's tunnel ends", func() bool { return !old.Alive() })
+	check(t, goesOn(session))
+	session.Close()
+	tunneltest.Eventually(t, "the tunnel is replaced", func() bool { return w.mustRecord().Tunnel != old })
+	now := w.mustRecord().Tunnel
+	if err := goesOn(w.session()); err != nil || w.mustRecord().Tunnel != now {
+		t.Errorf("the next client: %v; its tunnel is %v, want %v", err, w.mustRecord().Tunnel, now)
+	}
+}
+
 // inNetwork starts a tunnel, REQUEST, in a network of its own, and does then as stdin says.
 const inNetwork = `
 ip link set lo up && { ip link add dummy0 type dummy || ip link add dummy0 type bridge; } 2>/dev/null && ip link set dummy0 up && ip addr add 10.9.0.2/24 dev dummy0 || { echo not here; exit; }

@@ -305,7 +305,8 @@ func (l *listener) mayReplace(err error, through *throughConn) bool {
 func (l *listener) replace(ctx context.Context) error {
 	up := l.up
 	l.drop()
-	return l.endIf(ctx, l.dir, up.rec, deadGrace, func(pidfile.Record) bool { return true })
+	asBefore := func(now pidfile.Record) bool { return now.Tunnel == up.rec.Tunnel } // its keeper may have seen to that just now
+	return l.endIf(ctx, l.dir, up.rec, deadGrace, asBefore)
 }
 
 // mayConnect refuses the processes of other users: whoever is on this machine could otherwise use the tunnel in the

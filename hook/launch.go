@@ -138,15 +138,13 @@ func (s *start) program(listen netip.AddrPort) (p program, err error) {
 			return program{}, err
 		}
 	}
-	p.argv = s.route.Argv(at, s.Self, s.args())
 	if p.env, err = s.route.Environ(at, s.Self, Variable(s.Environ, "HOME")); err != nil {
 		return program{}, err
 	}
 	path := Variable(slices.Concat(s.Environ, p.env), "PATH")
-	if p.argv[0], err = s.route.Provider.FindProgram(p.argv[0], path); err != nil {
+	if p.argv, p.name, err = s.route.FindCommand(at, s.Self, s.args(), path); err != nil {
 		return program{}, err
 	}
-	p.name = filepath.Base(p.argv[0])
 	if at != listen {
 		p.argv = append([]string{s.Self, frontCommand, "--listen", listen.String(), "--program-at", at.String(), "--"}, p.argv...)
 	}

@@ -308,22 +308,6 @@ func (l *listener) replace(ctx context.Context) error {
 	return l.endIf(ctx, l.dir, up.rec, deadGrace, func(pidfile.Record) bool { return true })
 }
 
-// mayConnect refuses the processes of other users: whoever is on this machine could otherwise use the tunnel in the
-// user's name.
-func (l *listener) mayConnect(conn *net.TCPConn) error {
-	client, server := tunnel.AddrPort(conn.RemoteAddr()), tunnel.AddrPort(conn.LocalAddr())
-	uid, open, err := l.ends.Owner(client, server)
-	switch {
-	case err != nil:
-		return err
-	case open && uid != os.Geteuid() && uid != 0:
-		return &OtherUserError{uid}
-	case !open && client.Addr().IsLoopback():
-		return tunnel.ErrLeft
-	}
-	return nil
-}
-
 // turnAway says that a connection was none of a client's. One that only looked is not worth a word.
 func (l *listener) turnAway(conn *net.TCPConn, why error) {
 	if errors.Is(why, tunnel.ErrLeft) || errors.Is(why, context.Canceled) {

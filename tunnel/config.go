@@ -183,7 +183,7 @@ func (c *Config) add(path, text string) error {
 // startingWith gives what a provider's table adds its keys to. One with a command is whole, and takes nothing from
 // another of its name: such a one may be embedded only since the last update.
 func (c *Config) startingWith(name string, own bool, defined func(key string) bool) (*Provider, error) {
-	if defined("command") {
+	if defined("command") || defined("stdio") {
 		delete(c.builtin, name)
 		return &Provider{own: own}, nil
 	}

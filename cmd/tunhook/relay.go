@@ -5,22 +5,29 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// relayCommand is the tunnel program of relay:// routes. It is not for people.
+// relayCommand is the tunnel program of relay:// routes, and of those whose program speaks on its standard input and output. It is
+// not for people.
 func (c *command) relayCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "relay",
-		Usage:     "carry connections to a TCP address: the tunnel program of relay:// routes",
-		UsageText: "tunhook relay --listen IP:PORT HOST:PORT",
+		Usage:     "carry connections to a TCP address, or run a program for each: the tunnel program of relay:// routes",
+		UsageText: "tunhook relay --listen IP:PORT HOST:PORT\ntunhook relay --listen IP:PORT -- PROGRAM [ARG...]",
 		Hidden:    true,
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "listen", Usage: "listen on `IP:PORT`", Required: true},
+			&cli.StringFlag{Name: "signal", Usage: "end PROGRAM by `SIGNAL`", Value: "TERM"},
 		},
 		Action: c.relay,
 	}
 }
 
 func (c *command) relay(ctx *cli.Context) error {
-	if ctx.Args().Len() != 1 {
+	switch sig, known := tunnel.Signal(ctx.String("signal")); {
+	case !known:
+		return usagef("--signal is %q, which is no signal that a provider may name", ctx.String("signal"))
+	case !ctx.Args().Present() && len(c.afterDashes) > 0:
+		return tunnel.Stdio{Argv: c.afterDashes, Signal: sig, Log: c.ui.stderr}.Relay(ctx.Context, ctx.String("listen"))
+	case ctx.Args().Len() != 1:
 		return usagef("one target is needed: usage: %s", usageOf(ctx))
 	}
 	return tunnel.Relay(ctx.Context, ctx.String("listen"), ctx.Args().First(), c.ui.stderr)

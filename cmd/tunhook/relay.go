@@ -11,10 +11,12 @@ func (c *command) relayCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "relay",
 		Usage:     "carry connections to a TCP address, or run a program for each: the tunnel program of relay:// routes",
-		UsageText: "tunhook relay --listen IP:PORT HOST:PORT\ntunhook relay --listen IP:PORT -- PROGRAM [ARG...]",
+		UsageText: "tunhook relay --listen IP:PORT HOST:PORT\ntunhook relay --listen IP:PORT -- PROGRAM [ARG...]\ntunhook relay --listen IP:PORT --ssh HOST:PORT -- PROGRAM [ARG...]",
 		Hidden:    true,
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "listen", Usage: "listen on `IP:PORT`", Required: true},
+			&cli.BoolFlag{Name: "ssh", Usage: "PROGRAM is ssh with its arguments: have it forward to HOST:PORT"},
+			&cli.StringFlag{Name: "control", Usage: "have the ssh whose child this is forward to HOST:PORT, and share its connection at `SOCKET` no more"},
 			&cli.StringFlag{Name: "signal", Usage: "end PROGRAM by `SIGNAL`", Value: "TERM"},
 		},
 		Action: c.relay,
@@ -22,13 +24,22 @@ func (c *command) relayCommand() *cli.Command {
 }
 
 func (c *command) relay(ctx *cli.Context) error {
+	listen, target := ctx.String("listen"), ctx.Args().First()
 	switch sig, known := tunnel.Signal(ctx.String("signal")); {
 	case !known:
 		return usagef("--signal is %q, which is no signal that a provider may name", ctx.String("signal"))
-	case !ctx.Args().Present() && len(c.afterDashes) > 0:
-		return tunnel.Stdio{Argv: c.afterDashes, Signal: sig, Log: c.ui.stderr}.Relay(ctx.Context, ctx.String("listen"))
+	case target == "" && len(c.afterDashes) > 0:
+		return tunnel.Stdio{Argv: c.afterDashes, Signal: sig, Log: c.ui.stderr}.Relay(ctx.Context, listen)
 	case ctx.Args().Len() != 1:
 		return usagef("one target is needed: usage: %s", usageOf(ctx))
+	case ctx.Bool("ssh") && len(c.afterDashes) > 1:
+		h, err := c.hook()
+		if err != nil {
+			return err
+		}
+		return h.SSH(ctx.Context, tunnel.SSH{Argv: c.afterDashes, Listen: listen, Target: target, Log: c.ui.stderr})
+	case ctx.String("control") != "":
+		return tunnel.ForwardSSH(ctx.Context, ctx.String("control"), listen, target)
 	}
-	return tunnel.Relay(ctx.Context, ctx.String("listen"), ctx.Args().First(), c.ui.stderr)
+	return tunnel.Relay(ctx.Context, listen, target, c.ui.stderr)
 }

@@ -123,6 +123,9 @@ func endedBy(cause error) error {
 // seen gives the error where the answer need not be waited for any more.
 func (q *question) seen() error {
 	q.look()
+	if q.asking != nil && q.asking.came.Load() {
+		q.signInSeen() // somebody has to type
+	}
 	switch {
 	case q.overdue():
 		return q.refusal()

@@ -25,7 +25,7 @@ func (h *Env) tunnelEnviron(token string, more []string) ([]string, error) {
 	if err := tunnel.LinkBrowserOpeners(dir.Path(), h.Self, Variable(environ, "PATH"), h.Now()); err != nil {
 		return nil, err
 	}
-	return tunnel.FirstOnPath(withToken(environ, token), dir.Path()), nil
+	return tunnel.FirstOnPath(append(withToken(environ, token), h.asking.environ()...), dir.Path()), nil
 }
 
 // withVariables sets variables in an environment, the last of a name for good: programs differ in which of several

@@ -1,6 +1,7 @@
 package hook
 
 import (
+	"context"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
@@ -19,7 +20,7 @@ import (
 )
 
 // launch makes the record and launches the tunnel program, under the lock.
-func (s *start) launch(lock *pidfile.Lock) (next, error) {
+func (s *start) launch(ctx context.Context, lock *pidfile.Lock) (next, error) {
 	if err := process.Supported(); err != nil {
 		return next{}, err
 	}
@@ -69,6 +70,7 @@ func (s *start) launch(lock *pidfile.Lock) (next, error) {
 		return next{}, err
 	}
 	defer log.Close()
+	s.takeQuestions(ctx)
 	before := s.route.Before(rec.Public(), s.Self)
 	return s.launchNew(&transaction{Env: s.Env, lock: lock, rec: rec, before: before}, program, log)
 }
@@ -215,7 +217,7 @@ func withToken(environ []string, token string) []string {
 	kept := make([]string, 0, len(environ)+1)
 	for _, v := range environ {
 		switch name, _, _ := strings.Cut(v, "="); name {
-		case process.TokenVariable, orderVariable, beforeVariable, openingVariable:
+		case process.TokenVariable, orderVariable, beforeVariable, openingVariable, askVariable:
 		default:
 			kept = append(kept, v)
 		}

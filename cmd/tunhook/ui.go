@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -38,6 +39,7 @@ type ui struct {
 
 	mu     sync.Mutex
 	moving bool // a moving line is on the terminal
+	asking bool // a question is, which no other line must hide
 }
 
 func newUI(stdout, stderr *os.File) *ui { return &ui{stdout: stdout, stderr: stderr} }
@@ -399,6 +401,45 @@ func (u *ui) signIn(rec pidfile.Record, url string) (done func()) {
 	}
 }
 
+// ask asks a tunnel program's question, and reads the answer from the terminal.
+func (u *ui) ask(ctx context.Context, terminal *os.File, q hook.Question) (text string, ok bool) {
+	if q.Notice {
+		u.question(q.Text+"\n", false)
+		return "", true
+	}
+	if q.Secret {
+		show, err := hide(terminal)
+		if err != nil {
+			return "", false
+		}
+		defer show()
+	}
+	u.question(q.Text+" ", true)
+	text, err := answer(ctx, terminal)
+	after := ""
+	if q.Secret || err != nil {
+		after = "\n" // nobody has seen the one that ended the answer
+	}
+	u.question(after, false)
+	return text, err == nil
+}
+
+// question shows a question, or what follows it; asking says that it waits for its answer.
+func (u *ui) question(text string, asking bool) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.clear()
+	u.asking = asking
+	lines := strings.SplitAfter(text, "\n")
+	for _, line := range lines {
+		end := ""
+		if strings.HasSuffix(line, "\n") {
+			end = "\n"
+		}
+		fmt.Fprint(u.stderr, safe(line)+end)
+	}
+}
+
 // waiting shows a line that moves while something takes its time, if a person is looking.
 func (u *ui) waiting(what string) (done func()) {
 	if !term.IsTerminal(int(u.stderr.Fd())) {
@@ -433,6 +474,9 @@ func (u *ui) move(line string) {
 	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
+	if u.asking {
+		return
+	}
 	fmt.Fprint(u.stderr, "\r\x1b[K"+line)
 	u.moving = true
 }

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/creack/pty"
 	"github.com/tunhook/tunhook/scripts/internal/sandbox"
 	"github.com/tunhook/tunhook/scripts/internal/sshd"
 )
@@ -356,5 +357,62 @@ func TestSSHSaysWhyItCannotLogIn(t *testing.T) {
 				t.Errorf("left behind: %q", left)
 			}
 		})
+	}
+}
+
+// TestSSHAsksOnTheTerminalOfAStart for the passphrase of the key, and whether the host is the one it says it is, once a tunnel.
+func TestSSHAsksOnTheTerminalOfAStart(t *testing.T) {
+	c := newClient(t)
+	c.configure("StrictHostKeyChecking ask", "UserKnownHostsFile "+c.home.Path("known"), "BatchMode no", "LogLevel QUIET")
+	key := c.server.Options()[3]
+	if out, err := exec.Command("ssh-keygen", "-q", "-p", "-P", "", "-N", "open sesame", "-f", key).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	home := c.home.With("DISPLAY=", "WAYLAND_DISPLAY=")
+	cmd := home.Command(context.Background(), program, "start", c.route(), "--", "-F", c.config)
+	term, err := pty.Start(cmd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = term.Close() }()
+	if err := term.SetReadDeadline(time.Now().Add(patience)); err != nil {
+		t.Fatal(err)
+	}
+	var shown strings.Builder
+	for _, step := range []struct{ asks, answer string }{
+		{"(yes/no/[fingerprint])? ", "yes\n"},
+		{"Enter passphrase for key '" + key + "': ", "wrong\n"},
+		{"Enter passphrase for key '" + key + "': ", "open sesame\n"},
+	} {
+		from := shown.Len()
+		for buffer := make([]byte, 1024); !strings.Contains(shown.String()[from:], step.asks); {
+			n, err := term.Read(buffer)
+			shown.Write(buffer[:n])
+			if err != nil {
+				t.Fatalf("the terminal shows %q, and does not ask %q: %v", shown.String(), step.asks, err)
+			}
+		}
+		if _, err := io.WriteString(term, step.answer); err != nil {
+			t.Fatal(err)
+		}
+	}
+	rest, _ := io.ReadAll(term) // the error says that the other end is closed
+	if err := cmd.Wait(); err != nil {
+		t.Fatalf("%v: %s", err, rest)
+	}
+	address := strings.TrimSpace(string(rest[max(bytes.LastIndex(rest, []byte("127.0.0.1:")), 0):]))
+	for range 3 {
+		if err := works(address); err != nil {
+			t.Error(err)
+		}
+	}
+	if strings.Contains(shown.String()+string(rest), "sesame") {
+		t.Errorf("the terminal shows the passphrase: %q", shown.String())
+	}
+	c.ends(address, 0)
+
+	_, err = c.home.Tunhook(context.Background(), "start", c.route(), "--", "-F", c.config)
+	if err == nil || !strings.Contains(err.Error(), "Permission denied (") {
+		t.Errorf("with nobody to ask: %v, want ssh's own reason", err)
 	}
 }

@@ -156,8 +156,15 @@ func ForwardSSH(ctx context.Context, control, listen, target string) error {
 	}
 }
 
-// shared connects to a master that is there.
+// shared connects to a master that is there. One of another user's would get to see what goes through it.
 func (s SSH) shared(control string) (*sshControl, int, error) {
+	info, err := os.Lstat(control)
+	if err != nil {
+		return nil, 0, err
+	}
+	if st, ok := info.Sys().(*syscall.Stat_t); ok && int(st.Uid) != os.Geteuid() {
+		return nil, 0, &OtherUserError{int(st.Uid)}
+	}
 	master, err := dialControl(control)
 	if err != nil {
 		return nil, 0, err
@@ -205,14 +212,17 @@ func (s SSH) through(ctx context.Context, control string, pid int) error {
 
 // awaitEnd waits for the end of a process, if it can be seen.
 func awaitEnd(pid int, ended func()) {
+	var hold *process.Process
 	id, err := process.Identify(pid)
-	if err != nil {
-		return
-	}
-	master, err := process.Open(id)
 	if err == nil {
-		defer master.Close()
-		master.Wait(math.MaxInt64)
+		hold, err = process.Open(id)
+	}
+	switch {
+	case errors.Is(err, process.ErrGone):
+		ended()
+	case err == nil:
+		defer hold.Close()
+		hold.Wait(math.MaxInt64)
 		ended()
 	}
 }

@@ -14,7 +14,8 @@ import (
 	"time"
 )
 
-// Question is what a tunnel program wants to know from whoever starts it: a passphrase, or whether a host is the one it says it is.
+// Question is what a tunnel program wants to know from whoever starts it: a passphrase, or whether a host is the one it
+// says it is.
 type Question struct {
 	Text   string // as the program has put it: several lines perhaps, and safe for nothing
 	Secret bool   // the answer must not be shown
@@ -56,8 +57,8 @@ type questions struct {
 	over   sync.WaitGroup
 }
 
-// takeQuestions has the tunnel program's questions asked, where there is somebody to ask and no better way. Without it ssh asks
-// nobody: the tunnel has no terminal.
+// takeQuestions has the tunnel program's questions asked, where there is somebody to ask and no better way. Without it
+// ssh asks nobody: the tunnel has no terminal.
 func (s *start) takeQuestions(ctx context.Context) {
 	if s.Ask == nil || s.asking != nil || hasAskpass(s.Environ) {
 		return
@@ -120,7 +121,8 @@ const askerPause = 200 * time.Millisecond
 // mostAsked bounds a question, in bytes.
 const mostAsked = 64 << 10
 
-// answer answers one question: its kind and its text, each ending with a zero byte, by a "1" and the answer, or by nothing.
+// answer answers one question: its kind and its text, each ending with a zero byte, by a "1" and the answer, or by
+// nothing.
 func (s *start) answer(ctx context.Context, conn *net.UnixConn) {
 	defer conn.Close()
 	ctx, cancel := context.WithCancel(ctx)
@@ -144,15 +146,15 @@ func (s *start) answer(ctx context.Context, conn *net.UnixConn) {
 	}
 }
 
-// questionOf tells by SSH_ASKPASS_PROMPT and the words of ssh what is asked: ssh does not say whether the answer is secret, but asks
-// yes or no for host keys only in these words (its confirm in sshconnect.c).
+// questionOf tells by SSH_ASKPASS_PROMPT and the words of ssh what is asked: ssh does not say whether the answer is
+// secret, but asks yes or no for host keys only in these words (its confirm in sshconnect.c).
 func questionOf(kind, text string) Question {
 	yesNo := kind == "confirm" || strings.Contains(text, "(yes/no") || strings.Contains(text, "'yes', 'no'")
 	return Question{Text: text, Secret: !yesNo, Notice: kind == "none"}
 }
 
-// AskStart is tunhook by the name of Askpass: it hands the question on to the start that waits for the tunnel, writes the answer to
-// stdout, and returns the exit status, which is 1 where nobody answers.
+// AskStart is tunhook by the name of Askpass: it hands the question on to the start that waits for the tunnel, writes
+// the answer to stdout, and returns the exit status, which is 1 where nobody answers.
 func AskStart(environ, args []string, stdout io.Writer) (status int) {
 	conn, err := net.Dial("unix", Variable(environ, askVariable))
 	if err != nil {

@@ -20,13 +20,13 @@ const (
 	socketDirs = "socket-"
 	// socketDirsFor is how long such a directory is left: no login takes longer, and none that is older is in use.
 	socketDirsFor = time.Hour
-	// longestSocketDir is how long a directory's path may be, in bytes: a socket's has 107 at most, unix(7), of which ssh takes 17 while it
-	// makes it, and we two.
+	// longestSocketDir is how long a directory's path may be, in bytes: a socket's has 107 at most, unix(7), of which
+	// ssh takes 17 while it makes it, and we two.
 	longestSocketDir = 88
 )
 
-// socketDir makes a private directory for a socket, with the records where the path is short enough. Those that are left over are
-// removed.
+// socketDir makes a private directory for a socket, with the records where the path is short enough. Those that are
+// left over are removed.
 func (h *Env) socketDir() (string, error) {
 	records, err := h.records(true)
 	if err != nil {

@@ -45,8 +45,9 @@ type OtherUserError struct{ UID int }
 
 func (e *OtherUserError) Error() string { return fmt.Sprintf("it is another user's (uid %d)", e.UID) }
 
-// Admit refuses the client of a connection that is another user's process, as *OtherUserError, or is not there any more, as ErrLeft:
-// whoever is on this machine could otherwise use a tunnel in the user's name. Root may connect, who could do so in other ways too.
+// Admit refuses the client of a connection that is another user's process, as *OtherUserError, or is not there any
+// more, as ErrLeft: whoever is on this machine could otherwise use a tunnel in the user's name. Root may connect, who
+// could do so in other ways too.
 func (e *Ends) Admit(conn *net.TCPConn) error {
 	client, server := AddrPort(conn.RemoteAddr()), AddrPort(conn.LocalAddr())
 	uid, open, err := e.Owner(client, server)

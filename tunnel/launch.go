@@ -60,8 +60,8 @@ func (p *Provider) FindProgram(program, path string) (string, error) {
 	return "", &ProgramError{program, reason, p.Install}
 }
 
-// FindCommand gives the tunnel's command line with the absolute path of its program, and what that is called. Where our own relay
-// runs the program, it is that one. The error is a *ProgramError.
+// FindCommand gives the tunnel's command line with the absolute path of its program, and what that is called. Where our
+// own relay runs the program, it is that one. The error is a *ProgramError.
 func (r Route) FindCommand(listen netip.AddrPort, tunhook string, args []string, path string) (argv []string, program string, err error) {
 	argv = r.Argv(listen, tunhook, args)
 	at := r.Provider.relayed(argv)

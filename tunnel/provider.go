@@ -251,7 +251,8 @@ func checkPattern(key, text string, groups int) error {
 func (p *Provider) checkCommand(known []string) error {
 	switch {
 	case len(p.Command) > 0 && len(p.Stdio) > 0:
-		return fmt.Errorf("it has both command and stdio: a program either listens, or carries one connection on its standard input and output")
+		return fmt.Errorf("it has both command and stdio: " +
+			"a program either listens, or carries one connection on its standard input and output")
 	case len(p.Stdio) > 0:
 		return checkWords("stdio", p.Stdio, known)
 	}
@@ -313,7 +314,8 @@ func (p *Provider) command() []any {
 // relayedBehind is what stands before the program that our relay runs, on the relay's command line.
 const relayedBehind = "--"
 
-// relayed is where in a command line of the provider's that program stands; 0 where the program is that of the command line itself.
+// relayed is where in a command line of the provider's that program stands; 0 where the program is that of the command
+// line itself.
 func (p *Provider) relayed(argv []string) int {
 	if p.command()[0] != "{tunhook}" || !slices.Contains(p.command(), any(relayedBehind)) {
 		return 0

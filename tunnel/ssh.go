@@ -19,8 +19,8 @@ import (
 	"github.com/tunhook/tunhook/pidfile/process"
 )
 
-// SSH is a tunnel through OpenSSH, whatever else the user's configuration has ssh do with the gateway: people have forwards of their
-// own there, commands to run, and shared connections.
+// SSH is a tunnel through OpenSSH, whatever else the user's configuration has ssh do with the gateway: people have
+// forwards of their own there, commands to run, and shared connections.
 type SSH struct {
 	Argv    []string // ssh with its absolute path, what it needs to log in at the gateway, and the gateway at the end
 	Listen  string
@@ -34,8 +34,9 @@ type SSH struct {
 // quiet keeps ssh from all that a tunnel does not need. First come, first served: it precedes what the user adds.
 var quiet = []string{"-N", "-T", "-n", "-o", "PermitLocalCommand=no", "-o", "RemoteCommand=none", "-o", "Tunnel=no"}
 
-// Run is the tunnel. Where the user's ssh shares a connection that is there, the tunnel goes through that one: it may be the only way
-// in, and nobody has to log in. Otherwise this process becomes ssh, with a connection of its own, and does not return.
+// Run is the tunnel. Where the user's ssh shares a connection that is there, the tunnel goes through that one: it may
+// be the only way in, and nobody has to log in. Otherwise this process becomes ssh, with a connection of its own, and
+// does not return.
 func (s SSH) Run(ctx context.Context) error {
 	config := s.config(ctx)
 	if ctx.Err() != nil {
@@ -54,8 +55,8 @@ func (s SSH) Run(ctx context.Context) error {
 	if config.forwards && !slices.ContainsFunc(s.Argv, isForward) {
 		return s.withoutForwards(options)
 	}
-	options = append(options, "-o", "ControlMaster=no", "-o", "ControlPath=none", "-o", "ExitOnForwardFailure=yes", "-L", s.Listen+":"+s.Target)
-	return s.become(options)
+	options = append(options, "-o", "ControlMaster=no", "-o", "ControlPath=none", "-o", "ExitOnForwardFailure=yes")
+	return s.become(append(options, "-L", s.Listen+":"+s.Target))
 }
 
 // config asks ssh what its configuration comes to. An ssh that does not tell has nothing in it that matters here.
@@ -69,7 +70,8 @@ func (s SSH) config(ctx context.Context) sshConfig {
 	return parseSSHConfig(string(text))
 }
 
-// argv is ssh's command line with more options in front of the user's, and those at the end that must be the last of their kind.
+// argv is ssh's command line with more options in front of the user's, and those at the end that must be the last of
+// their kind.
 func (s SSH) argv(first []string, last ...string) []string {
 	var args []string
 	for _, arg := range s.Argv[1:] {
@@ -105,8 +107,8 @@ func (s SSH) become(first []string, last ...string) error {
 	return &ProgramError{s.Argv[0], "cannot be executed (" + underlying(err).Error() + ")", ""}
 }
 
-// withoutForwards is for a configuration that forwards something. ssh can leave that out, but then what it is told to forward on its
-// command line, too. So it shares its connection with a process of ours, which tells it later and ends.
+// withoutForwards is for a configuration that forwards something. ssh can leave that out, but then what it is told to
+// forward on its command line, too. So it shares its connection with a process of ours, which tells it later and ends.
 func (s SSH) withoutForwards(options []string) error {
 	dir, err := s.Dir()
 	if err != nil {
@@ -122,8 +124,9 @@ func (s SSH) withoutForwards(options []string) error {
 	return s.become(options, "-o", "ControlMaster=yes", "-S", control) // it has the helper for its child
 }
 
-// ForwardSSH waits until the ssh whose child this process is has logged in and shares its connection at the socket control, makes it
-// forward, and removes the socket with its directory: nobody else is to share it. Where it cannot, that ssh ends.
+// ForwardSSH waits until the ssh whose child this process is has logged in and shares its connection at the socket
+// control, makes it forward, and removes the socket with its directory: nobody else is to share it. Where it cannot,
+// that ssh ends.
 func ForwardSSH(ctx context.Context, control, listen, target string) error {
 	defer os.Remove(filepath.Dir(control))
 	defer os.Remove(control)
@@ -179,8 +182,8 @@ func (s SSH) shared(control string) (*sshControl, int, error) {
 // errMaster says that there is no way any more.
 var errMaster = errors.New("the ssh connection that was shared has ended")
 
-// through carries each connection through the user's own master, until that ends. It asks it for no port: nothing of the tunnel is left
-// in it afterwards, however this process ends.
+// through carries each connection through the user's own master, until that ends. It asks it for no port: nothing of
+// the tunnel is left in it afterwards, however this process ends.
 func (s SSH) through(ctx context.Context, control string, pid int) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)

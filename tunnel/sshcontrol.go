@@ -13,8 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Messages between an OpenSSH master connection and those that share it: PROTOCOL.mux of OpenSSH's source, version 4, which all have
-// spoken since 5.4.
+// Messages between an OpenSSH master connection and those that share it: PROTOCOL.mux of OpenSSH's source, version 4,
+// which all have spoken since 5.4.
 const (
 	controlVersion = 4
 
@@ -81,7 +81,8 @@ func (c *sshControl) forward(listen, target string) error {
 	return err
 }
 
-// carry makes the master carry a connection to the target, as long as this end of it or c is open. It returns once that is so.
+// carry makes the master carry a connection to the target, as long as this end of it or c is open. It returns once that
+// is so.
 func (c *sshControl) carry(client *net.TCPConn, target string) error {
 	to, port, err := splitPort(target)
 	if err != nil {

@@ -27,8 +27,9 @@ type Stdio struct {
 // How long a program is given to end by itself once its connection has, and then again once it was asked to.
 const stdioPatience = 2 * time.Second
 
-// Relay listens on listen and runs the program for every connection of this user's, until ctx is done. The program ends with its
-// connection, and the connection with the program, also when this process is killed. What the program has to say is in the log.
+// Relay listens on listen and runs the program for every connection of this user's, until ctx is done. The program ends
+// with its connection, and the connection with the program, also when this process is killed. What the program has to
+// say is in the log.
 func (s Stdio) Relay(ctx context.Context, listen string) error {
 	ends := NewEnds()
 	defer ends.Close()
@@ -44,8 +45,9 @@ func (s Stdio) Relay(ctx context.Context, listen string) error {
 	})
 }
 
-// carry runs the program for one connection. The program gets pipes and not the socket itself: one that closes its standard output
-// and reads on has ended one direction only, which nobody would notice of a socket that its standard input still holds open.
+// carry runs the program for one connection. The program gets pipes and not the socket itself: one that closes its
+// standard output and reads on has ended one direction only, which nobody would notice of a socket that its standard
+// input still holds open.
 func (s Stdio) carry(ctx context.Context, client *net.TCPConn, ends *Ends) error {
 	cmd := &exec.Cmd{Path: s.Argv[0], Args: s.Argv, Stderr: s.Log, SysProcAttr: &syscall.SysProcAttr{Setpgid: true}}
 	dieWithParent(cmd.SysProcAttr)
@@ -99,8 +101,8 @@ func (s Stdio) carry(ctx context.Context, client *net.TCPConn, ends *Ends) error
 	return fmt.Errorf("%s: %w", filepath.Base(s.Argv[0]), err)
 }
 
-// feed passes on what the client says, and that it says no more; it tells whether the client has broken off. A program that does not
-// listen any more may still have something to say.
+// feed passes on what the client says, and that it says no more; it tells whether the client has broken off. A program
+// that does not listen any more may still have something to say.
 func feed(stdin io.WriteCloser, client *net.TCPConn) (broken bool) {
 	_, err := io.Copy(stdin, client)
 	stdin.Close()
@@ -110,7 +112,8 @@ func feed(stdin io.WriteCloser, client *net.TCPConn) (broken bool) {
 	return err != nil
 }
 
-// deliver passes on what the program says, to the end of it: once the read deadline is over, to the end of what it has said.
+// deliver passes on what the program says, to the end of it: once the read deadline is over, to the end of what it has
+// said.
 func deliver(client *net.TCPConn, stdout *os.File) error {
 	if _, err := io.Copy(client, stdout); !errors.Is(err, os.ErrDeadlineExceeded) {
 		return err

@@ -11,8 +11,8 @@ import (
 	"golang.org/x/term"
 )
 
-// asker asks at the terminal that this command was called on; nil where there is none, or where another program has it: whoever
-// reads from a terminal in the background is stopped.
+// asker asks at the terminal that this command was called on; nil where there is none, or where another program has it:
+// whoever reads from a terminal in the background is stopped.
 func (c *command) asker() func(context.Context, hook.Question) (string, bool) {
 	if !term.IsTerminal(int(c.ui.stderr.Fd())) || !term.IsTerminal(int(c.stdin.Fd())) {
 		return nil
@@ -24,7 +24,8 @@ func (c *command) asker() func(context.Context, hook.Question) (string, bool) {
 	return func(ctx context.Context, q hook.Question) (string, bool) { return c.ui.ask(ctx, c.stdin, q) }
 }
 
-// hide makes a terminal not show what is typed, until show is called. It is done before the question is there to be answered.
+// hide makes a terminal not show what is typed, until show is called. It is done before the question is there to be
+// answered.
 func hide(terminal *os.File) (show func(), err error) {
 	fd := int(terminal.Fd())
 	before, err := unix.IoctlGetTermios(fd, getSettings)
@@ -39,7 +40,8 @@ func hide(terminal *os.File) (show func(), err error) {
 	return func() { _ = unix.IoctlSetTermios(fd, setSettings, before) }, nil
 }
 
-// answer reads the answer to a question from a terminal, one line. When ctx is done the read goes on: the caller is about to end.
+// answer reads the answer to a question from a terminal, one line. When ctx is done the read goes on: the caller is
+// about to end.
 func answer(ctx context.Context, terminal *os.File) (string, error) {
 	type line struct {
 		text string

@@ -5,18 +5,23 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// relayCommand is the tunnel program of relay:// routes, and of those whose program speaks on its standard input and output. It is
-// not for people.
+// relayCommand is the tunnel program of relay:// routes, and of those whose program speaks on its standard input and
+// output. It is not for people.
 func (c *command) relayCommand() *cli.Command {
 	return &cli.Command{
-		Name:      "relay",
-		Usage:     "carry connections to a TCP address, or run a program for each: the tunnel program of relay:// routes",
-		UsageText: "tunhook relay --listen IP:PORT HOST:PORT\ntunhook relay --listen IP:PORT -- PROGRAM [ARG...]\ntunhook relay --listen IP:PORT --ssh HOST:PORT -- PROGRAM [ARG...]",
-		Hidden:    true,
+		Name:  "relay",
+		Usage: "carry connections to a TCP address, or run a program for each: the tunnel program of relay:// routes",
+		UsageText: "tunhook relay --listen IP:PORT HOST:PORT\n" +
+			"tunhook relay --listen IP:PORT -- PROGRAM [ARG...]\n" +
+			"tunhook relay --listen IP:PORT --ssh HOST:PORT -- PROGRAM [ARG...]",
+		Hidden: true,
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "listen", Usage: "listen on `IP:PORT`", Required: true},
 			&cli.BoolFlag{Name: "ssh", Usage: "PROGRAM is ssh with its arguments: have it forward to HOST:PORT"},
-			&cli.StringFlag{Name: "control", Usage: "have the ssh whose child this is forward to HOST:PORT, and share its connection at `SOCKET` no more"},
+			&cli.StringFlag{
+				Name:  "control",
+				Usage: "have the ssh whose child this is forward to HOST:PORT, and share its connection at `SOCKET` no more",
+			},
 			&cli.StringFlag{Name: "signal", Usage: "end PROGRAM by `SIGNAL`", Value: "TERM"},
 		},
 		Action: c.relay,

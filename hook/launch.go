@@ -164,7 +164,7 @@ func (s *start) openLog(rec *pidfile.Record) (*os.File, error) {
 // ended already leaves the record without an identity; so does one that could not be launched: what becomes of the
 // record then is the caller's to say.
 func (tx *transaction) launch(argv []string, log *os.File) (*tunnel.Launched, error) {
-	environ, err := tx.tunnelEnviron(tx.rec.Token)
+	environ, err := tx.tunnelEnviron(tx.rec)
 	if err == nil {
 		argv, environ, err = tx.withBefore(argv, environ)
 	}

@@ -30,7 +30,7 @@ import (
 func TestMain(m *testing.M) {
 	name := filepath.Base(os.Args[0])
 	if name == "pomerium-cli" {
-		os.Exit(tunneltest.PomeriumCLI(os.Args[1:], os.Environ(), os.Stderr))
+		os.Exit(tunneltest.PomeriumCLI(os.Args[1:], os.Environ(), os.Stdout, os.Stderr))
 	}
 	if tunnel.IsBrowserOpener(name) { // what tunhook is under such a name, too
 		self, err := os.Executable()

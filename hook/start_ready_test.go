@@ -30,8 +30,13 @@ func TestFirstConnectionWorksAfterOneSignIn(t *testing.T) {
 	}
 	done := w.starting(w.context(), w.request(desk, tunnel.ReadyRDP))
 	page := w.nextSignIn()
-	if got := <-told; got != desk+" "+page {
-		t.Errorf("told %q, want the page %q", got, page)
+	select { // the stand-in writes its log where pomerium-cli does, on stdout
+	case got := <-told:
+		if got != desk+" "+page {
+			t.Errorf("told %q, want the page %q", got, page)
+		}
+	case <-time.After(tunneltest.Patience):
+		t.Fatal("nobody was told where to sign in")
 	}
 	w.never(time.Second, "the address is served before anybody has signed in", w.served)
 	select {

@@ -18,6 +18,8 @@ import (
 var browserOpeners = []string{
 	"xdg-open", "x-www-browser", "www-browser", "sensible-browser", "wslview",
 	"firefox", "firefox-esr", "chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "brave-browser", "microsoft-edge",
+	"brave", "google-chrome-beta", "microsoft-edge-stable", "vivaldi", "vivaldi-stable", "opera", "librewolf", "epiphany",
+	"epiphany-browser", "konqueror", "falkon", "exo-open", "kde-open", "kde-open5",
 }
 
 // BrowserOpeners are the commands that can open a page, in the order in which they are to be tried.

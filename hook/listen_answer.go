@@ -294,11 +294,20 @@ func (l *listener) mayReplace(err error, through *throughConn) bool {
 	switch {
 	case errors.Is(err, errDead), errors.Is(err, tunnel.ErrEnded):
 	case errors.As(err, new(*StoppedError)): // by its keeper perhaps, which has found it idle: nobody was connected a moment ago
-	case errors.As(err, &failed) && errors.Is(failed.Err, tunnel.ErrClosed):
+	case errors.As(err, &failed) && errors.Is(failed.Err, tunnel.ErrClosed) && mayPass(failed.Means):
 	default:
 		return false
 	}
 	return !lives(l.up.rec) || !l.inUse() // its children may serve somebody though its program has left
+}
+
+// mayPass tells whether a failure may be that of the one tunnel, which was up before.
+func mayPass(means tunnel.Meaning) bool {
+	switch means {
+	case "", tunnel.Down, tunnel.Unreachable, tunnel.UnknownName, tunnel.GatewayFault:
+		return true
+	}
+	return false
 }
 
 // replace ends the tunnel for another one to take its place.

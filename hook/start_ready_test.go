@@ -157,14 +157,15 @@ func TestVNCAndSSHAreWaitedForLikewise(t *testing.T) {
 	}
 }
 
-func TestAbandonedSignInFailsWithItsURLAndLeavesNothing(t *testing.T) {
+func TestAbandonedSignInIsCalledThatAndLeavesNothing(t *testing.T) {
 	t.Parallel()
 	w := newAccount(t, tunneltest.ResponderOptions{})
 	req := w.request(desk, tunnel.ReadyRDP)
 	req.Timeout = 5 * time.Second // the page must have been asked for by then
 	_, err := w.Start(w.context(), req)
-	if failed := failedWith(t, err, context.DeadlineExceeded); failed.SignIn != w.nextSignIn() {
-		t.Errorf("the error gives %q as the page to sign in at", failed.SignIn)
+	page := w.nextSignIn()
+	if failed := failedWith(t, err, context.DeadlineExceeded); failed.Means != tunnel.Unanswered || strings.Contains(failed.Error(), page) {
+		t.Errorf("%v (%s), want that nobody signed in, without the page, which has died with its program", failed, failed.Means)
 	}
 	w.nothingLeft()
 	w.expectTabs(1)
@@ -374,8 +375,8 @@ func TestATunnelWithoutAnAnswerIsGoneWhenStartReturns(t *testing.T) {
 	if !w.gone() {
 		t.Error("it is not gone")
 	}
-	if failed := failedWith(t, err, context.DeadlineExceeded); failed.SignIn != "" {
-		t.Errorf("the error gives %q as a page to sign in at", failed.SignIn)
+	if failed := failedWith(t, err, context.DeadlineExceeded); failed.Means != "" {
+		t.Errorf("the error means %q", failed.Means)
 	}
 	w.nothingLeft()
 }

@@ -137,9 +137,12 @@ func (c *Config) add(path, text string) error {
 		} else if old != nil {
 			*providers[name] = *old
 		}
+		embedded := providers[name].Errors
+		providers[name].Errors = nil
 		if err := meta.PrimitiveDecode(table, providers[name]); err != nil {
 			return fail("provider", name, err)
 		}
+		providers[name].Errors = append(providers[name].Errors, embedded...) // one's own come first
 	}
 	for name, table := range file.Tunnel {
 		var n Named

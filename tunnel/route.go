@@ -267,5 +267,15 @@ func (r Route) values(listen netip.AddrPort, tunhook string) map[string]string {
 	return values
 }
 
+// Fill fills the parts of the route into a text, such as a hint's "run ssh {gateway}".
+func (r Route) Fill(text string) string {
+	return placeholder.ReplaceAllStringFunc(text, func(ph string) string {
+		if name := ph[1 : len(ph)-1]; name != "route" {
+			return or(r.parts[name], ph)
+		}
+		return r.Text
+	})
+}
+
 // Name is the provider's name.
 func (p *Provider) Name() string { return p.name }

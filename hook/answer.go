@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/tunhook/tunhook/pidfile"
@@ -221,6 +222,16 @@ func (q *question) overdue() bool {
 func (q *question) nobodySignedIn(err error) error {
 	failed := q.failed(q.rec, err, fmt.Sprintf("waited %s for somebody to sign in, and nobody did", q.req.Timeout))
 	failed.Means = tunnel.Unanswered
+	return failed
+}
+
+// failed is an error of this question's: without the lines that name the page to sign in at, which dies with its program.
+func (q *question) failed(rec pidfile.Record, err error, reason string) *FailedError {
+	failed := q.start.failed(rec, err, reason)
+	if page := q.said.SignIn; page != "" {
+		page = page[:min(len(page), 100)] // what is shown of a line is cut
+		failed.Lines = slices.DeleteFunc(failed.Lines, func(line string) bool { return strings.Contains(strings.ReplaceAll(line, `\u0026`, "&"), page) })
+	}
 	return failed
 }
 

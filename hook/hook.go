@@ -41,6 +41,8 @@ type Env struct {
 	// SignIn is told that the program of a tunnel waits for somebody to sign in at url; the function it returns, that the wait is
 	// over.
 	SignIn func(rec pidfile.Record, url string) (done func())
+	// Quiet says that keepers shall tell nobody on the desktop.
+	Quiet bool
 	// Guard returns when a signal no longer ends this process, but the contexts that the use cases are given. No record is locked
 	// before: what has begun is finished or undone. May be nil, where it is so from the beginning.
 	Guard func()

@@ -343,6 +343,17 @@ const (
 
 // signIn says where to sign in, on stderr and on the desktop.
 func (u *ui) signIn(rec pidfile.Record, url string) (done func()) {
+	gone := u.signInUnseen(rec, url)
+	u.say("sign in at %s", url) // on a line of its own: cut to the width of the terminal it would be of no use
+	shown := u.waiting("for sign-in in your browser")
+	return func() {
+		shown()
+		gone()
+	}
+}
+
+// signInUnseen is signIn where nobody reads what is said, on the desktop only.
+func (u *ui) signInUnseen(rec pidfile.Record, url string) (done func()) {
 	u.notifier.SignIn(notify.SignIn{
 		Message: notify.Message{
 			Summary: "Sign in to connect",
@@ -353,12 +364,7 @@ func (u *ui) signIn(rec pidfile.Record, url string) (done func()) {
 		Button: "Open the page",
 		Expire: hook.DefaultSignInTimeout,
 	})
-	u.say("sign in at %s", url) // on a line of its own: cut to the width of the terminal it would be of no use
-	shown := u.waiting("for sign-in in your browser")
-	return func() {
-		shown()
-		u.notifier.SignedIn()
-	}
+	return u.notifier.SignedIn
 }
 
 // waiting shows a line that moves while something takes its time, if a person is looking.

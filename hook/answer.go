@@ -104,6 +104,9 @@ func (q *question) await(bounded context.Context) error {
 			if err != nil || !q.upBefore && !q.listening { // what explains it may have been logged just before
 				q.look()
 			}
+			if errors.Is(err, tunnel.ErrClosed) && !q.upBefore {
+				q.awaitReason()
+			}
 			if cause := context.Cause(bounded); cause != nil && (errors.Is(err, context.Canceled) || errors.Is(err, cause)) {
 				err = endedBy(cause)
 			}
@@ -115,6 +118,17 @@ func (q *question) await(bounded context.Context) error {
 			}
 			pause = max(logPause, tunnel.Rest(time.Since(looked)))
 		}
+	}
+}
+
+// awaitReason gives the program a moment to log why it has closed the connection.
+func (q *question) awaitReason() {
+	for range refusalPause / logPause {
+		if q.said.Why.Means != "" || !q.rec.Tunnel.Alive() {
+			return
+		}
+		time.Sleep(logPause)
+		q.look()
 	}
 }
 

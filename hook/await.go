@@ -184,6 +184,8 @@ func (q *question) failure(err error) error {
 		return q.nobodySignedIn(err)
 	case errors.Is(err, context.DeadlineExceeded):
 		failed.Reason = fmt.Sprintf("did not listen on %s within %s", rec.Public(), q.req.Timeout)
+	case errors.Is(err, tunnel.ErrEnded) && q.unanswered():
+		failed.Means, failed.Reason = tunnel.Unanswered, "asked for a sign-in, and ended before anybody had signed in"
 	case errors.Is(err, tunnel.ErrEnded) && q.launched != nil:
 		failed.Reason = fmt.Sprintf("ended before it listened on %s (%s)", rec.Public(), q.launched.Ended())
 	case errors.Is(err, tunnel.ErrEnded):

@@ -14,7 +14,7 @@ import (
 const isError = `(?i)\b(errors?|fatal|panic|failed|failure|fails|cannot|can't|could ?n[o']t|couldn’t|unable|denied|forbidden|refused|invalid|incorrect|` +
 	`unknown|unrecognized|unexpected|unsupported|missing|mismatch|not found|no such|does not|doesn't|do not|is not|not provided|must be|must specify|` +
 	`unauthorized|unauthenticated|unavailable|expired|timed out|timeout|rejected|aborted|exception|traceback|usage of|reset by|closed by|unreachable)\b|` +
-	`"level":"(error|fatal|panic)"|\blevel=(error|fatal|panic)\b|\b(ERR|FTL|CRITICAL)\b|^[EF][0-9]{4} `
+	`^tunhook: |"level":"(error|fatal|panic)"|\blevel=(error|fatal|panic)\b|\b(ERR|FTL|CRITICAL)\b|^[EF][0-9]{4} `
 
 // The beginnings of help, after which everything that is indented is more of it; what stands in its tables; and lines of stacks.
 const (

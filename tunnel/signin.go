@@ -112,6 +112,8 @@ const (
 		`\bto (authenticate|authorize)\b|\bauthenticat(e|ion)( with| at| url|:| in)|\bin (your|a|the) (web )?browser\b|\bweb ?browser\b|` +
 		`\bbrowser (window|tab|has|should)|\b(visit|open|click on|follow|go to|browse to|navigate to)\b.{0,40}\b(url|link|page|address)\b|` +
 		`\b(visit|open|go to|browse to|navigate to):?\s+https?://`
+	asksHere = `(?i)\b(sign[ -]?(in|on)|log ?[io]n|authenticate|authenticating|authentication|authorize|authorization|approve|sso|visiting|browser|` +
+		`enter (the|this) code)\b` // in the very line of the URL
 	tellsMore = `(?i)\b(more|further) (info|detail|help)|\bdocumentation\b|\bdocs\b|\bfor help\b|\bsee:? |\blearn more|\btroubleshoot|` +
 		`\binstall\b|\bdownload|\berror\b|\bpolicy\b`
 )
@@ -122,13 +124,14 @@ const linesBefore = 3
 // likely finds the page to sign in at in the log of a program of which no pattern is known: one that ssh runs to reach its gateway,
 // or kubectl to get a token, may be any.
 type likely struct {
-	url, asks, more *regexp.Regexp
-	before          []string // the last lines
+	url, asks, here, more *regexp.Regexp
+	before                []string // the last lines
 }
 
 func (l *likely) page(line string) (url string) {
 	if l.url == nil { // most logs are never looked at
-		l.url, l.asks, l.more = regexp.MustCompile(anyURL), regexp.MustCompile(asksFor), regexp.MustCompile(tellsMore)
+		l.url, l.asks = regexp.MustCompile(anyURL), regexp.MustCompile(asksFor)
+		l.here, l.more = regexp.MustCompile(asksHere), regexp.MustCompile(tellsMore)
 	}
 	l.before = append(l.before, line)
 	l.before = l.before[max(0, len(l.before)-1-linesBefore):]
@@ -136,8 +139,9 @@ func (l *likely) page(line string) (url string) {
 	if found == "" || l.more.MatchString(line) {
 		return ""
 	}
+	asked := l.here.MatchString(l.url.ReplaceAllString(line, "")) // an address may well have "login" in it
 	for _, said := range l.before {
-		if l.asks.MatchString(said) && !l.more.MatchString(said) {
+		if asked || l.asks.MatchString(said) && !l.more.MatchString(said) {
 			return inURL(strings.TrimRight(found, ".,;:)]}"))
 		}
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -90,7 +91,8 @@ func explain(err error) (text string, lines []string) {
 	switch {
 	case !errors.As(err, &failed):
 		return text, nil
-	case failed.Means == tunnel.Unanswered, errors.Is(err, hook.ErrStep) && len(failed.Lines) == 0:
+	case failed.Means == tunnel.Unanswered && errors.Is(err, context.DeadlineExceeded),
+		errors.Is(err, hook.ErrStep) && len(failed.Lines) == 0:
 		return text, nil // there is nothing in the log that would explain more
 	case len(failed.Lines) == 0:
 		return text + "; it logged nothing", nil

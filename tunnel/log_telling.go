@@ -36,8 +36,10 @@ func TellingLines(log *os.File, from int64, n int) []string {
 	if len(told) == 0 {
 		return printable(lines[len(lines)-n:])
 	}
-	told = once(told)
-	return printable(choose(told, n))
+	if !slices.ContainsFunc(told, regexp.MustCompile(isError).MatchString) {
+		return printable(told[max(0, len(told)-n):])
+	}
+	return printable(choose(once(told), n))
 }
 
 // Telling gives the line that tells most.

@@ -229,6 +229,17 @@ func (w *account) record() (rec pidfile.Record, ok bool) {
 	return entries[0].Record, true
 }
 
+// freeze stops a process, as Ctrl-Z does, at a moment at which it does not hold the lock of the only record.
+func (w *account) freeze(pid int) {
+	w.t.Helper()
+	dir, err := pidfile.PrivateDir(w.RunDir, false, false)
+	check(w.t, err)
+	lock, err := dir.Lock(w.context(), w.mustRecord().Key())
+	check(w.t, err)
+	check(w.t, syscall.Kill(pid, syscall.SIGSTOP))
+	check(w.t, lock.Unlock())
+}
+
 // mustRecord is the record of a tunnel whose program has been launched. Its identity is recorded after that: by then it may be doing
 // what the test waited for.
 func (w *account) mustRecord() pidfile.Record {

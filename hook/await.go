@@ -122,7 +122,7 @@ func (s *start) move(tx *transaction) error {
 	if err := endProcesses(tx.rec, time.Second); err != nil {
 		return err
 	}
-	argv, err := s.argv(tx.rec.Address)
+	program, err := s.program(tx.rec.Address)
 	if err != nil {
 		return err
 	}
@@ -133,14 +133,14 @@ func (s *start) move(tx *transaction) error {
 	defer log.Close()
 	tx.rec.LogFrom = min(tx.rec.LogFrom, from) // the log was cut perhaps
 	tx.rec.Starter = process.Identity{}
-	s.launched, err = tx.launch(argv, log)
+	s.launched, err = tx.launch(program, log)
 	return err
 }
 
 // carry leaves the program where it is, for which somebody has signed in, and starts a relay to it at the tunnel's own address:
 // launched once more it would ask for another sign-in.
 func (s *start) carry(tx *transaction) error {
-	environ, err := s.tunnelEnviron(tx.rec)
+	environ, err := s.tunnelEnviron(tx.rec, nil)
 	if err != nil {
 		return err
 	}

@@ -20,17 +20,36 @@ func (h *Env) browserDir(key pidfile.Key) string {
 	return filepath.Join(filepath.Dir(h.LogDir), "browser", key.Name())
 }
 
-// tunnelEnviron is the environment of a tunnel program.
-func (h *Env) tunnelEnviron(rec pidfile.Record) ([]string, error) {
+// tunnelEnviron is the environment of a tunnel program: the caller's, with the variables more.
+func (h *Env) tunnelEnviron(rec pidfile.Record, more []string) ([]string, error) {
 	dir, err := pidfile.PrivateDir(h.browserDir(rec.Key()), false, true)
 	if err != nil {
 		return nil, err
 	}
-	environ := tunnel.WithoutBrowserLinks(h.Environ)
+	environ := tunnel.WithoutBrowserLinks(withVariables(h.Environ, more))
 	if err := tunnel.LinkBrowserOpeners(dir.Path(), h.Self, Variable(environ, "PATH")); err != nil {
 		return nil, err
 	}
 	return tunnel.FirstOnPath(withToken(environ, rec.Token), dir.Path()), nil
+}
+
+// withVariables sets variables in an environment, the last of a name for good: programs differ in which of several
+// they take.
+func withVariables(environ, more []string) []string {
+	all := slices.Concat(environ, more)
+	last := map[string]int{}
+	for i, v := range all {
+		name, _, _ := strings.Cut(v, "=")
+		last[name] = i
+	}
+	var kept []string
+	for i, v := range all {
+		name, _, _ := strings.Cut(v, "=")
+		if i < len(environ) && last[name] < len(environ) || last[name] == i {
+			kept = append(kept, v)
+		}
+	}
+	return kept
 }
 
 // PageEnviron is environ as a command that opens a page shall have it: a browser lives on when the tunnel has ended,

@@ -106,7 +106,11 @@ func (h *Env) newEntry(t target, req EnableRequest) (autostart.Entry, error) {
 	}
 	args := t.route.Args(req.Args)
 	program := t.route.Argv(t.listen.Addr, h.Self, args)[0]
-	path := Variable(h.Environ, "PATH")
+	env, err := t.route.Environ(t.listen.Addr, h.Self, Variable(h.Environ, "HOME"))
+	if err != nil {
+		return autostart.Entry{}, err
+	}
+	path := Variable(slices.Concat(h.Environ, env), "PATH")
 	for _, name := range []string{h.Self, program} {
 		if _, err := t.route.Provider.FindProgram(name, path); err != nil {
 			return autostart.Entry{}, err

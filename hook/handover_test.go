@@ -212,7 +212,7 @@ func TestWhoHasConnectedBeforeAStartIsNotItsClient(t *testing.T) {
 	first := w.client()
 	w.eventuallyUsed()
 	keeper := w.mustRecord().Keeper.PID
-	check(t, syscall.Kill(keeper, syscall.SIGSTOP)) // it may as well be between two looks
+	w.freeze(keeper) // it may as well be between two looks
 	second := w.client()
 	w.mustStart(w.held(holder))
 	check(t, syscall.Kill(keeper, syscall.SIGCONT))

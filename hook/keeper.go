@@ -25,7 +25,8 @@ type order struct {
 	Route, Listen, Token string
 	// Argv is how to launch the tunnel program again; none where the keeper's parent did not know. Arguments may be any bytes,
 	// and of what is no UTF-8 JSON would make something else.
-	Argv [][]byte
+	Argv      [][]byte
+	Variables [][]byte // what the configuration gives it besides the caller's environment
 	// Quiet says that nobody shall be told on the desktop.
 	Quiet bool
 }
@@ -40,7 +41,7 @@ func (tx *transaction) ensureKeeper() error {
 	if !rec.Watched() || rec.Ending || rec.Keeper.Alive() && !tx.newKeeper {
 		return nil
 	}
-	told, err := json.Marshal(order{rec.Route, rec.Listen, rec.Token, allBytes(tx.argv), tx.Quiet})
+	told, err := json.Marshal(order{rec.Route, rec.Listen, rec.Token, allBytes(tx.program.argv), allBytes(tx.program.env), tx.Quiet})
 	if err != nil {
 		return err
 	}
@@ -57,7 +58,7 @@ func (tx *transaction) ensureKeeper() error {
 	if err != nil {
 		return err
 	}
-	rec.KeeperKnows = len(tx.argv) > 0
+	rec.KeeperKnows = len(tx.program.argv) > 0
 	rec.Keeper, err = process.Identify(launched.PID)
 	return err
 }
@@ -504,7 +505,7 @@ func (k *keeper) relaunch(ctx context.Context) error {
 		}
 		dead := tx.rec
 		fmt.Fprintf(k.log, "keeper: %s (pid %d) died while its client was there: starting it again\n", dead.Program, dead.Tunnel.PID)
-		if _, err := tx.launch(allText(k.Argv), k.log); err != nil { // an update may be replacing the program
+		if _, err := tx.launch(program{argv: allText(k.Argv), env: allText(k.Variables)}, k.log); err != nil { // an update may be replacing the program
 			tx.rec = dead // the next try finds it as this one did
 			return errors.Join(err, tx.write())
 		}

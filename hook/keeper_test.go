@@ -236,7 +236,7 @@ func TestAFollowedLogGoesOnUntilTheProgramIsStartedAgain(t *testing.T) {
 	rec := w.mustRecord()
 	log, done := w.following(w.relay())
 	tunneltest.Eventually(t, "the log is copied", func() bool { return log.String() != "" })
-	send(t, rec.Keeper, syscall.SIGSTOP)
+	w.freeze(rec.Keeper.PID)
 	kill(rec.Tunnel)
 	select {
 	case err := <-done:
@@ -534,7 +534,7 @@ func TestStopEndsAKeeperThatIsFrozen(t *testing.T) {
 	w.mustStart(w.held(holder))
 	old := w.keeper()
 	w.awaitKeeper()
-	send(t, old, syscall.SIGSTOP)
+	w.freeze(old.PID)
 	w.mustStop(hook.StopRequest{Route: w.relay()})
 	if old.Alive() {
 		t.Error("the keeper is there when the tunnel is gone")

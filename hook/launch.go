@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -57,11 +58,11 @@ func (s *start) launch(lock *pidfile.Lock) (next, error) {
 	if s.private.IsValid() {
 		rec.Starter = rec.Prober
 	}
-	argv, err := s.argv(at)
+	program, err := s.program(at)
 	if err != nil {
 		return next{}, err
 	}
-	rec.Program = filepath.Base(argv[0])
+	rec.Program = program.name
 	rec.After = len(s.route.After(rec.Public(), s.Self)) > 0
 	log, err := s.openLog(&rec)
 	if err != nil {
@@ -69,17 +70,17 @@ func (s *start) launch(lock *pidfile.Lock) (next, error) {
 	}
 	defer log.Close()
 	before := s.route.Before(rec.Public(), s.Self)
-	return s.launchNew(&transaction{Env: s.Env, lock: lock, rec: rec, before: before}, argv, log)
+	return s.launchNew(&transaction{Env: s.Env, lock: lock, rec: rec, before: before}, program, log)
 }
 
 // launchNew launches the program of a tunnel that there was not before, and starts its keeper. With an error there is
 // none afterwards either.
-func (s *start) launchNew(tx *transaction, argv []string, log *os.File) (_ next, err error) {
-	if s.launched, err = tx.launch(argv, log); err != nil {
+func (s *start) launchNew(tx *transaction, program program, log *os.File) (_ next, err error) {
+	if s.launched, err = tx.launch(program, log); err != nil {
 		return next{}, errors.Join(err, tx.remove())
 	}
 	if tx.rec.Watched() {
-		tx.argv, err = s.argv(tx.rec.Address)
+		tx.program, err = s.program(tx.rec.Address)
 	}
 	if err == nil {
 		err = tx.commit()
@@ -99,14 +100,7 @@ func (s *start) address() tunnel.Listen {
 }
 
 // reserve finds the address for the tunnel program; it holds it no longer than to find that it is free.
-func (s *start) reserve() (netip.AddrPort, error) {
-	if !s.front.IsValid() {
-		if err := s.route.CanListen(s.listen); err != nil {
-			return netip.AddrPort{}, err
-		}
-	}
-	return s.address().Reserve()
-}
+func (s *start) reserve() (netip.AddrPort, error) { return s.address().Reserve() }
 
 // firstAddress is where the program listens at first. One that may ask somebody to sign in does so at a private address
 // while that is waited for: a client that connects too early, because its user got tired of waiting, would open another
@@ -128,16 +122,39 @@ func (s *start) firstAddress(own netip.AddrPort) (netip.AddrPort, error) {
 // args are the extra arguments of the tunnel program.
 func (s *start) args() []string { return s.route.Args(s.req.Args) }
 
-// argv gives the tunnel program with its absolute path, and its arguments.
-func (s *start) argv(listen netip.AddrPort) ([]string, error) {
-	argv := s.route.Argv(listen, s.Self, s.args())
-	program, err := s.route.Provider.FindProgram(argv[0], Variable(s.Environ, "PATH"))
-	if err != nil {
-		return nil, err
-	}
-	argv[0] = program
-	return argv, nil
+// program is how to launch a tunnel program.
+type program struct {
+	name string
+	argv []string // with its absolute path
+	env  []string // what the configuration gives it besides the caller's environment: secrets, perhaps
 }
+
+// program gives the tunnel program that listens there. One that cannot listens at a private address, and tunhook in
+// front of it.
+func (s *start) program(listen netip.AddrPort) (p program, err error) {
+	at := listen
+	if !s.route.ListensOn(listen.Addr()) {
+		if at, err = s.route.Behind().Reserve(); err != nil {
+			return program{}, err
+		}
+	}
+	p.argv = s.route.Argv(at, s.Self, s.args())
+	if p.env, err = s.route.Environ(at, s.Self, Variable(s.Environ, "HOME")); err != nil {
+		return program{}, err
+	}
+	path := Variable(slices.Concat(s.Environ, p.env), "PATH")
+	if p.argv[0], err = s.route.Provider.FindProgram(p.argv[0], path); err != nil {
+		return program{}, err
+	}
+	p.name = filepath.Base(p.argv[0])
+	if at != listen {
+		p.argv = append([]string{s.Self, frontCommand, "--listen", listen.String(), "--program-at", at.String(), "--"}, p.argv...)
+	}
+	return p, nil
+}
+
+// frontCommand is the argument that makes tunhook listen in front of a tunnel program that cannot listen everywhere.
+const frontCommand = "front"
 
 // hashArgs is salted, so that a record does not tell which of the usual arguments was given.
 func hashArgs(token string, args []string) string {
@@ -163,8 +180,9 @@ func (s *start) openLog(rec *pidfile.Record) (*os.File, error) {
 // environment, so that a process that is killed between the two leaves nothing that cannot be found. A program that has
 // ended already leaves the record without an identity; so does one that could not be launched: what becomes of the
 // record then is the caller's to say.
-func (tx *transaction) launch(argv []string, log *os.File) (*tunnel.Launched, error) {
-	environ, err := tx.tunnelEnviron(tx.rec)
+func (tx *transaction) launch(program program, log *os.File) (*tunnel.Launched, error) {
+	argv := program.argv
+	environ, err := tx.tunnelEnviron(tx.rec, program.env)
 	if err == nil {
 		argv, environ, err = tx.withBefore(argv, environ)
 	}

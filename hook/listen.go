@@ -139,7 +139,7 @@ func (h *Env) newListener(ctx context.Context, req ListenRequest) (*listener, er
 		ready: cmp.Or(req.Ready, t.route.Named.Ready, tunnel.ReadyForPort(t.route.Port())),
 		turn:  make(chan struct{}, 1), sessions: map[*net.TCPConn]bool{}, changed: make(chan struct{}, 1), since: time.Now(),
 	}
-	l.req.Timeout = orDefault(req.Timeout, DefaultSignInTimeout)
+	l.req.Timeout = orDefault(req.Timeout, max(t.route.Timeout(), DefaultSignInTimeout))
 	l.req.Linger = orDefault(req.Linger, DefaultLinger)
 	if l.self, err = process.Self(); err != nil {
 		return nil, err

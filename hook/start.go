@@ -17,7 +17,7 @@ type StartRequest struct {
 	Route, Listen string
 	Args          []string      // extra arguments of the tunnel program
 	Ready         string        // one of tunnel.Ready…; "" means the configuration's, or tunnel.ReadyListen
-	Timeout       time.Duration // how long to wait until it is ready; 0 means DefaultTimeout or DefaultSignInTimeout
+	Timeout       time.Duration // how long to wait until it is ready; 0: the configuration's, DefaultTimeout or DefaultSignInTimeout
 	Reuse         bool          // take the address as it is where another program serves it
 
 	EndWith   []process.Identity // end the tunnel when these processes are gone
@@ -86,12 +86,23 @@ func newStart(h *Env, t target, dir pidfile.Dir, req StartRequest) *start {
 		}
 	}
 	if s.hurried = s.req.Timeout > 0; !s.hurried {
-		s.req.Timeout = DefaultTimeout
-		if s.ready != tunnel.ReadyListen || len(t.route.Before(t.listen.Addr, h.Self)) > 0 { // a VPN takes its time as well
-			s.req.Timeout = DefaultSignInTimeout
-		}
+		s.req.Timeout = usualTimeout(t, s.ready)
 	}
 	return s
+}
+
+// usualTimeout is how long a start waits where its caller has not said. What a provider says is of its program alone.
+func usualTimeout(t target, ready string) time.Duration {
+	limit := t.route.Timeout()
+	switch before := len(t.route.Before(t.listen.Addr, "")) > 0; { // a VPN takes its time as well
+	case before && t.route.Named.Timeout == "":
+		return max(limit, DefaultSignInTimeout)
+	case limit > 0:
+		return limit
+	case ready != tunnel.ReadyListen:
+		return DefaultSignInTimeout
+	}
+	return DefaultTimeout
 }
 
 // freedTries is how often an address is tried again that somebody has just left.
@@ -229,12 +240,12 @@ func (s *start) join(tx *transaction) {
 		return
 	}
 	if tx.rec.ArgsHash == hashArgs(tx.rec.Token, s.args()) { // otherwise this start does not know how it was launched
-		tx.argv, _ = s.argv(tx.rec.Address) // a program that is not on this caller's PATH runs all the same
+		tx.program, _ = s.program(tx.rec.Address) // a program that is not on this caller's PATH runs all the same
 	}
 	if !tx.rec.KeepAlive || tx.rec.KeeperKnows && tx.rec.Keeper.Alive() {
 		return
 	}
-	if tx.argv == nil {
+	if tx.program.argv == nil {
 		tx.rec.KeepAlive = false // see await, which says so
 		return
 	}

@@ -24,8 +24,8 @@ type transaction struct {
 	*Env
 	lock *pidfile.Lock
 	rec  pidfile.Record // what a change leaves here is written at the end
-	// argv is how to launch the tunnel program again, for a keeper that has to be started; none where that is not known.
-	argv []string
+	// program is how to launch the tunnel program again, for a keeper that has to be started; zero where that is not known.
+	program program
 	// newKeeper says that the keeper shall be another one: the one that is there does not know how.
 	newKeeper bool
 	before    tunnel.Steps // what to run before the tunnel program, once

@@ -42,6 +42,21 @@ var argvRoutes = []string{
 	"gcloud-iap://europe-west1-b/desk:3389",
 	"gcloud-iap://my-project/europe-west1-b/desk:3389",
 	"aws-ssm://i-0123456789abcdef0/desk.internal:3389",
+	"aws-ssm://ecs:prod_0123456789abcdef_0123456789-10/desk.internal:3389",
+	"kubectl://kubernetes-admin@kubernetes@desks/pod/desk-0:3389",
+	"kubectl://arn%3Aaws%3Aeks%3Aeu-west-1%3A123456789012%3Acluster%2Fprod@desks/pod/desk-0:3389",
+	"gcloud-iap://example.com:my-project/europe-west1-b/desk:3389",
+	"azure-bastion://lab-rg/gw-bastion/10.1.2.3:3389",
+	"azure-bastion://lab-rg/gw-bastion/[2001:db8::1]:3389",
+	"azure-bastion://lab-rg/gw-bastion/%2Fsubscriptions%2F0a1b%2FresourceGroups%2Flab-rg%2Fproviders%2FMicrosoft.Compute%2FvirtualMachines%2Fdesk:3389",
+	"oci-bastion://ocid1.bastionsession.oc1.eu-frankfurt-1.abc@eu-frankfurt-1/10.1.2.3:3389",
+	"chisel://gate/desk:3389",
+	"chisel://gate:8443/desk:3389",
+	"chisel://[2001:db8::1]/[2001:db8::2]:3389",
+	"wstunnel://gate/desk:3389",
+	"wstunnel://gate:8443/desk:3389",
+	"frp://frps.example.com/desk",
+	"frp://me@frps.example.com:7001/desk:3389",
 }
 
 func TestArgvOfEveryProvider(t *testing.T) {

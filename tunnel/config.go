@@ -43,12 +43,14 @@ type Config struct {
 
 // Named is a [tunnel.NAME] table: a route under a short name, with what goes with it.
 type Named struct {
-	Route  string   `toml:"route"`
-	Listen string   `toml:"listen"`
-	Args   []string `toml:"args"`
-	Ready  string   `toml:"ready"`
-	Before Steps    `toml:"before"`
-	After  Steps    `toml:"after"`
+	Route   string         `toml:"route"`
+	Listen  string         `toml:"listen"`
+	Args    []string       `toml:"args"`
+	Ready   string         `toml:"ready"`
+	Timeout string         `toml:"timeout"`
+	Env     map[string]any `toml:"env"`
+	Before  Steps          `toml:"before"`
+	After   Steps          `toml:"after"`
 }
 
 // ConfigError says what is wrong in which file.
@@ -127,15 +129,18 @@ func (c *Config) add(path, text string) error {
 		}
 	}
 	fail := func(table, name string, err error) error {
-		return &ConfigError{path, lineOf(text, table, name, ""), fmt.Errorf("[%s.%s]: %w", table, name, err)}
+		var in *keyError
+		key := ""
+		if errors.As(err, &in) {
+			key = in.key
+		}
+		return &ConfigError{path, lineOf(text, table, name, key), fmt.Errorf("[%s.%s]: %w", table, name, err)}
 	}
 	providers, named := map[string]*Provider{}, map[string]Named{}
 	for name, table := range file.Provider {
-		providers[name] = &Provider{}
-		if old, err := c.provider(name); err != nil {
+		defined := func(key string) bool { return meta.IsDefined("provider", name, key) }
+		if providers[name], err = c.startingWith(name, path != builtinPath, defined); err != nil {
 			return err
-		} else if old != nil {
-			*providers[name] = *old
 		}
 		embedded := providers[name].Errors
 		providers[name].Errors = nil
@@ -150,6 +155,11 @@ func (c *Config) add(path, text string) error {
 			return fail("tunnel", name, err)
 		}
 		named[name] = n
+	}
+	for _, key := range meta.Keys() {
+		if len(key) == 3 && (key[2] == "env" || key[2] == "defaults") && meta.Type(key...) != "Hash" { // which the decoder passes over
+			return fail(key[0], key[1], keyErrorf(key[2], "it is a table: write { NAME = \"value\" }"))
+		}
 	}
 	if err := unknownKey(path, text, meta); err != nil { // before what a misspelt key would seem to leave out
 		return err
@@ -173,6 +183,27 @@ func (c *Config) add(path, text string) error {
 	return nil
 }
 
+// startingWith gives what a provider's table adds its keys to. One with a command is whole, and takes nothing from
+// another of its name: such a one may be embedded only since the last update.
+func (c *Config) startingWith(name string, own bool, defined func(key string) bool) (*Provider, error) {
+	if defined("command") {
+		delete(c.builtin, name)
+		return &Provider{own: own}, nil
+	}
+	old, err := c.provider(name)
+	if err != nil || old == nil {
+		return &Provider{own: own}, err
+	}
+	p := *old
+	if defined("env") { // a table would be added to
+		p.Env = nil
+	}
+	if defined("defaults") {
+		p.Defaults = nil
+	}
+	return &p, nil
+}
+
 func (n Named) check(name string) error {
 	if err := checkName(name); err != nil {
 		return err
@@ -181,6 +212,12 @@ func (n Named) check(name string) error {
 		return errors.New("it has no route")
 	}
 	if err := checkListen(n.Listen); err != nil {
+		return err
+	}
+	if err := checkTimeout(n.Timeout); err != nil {
+		return err
+	}
+	if err := checkEnv(n.Env, nil); err != nil {
 		return err
 	}
 	if err := CheckReady(n.Ready); err != nil {
@@ -198,7 +235,9 @@ func syntaxError(path string, err error) error {
 }
 
 func unknownKey(path, text string, meta toml.MetaData) error {
-	undecoded := meta.Undecoded()
+	undecoded := slices.DeleteFunc(meta.Undecoded(), func(key toml.Key) bool {
+		return len(key) > 3 && key[2] == "env" // see checkEnv
+	})
 	if len(undecoded) == 0 {
 		return nil
 	}
@@ -239,7 +278,13 @@ func (c *Config) Names() []string { return slices.Sorted(maps.Keys(c.named)) }
 func (c *Config) Aliases(r Route) []string {
 	aliases := []string{r.Text}
 	for _, name := range c.Names() {
-		if c.named[name].Route == r.Text {
+		text := c.named[name].Route
+		if text != r.Text && schemeOf(text) == schemeOf(r.Text) { // it may be written in another way
+			if other, err := c.Route(name); err == nil {
+				text = other.Text
+			}
+		}
+		if text == r.Text {
 			aliases = append(aliases, name)
 		}
 	}

@@ -45,7 +45,10 @@ func mustProvider(t *testing.T, c *Config, name string) *Provider {
 
 func TestEmbeddedProvidersAreSound(t *testing.T) {
 	c := mustLoad(t)
-	want := []string{"aws-ssm", "boundary", "cloudflared", "gcloud-iap", "kubectl", "pomerium", "relay", "ssh", "tsh", "tsh-app"}
+	want := []string{
+		"aws-ssm", "azure-bastion", "boundary", "chisel", "cloudflared", "frp", "gcloud-iap", "kubectl", "oci-bastion", "pomerium", "relay", "ssh",
+		"tsh", "tsh-app", "wstunnel",
+	}
 	if diff := cmp.Diff(want, c.providerNames()); diff != "" {
 		t.Error(diff)
 	}
@@ -87,6 +90,40 @@ func TestProviderOfOnesOwn(t *testing.T) {
 	r, err := c.Route("chisel://gate:3389")
 	if err != nil || r.Provider.Name() != "chisel" || r.Provider.Signal != "TERM" || r.Host() != "gate" || r.Port() != 3389 {
 		t.Errorf("%+v, %v", r, err)
+	}
+}
+
+// TestProviderWithACommandIsWhole: whatever an embedded provider of its name says, which may be there only since an update.
+func TestProviderWithACommandIsWhole(t *testing.T) {
+	for _, name := range mustLoad(t).providerNames() {
+		c := mustLoad(t, "[provider."+name+"]\ncommand = [\"own\", \"{listen}\", \"{host}:{port}\"]\n")
+		want := Provider{Command: []any{"own", "{listen}", "{host}:{port}"}, Signal: "TERM", Routes: []string{name + "://{host}:{port}"}, name: name, own: true}
+		if diff := cmp.Diff(want, *mustProvider(t, c, name), cmp.AllowUnexported(Provider{})); diff != "" {
+			t.Error(diff)
+		}
+		if r := mustRoute(t, c, name+"://desk:3389"); r.Provider.Command[0] != "own" {
+			t.Errorf("%s: its route goes through %v", name, r.Provider.Command)
+		}
+	}
+}
+
+func TestWithoutACommandAWholeProviderIsChangedToo(t *testing.T) {
+	c := mustLoad(t,
+		"[provider.x]\ncommand = [\"x\"]\nrefused = \"no\"\nenv = { A = \"1\", B = \"2\" }\n",
+		"[provider.x]\nsignal = \"INT\"\nenv = { B = \"3\" }\n")
+	want := Provider{Command: []any{"x"}, Signal: "INT", Refused: "no", Routes: []string{"x://{host}:{port}"}, Env: map[string]any{"B": "3"}, name: "x", own: true}
+	if diff := cmp.Diff(want, *mustProvider(t, c, "x"), cmp.AllowUnexported(Provider{})); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// TestOnesOwnProviderKeepsItsScheme: an embedded one that comes with an update does not take it, whatever the two are called.
+func TestOnesOwnProviderKeepsItsScheme(t *testing.T) {
+	c := mustLoad(t, "[provider.zz]\nroutes = [\"ssh://{gateway}/{host}:{port}\", \"{host}:{port}\"]\ncommand = [\"zz\"]\n")
+	for route, want := range map[string]string{"ssh://gate/desk:1": "zz", "desk:1": "zz", "ssh://me@gate/desk:1": "ssh", "tcp+https://gate/desk:1": "pomerium"} {
+		if r := mustRoute(t, c, route); r.Provider.Name() != want {
+			t.Errorf("%s goes through %s, want %s", route, r.Provider.Name(), want)
+		}
 	}
 }
 
@@ -137,6 +174,27 @@ func TestConfigErrorsNameFileAndLine(t *testing.T) {
 		"bad listen address":            {fine + "[tunnel.x]\nroute = \"a:1\"\nlisten = \"0\"\n", 3, "listen address"},
 		"no route":                      {fine + "[tunnel.x]\nlisten = \"1\"\n", 3, "route"},
 		"unknown readiness":             {fine + "[tunnel.x]\nroute = \"a:1\"\nready = \"soon\"\n", 3, "soon"},
+		"timeout without a unit":        {fine + "[provider.x]\ncommand = [\"x\"]\ntimeout = \"60\"\n", 5, "\"60s\""},
+		"timeout of nothing":            {fine + "[tunnel.x]\nroute = \"a:1\"\ntimeout = \"0s\"\n", 5, "timeout"},
+		"timeout is a number":           {fine + "[tunnel.x]\nroute = \"a:1\"\ntimeout = 60\n", 3, "line 5"},
+		"default of no part":            {fine + "[provider.x]\ncommand = [\"x\"]\ndefaults = { prot = \"1\" }\n", 5, "{prot}"},
+		"default that is no port":       {"[provider.x]\ncommand = [\"x\"]\ndefaults = { port = \"rdp\" }\n", 3, "rdp"},
+		"default port out of range":     {"[provider.x]\ncommand = [\"x\"]\ndefaults = { port = 65536 }\n", 3, "65536"},
+		"default that is an option":     {"[provider.x]\ncommand = [\"x\"]\ndefaults = { host = \"-x\" }\n", 3, "option"},
+		"default that is a list":        {"[provider.x]\ncommand = [\"x\"]\ndefaults = { host = [\"x\"] }\n", 3, "host"},
+		"optional part in a word":       {"[provider.x]\nroutes = [\"x://{host}[:{port}]\"]\ncommand = [\"x\", \"--to={host}:{port}\"]\n", 3, "{port}"},
+		"optional part that is a word":  {"[provider.x]\nroutes = [\"x://[{user}@]{host}\"]\ncommand = [\"x\", \"-l\", \"{user}\"]\n", 3, "list of its own"},
+		"part of one form only":         {"[provider.x]\nroutes = [\"x://{zone}/{host}\", \"x://{host}\"]\ncommand = [\"x\", \"--zone={zone}\"]\n", 3, "{zone}"},
+		"variable of tunhook's":         {"[provider.x]\ncommand = [\"x\"]\nenv = { TUNHOOK_TOKEN = \"s3cret\" }\n", 3, "tunhook's own"},
+		"variable without a name":       {"[provider.x]\ncommand = [\"x\"]\nenv = { \"\" = \"s3cret\" }\n", 3, "no name"},
+		"variable with an =":            {fine + "[tunnel.x]\nroute = \"a:1\"\nenv = { \"A=B\" = \"s3cret\" }\n", 5, "no name"},
+		"variable with a NUL":           {"[provider.x]\ncommand = [\"x\"]\nenv = { A = \"s3cret\\u0000\" }\n", 3, "NUL"},
+		"variable that is a list":       {"[provider.x]\ncommand = [\"x\"]\nenv = { A = [\"s3cret\"] }\n", 3, "file"},
+		"variables as a list":           {"[provider.x]\ncommand = [\"x\"]\nenv = [\"A=s3cret\"]\n", 3, "table"},
+		"variable from no file":         {"[provider.x]\ncommand = [\"x\"]\nenv = { A = { path = \"/s3cret\" } }\n", 3, "file"},
+		"variable from a relative file": {fine + "[tunnel.x]\nroute = \"a:1\"\nenv = { A = { file = \"x\" } }\n", 5, "~/"},
+		"variable with a placeholder":   {"[provider.x]\ncommand = [\"x\"]\nenv = { A = \"s3cret{hots}\" }\n", 3, "file"},
+		"variable with {args}":          {"[provider.x]\ncommand = [\"x\"]\nenv = { A = \"{args}\" }\n", 3, "A holds"},
 		"name with a colon":             {fine + "[tunnel.\"x:1\"]\nroute = \"a:1\"\n", 3, "name"},
 		"name that is a flag":           {fine + "[tunnel.-x]\nroute = \"a:1\"\n", 3, "name"},
 		"name that is a path":           {fine + "[tunnel.\"../x\"]\nroute = \"a:1\"\n", 3, "name"},
@@ -155,6 +213,9 @@ func TestConfigErrorsNameFileAndLine(t *testing.T) {
 			}
 			if strings.Contains(err.Error(), "\n") {
 				t.Errorf("%q is more than a line", err)
+			}
+			if strings.Contains(err.Error(), "s3cret") {
+				t.Errorf("%q tells the secret", err)
 			}
 		})
 	}

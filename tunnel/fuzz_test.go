@@ -246,7 +246,7 @@ func FuzzForm(f *testing.F) {
 	f.Add("]{", "")
 	f.Fuzz(func(t *testing.T, text, route string) {
 		form := newForm(text)
-		if _, err := form.compile(); err != nil {
+		if _, err := form.compile(strict); err != nil {
 			if !strings.Contains(err.Error(), "route form ") {
 				t.Fatalf("%q: %v", text, err)
 			}

@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 	"runtime"
 	"strconv"
@@ -52,12 +51,11 @@ func (r Route) ParseListen(text string) (Listen, error) {
 	return r.parseListen(or(text, r.Named.Listen))
 }
 
-// CanListen tells whether the tunnel program itself can listen there; behind a listener it need not. Errors are *ListenError.
-func (r Route) CanListen(l Listen) error {
-	if only := r.Provider.ListenHost; only != "" && l.Addr.Addr().String() != only {
-		return &ListenError{l.Addr.String(), fmt.Sprintf("cannot be served: %s listens on %s only; give %s", r.Provider.name, only, net.JoinHostPort(only, "PORT"))}
-	}
-	return nil
+// ListensOn tells whether the tunnel program itself can listen on that host. Where it cannot, tunhook listens in front
+// of it.
+func (r Route) ListensOn(host netip.Addr) bool {
+	only, err := netip.ParseAddr(r.Provider.ListenHost)
+	return err != nil || only == host
 }
 
 // ParseFront is ParseListen for a listener's address, which is "stable" where nothing else is said. Errors are *ListenError.
@@ -69,7 +67,8 @@ func (r Route) ParseFront(text string) (Listen, error) {
 	return l, err
 }
 
-// Behind is where a tunnel on this route listens that has a listener before it: any free port that only this machine reaches.
+// Behind is where a tunnel on this route listens that has tunhook before it, or that may listen anywhere: any free
+// port that only this machine reaches.
 func (r Route) Behind() Listen {
 	host, err := netip.ParseAddr(r.Provider.ListenHost)
 	if err != nil {
@@ -84,7 +83,7 @@ var loopback = netip.AddrFrom4([4]byte{127, 0, 0, 1})
 func (r Route) parseListen(text string) (Listen, error) {
 	switch text {
 	case "", Auto:
-		return Listen{netip.AddrPortFrom(loopback, 0)}, nil
+		return r.Behind(), nil
 	case "stable":
 		return r.stable()
 	}
@@ -218,11 +217,13 @@ func (l Listen) Reserve() (netip.AddrPort, error) {
 	if err != nil {
 		return netip.AddrPort{}, fmt.Errorf("getsockname: %w", err)
 	}
-	in, ok := bound.(*unix.SockaddrInet4)
-	if !ok {
-		return netip.AddrPort{}, fmt.Errorf("getsockname: unexpected family %T", bound)
+	switch in := bound.(type) {
+	case *unix.SockaddrInet4:
+		return netip.AddrPortFrom(l.Addr.Addr(), uint16(in.Port)), nil
+	case *unix.SockaddrInet6:
+		return netip.AddrPortFrom(l.Addr.Addr(), uint16(in.Port)), nil
 	}
-	return netip.AddrPortFrom(l.Addr.Addr(), uint16(in.Port)), nil
+	return netip.AddrPort{}, fmt.Errorf("getsockname: unexpected family %T", bound)
 }
 
 func socketAddress(a netip.AddrPort) (family int, sockaddr unix.Sockaddr) {

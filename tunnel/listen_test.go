@@ -90,30 +90,33 @@ func TestListenAddressOfTheConfigurationStandsInForAMissingOne(t *testing.T) {
 	}
 }
 
-func TestFixedListenHost(t *testing.T) {
-	c := mustLoad(t, "[provider.x]\ncommand = [\"x\"]\nlisten_host = \"127.7.7.7\"\n")
-	for _, tc := range []struct{ route, listen, want string }{
-		{"tsh-app://desk:3389", "3389", "127.0.0.1:3389"},
-		{"tsh-app://desk:3389", "", "auto"},
-		{"tsh-app://desk:3389", "127.0.0.2:3389", ""},
-		{"tsh-app://desk:3389", "0.0.0.0:3389", ""},
-		{"tsh-app://desk:3389", "[::1]:3389", ""},
-		{"tsh-app://desk:3389", "stable", ""},
-		{"aws-ssm://i/desk:3389", "stable", ""},
-		{"x://desk:3389", "127.7.7.7:3389", "127.7.7.7:3389"},
-		{"x://desk:3389", "3389", ""},
+func TestProgramThatListensOnOneHostOnly(t *testing.T) {
+	c := mustLoad(t, "[provider.x]\ncommand = [\"x\"]\nlisten_host = \"127.7.7.7\"\n[provider.y]\ncommand = [\"y\"]\nlisten_host = \"::1\"\n")
+	for _, tc := range []struct {
+		route, listen, behind string
+		itself                bool
+	}{
+		{"tsh-app://desk:3389", "3389", "127.0.0.1:0", true},
+		{"tsh-app://desk:3389", "", "127.0.0.1:0", true},
+		{"tsh-app://desk:3389", "127.0.0.2:3389", "127.0.0.1:0", false},
+		{"tsh-app://desk:3389", "0.0.0.0:3389", "127.0.0.1:0", false},
+		{"tsh-app://desk:3389", "[::1]:3389", "127.0.0.1:0", false},
+		{"tsh-app://desk:3389", "stable", "127.0.0.1:0", false},
+		{"aws-ssm://i/desk:3389", "stable", "127.0.0.1:0", false},
+		{"gcloud-iap://z/desk:3389", "stable", "127.0.0.1:0", false},
+		{"azure-bastion://g/b/10.0.0.1:3389", "stable", "127.0.0.1:0", false},
+		{"relay://desk:3389", "stable", "127.0.0.1:0", true},
+		{"relay://desk:3389", "0.0.0.0:3389", "127.0.0.1:0", true},
+		{"x://desk:3389", "127.7.7.7:3389", "127.7.7.7:0", true},
+		{"x://desk:3389", "3389", "127.7.7.7:0", false},
+		{"x://desk:3389", "", "127.7.7.7:0", true},
+		{"y://desk:3389", "", "[::1]:0", true},
+		{"y://desk:3389", "3389", "[::1]:0", false},
 	} {
 		r := mustRoute(t, c, tc.route)
 		l, err := r.ParseListen(tc.listen)
-		if err == nil && !l.Auto() {
-			err = r.CanListen(l)
-		}
-		var bad *ListenError
-		switch {
-		case tc.want != "" && (err != nil || l.String() != tc.want):
-			t.Errorf("%s on %q: %v, %v; want %s", tc.route, tc.listen, l, err, tc.want)
-		case tc.want == "" && (!errors.As(err, &bad) || !strings.Contains(err.Error(), r.Provider.ListenHost+":PORT")):
-			t.Errorf("%s on %q: %v, %v; want an error that says what to give", tc.route, tc.listen, l, err)
+		if err != nil || r.ListensOn(l.Addr.Addr()) != tc.itself || r.Behind().Addr.String() != tc.behind || !r.ListensOn(r.Behind().Addr.Addr()) {
+			t.Errorf("%s on %q: %v, by itself %v, behind it %v, %v; want %+v", tc.route, tc.listen, l, r.ListensOn(l.Addr.Addr()), r.Behind().Addr, err, tc)
 		}
 	}
 }

@@ -6,8 +6,10 @@ import (
 	"net/netip"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // Provider is what is known of one kind of tunnel program, as a [provider.NAME] table of the configuration gives it.
@@ -26,8 +28,13 @@ type Provider struct {
 	Install     string         `toml:"install"`
 	Before      Steps          `toml:"before"`
 	After       Steps          `toml:"after"`
+	Timeout     string         `toml:"timeout"`
+
+	Defaults map[string]any `toml:"defaults"` // values of parts that a route leaves out: strings, and numbers of ports
+	Env      map[string]any `toml:"env"`      // see variables
 
 	name string
+	own  bool // the configuration's, not one of the embedded providers, changed or not
 }
 
 // placeholder is {name} in a command or a route form.
@@ -62,7 +69,7 @@ func (p *Provider) check() error {
 	}
 	known := slices.Clone(ownNames)
 	for _, f := range p.forms() {
-		pattern, err := f.compile()
+		pattern, err := f.compile(strict)
 		if err != nil {
 			return err
 		}
@@ -87,8 +94,155 @@ func (p *Provider) check() error {
 	if err := p.checkCommand(known); err != nil {
 		return err
 	}
-	return checkSteps(p.Before, p.After, known)
+	if err := checkSteps(p.Before, p.After, known); err != nil {
+		return err
+	}
+	if err := checkTimeout(p.Timeout); err != nil {
+		return err
+	}
+	if err := checkEnv(p.Env, known); err != nil {
+		return err
+	}
+	if err := p.checkDefaults(known[len(ownNames):]); err != nil {
+		return err
+	}
+	return p.checkOptional()
 }
+
+// keyError is an error in the value of a key.
+type keyError struct {
+	key string
+	err error
+}
+
+func (e *keyError) Error() string { return e.key + ": " + e.err.Error() }
+
+func (e *keyError) Unwrap() error { return e.err }
+
+func keyErrorf(key, format string, args ...any) error {
+	return &keyError{key, fmt.Errorf(format, args...)}
+}
+
+func checkTimeout(text string) error {
+	if d, err := time.ParseDuration(text); text != "" && (err != nil || d <= 0) {
+		return keyErrorf("timeout", "%s is no time: write a number with a unit, such as \"60s\" or \"2m\"", quote(text))
+	}
+	return nil
+}
+
+// defaults are the values of the parts that a route leaves out.
+func (p *Provider) defaults() map[string]string {
+	values := map[string]string{}
+	for name, value := range p.Defaults {
+		values[name] = fmt.Sprint(value)
+	}
+	return values
+}
+
+func (p *Provider) checkDefaults(parts []string) error {
+	for _, name := range slices.Sorted(maps.Keys(p.Defaults)) {
+		if !slices.Contains(parts, name) {
+			return keyErrorf("defaults", "no route has a {%s}", name)
+		}
+		switch value := p.Defaults[name].(type) {
+		case string:
+			if reason := badValue(value); value == "" || reason != "" {
+				return keyErrorf("defaults", "%s %s", name, or(reason, "is empty"))
+			}
+		case int64:
+		default:
+			return keyErrorf("defaults", "%s is neither a string nor a number", name)
+		}
+		if port := fmt.Sprint(p.Defaults[name]); isPort(name) && !validPort(port) {
+			return keyErrorf("defaults", "%s is %s: ports go from 1 to 65535", name, quote(port))
+		}
+	}
+	return nil
+}
+
+func validPort(text string) bool {
+	n, err := strconv.ParseUint(text, 10, 16)
+	return err == nil && n > 0
+}
+
+// checkOptional says where the command needs a part that a route may leave out.
+func (p *Provider) checkOptional() error {
+	for _, element := range p.Command {
+		word, ok := element.(string)
+		if !ok {
+			continue // is left out as a whole
+		}
+		for _, ph := range placeholder.FindAllString(word, -1) {
+			name := ph[1 : len(ph)-1]
+			if f, lacks := p.lacking(name); lacks {
+				return keyErrorf("command", "%q needs {%s}, which a route of the form %s may leave out: give it a list of its own, [%q], "+
+					"to be left out with it, or a value in defaults", word, name, f, word)
+			}
+		}
+	}
+	return nil
+}
+
+// names are the placeholders that there are.
+func (p *Provider) names() []string {
+	names := slices.Clone(ownNames)
+	for _, f := range p.forms() {
+		for _, token := range f.tokens() {
+			if name, _, ok := nameOf(token); ok {
+				names = append(names, name)
+			}
+		}
+	}
+	return names
+}
+
+// lacking gives a form whose routes need not have a value of that name.
+func (p *Provider) lacking(name string) (form, bool) {
+	if slices.Contains(ownNames, name) || p.Defaults[name] != nil {
+		return form{}, false
+	}
+	for _, f := range p.forms() {
+		if !slices.Contains(f.required(), name) {
+			return f, true
+		}
+	}
+	return form{}, false
+}
+
+// misplaced tells why a part of a route cannot have that value: in a word of the command, or of a step, it would be
+// taken apart there. Within a URL it stays encoded.
+func (p *Provider) misplaced(name, value string, steps ...Steps) string {
+	if strings.HasPrefix(value, "[") || !strings.ContainsAny(value, escaped) {
+		return ""
+	}
+	var all []string
+	for _, element := range p.Command {
+		words, _ := group(element)
+		all = append(all, words...)
+	}
+	for _, steps := range append(steps, p.Before, p.After) {
+		all = slices.Concat(append(steps, all)...)
+	}
+	for _, word := range all {
+		rest := placeholder.ReplaceAllString(word, "")
+		if strings.Contains(rest, " ") { // a line of a shell's, perhaps
+			rest += "?#%"
+		}
+		if !strings.Contains(word, "{"+name+"}") || isURL(word) {
+			continue
+		}
+		for _, r := range value {
+			if strings.ContainsRune(escaped, r) && strings.ContainsRune(rest, r) {
+				return fmt.Sprintf("has %q for %s, which stands in %q on a command line of %s: it can hold no %q there",
+					value, strings.ToUpper(name), word, p.name, r)
+			}
+		}
+	}
+	return ""
+}
+
+// isURL tells whether a word of a command is a URL.
+func isURL(word string) bool { return strings.Contains(word, "://") }
 
 func checkPattern(key, text string, groups int) error {
 	if text == "" {
@@ -172,9 +326,16 @@ func lacksValue(word string, values map[string]string) bool {
 	return slices.ContainsFunc(placeholder.FindAllString(word, -1), func(ph string) bool { return values[ph[1:len(ph)-1]] == "" })
 }
 
-// fill fills in one word. An IPv6 address that is all of a word needs no brackets, and few programs take them there.
+// fill fills in one word; in a URL the parts of a route stay encoded. An IPv6 address that is all of a word needs no
+// brackets, and few programs take them there.
 func fill(word string, values map[string]string) string {
-	filled := placeholder.ReplaceAllStringFunc(word, func(ph string) string { return values[ph[1:len(ph)-1]] })
+	filled := placeholder.ReplaceAllStringFunc(word, func(ph string) string {
+		name := ph[1 : len(ph)-1]
+		if isURL(word) && !slices.Contains(ownNames, name) {
+			return encodePart(values[name])
+		}
+		return values[name]
+	})
 	if placeholder.FindString(word) == word && strings.HasPrefix(filled, "[") && strings.HasSuffix(filled, "]") {
 		return filled[1 : len(filled)-1]
 	}

@@ -2,21 +2,24 @@ package tunnel
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf8"
 )
 
 // Route is where a tunnel leads, and the provider that can take one there.
 type Route struct {
-	Given    string    // as the user wrote it: a route or the name of one
-	Text     string    // the route itself
+	Given    string    // the name that the user wrote, or Text where that was a route
+	Text     string    // the route itself; several ways to write it have one
 	Provider *Provider // whose tunnel program serves it
 	Named    Named     // the [tunnel.NAME] table, empty for a route that was written out
+	written  string    // the route as it was written
 	parts    map[string]string
 }
 
@@ -81,18 +84,23 @@ func (c *Config) Route(route string) (Route, error) {
 	if reason := badText(route); reason != "" {
 		return Route{}, &RouteError{Route: route, Reason: reason}
 	}
-	r := Route{Given: route, Text: route}
+	r := Route{Text: route}
 	if !strings.ContainsAny(route, ":/") {
 		named, ok := c.named[route]
 		if !ok {
 			return Route{}, &RouteError{route, c.unknownName(route), c.Names()}
 		}
-		r.Text, r.Named = named.Route, named
+		r.Given, r.Text, r.Named = route, named.Route, named
 		if reason := badText(r.Text); reason != "" || !strings.ContainsAny(r.Text, ":/") {
 			return Route{}, &RouteError{Route: r.Text, Reason: "of [tunnel." + route + "] " + or(reason, "is a name itself: write the route there")}
 		}
 	}
-	return r, c.resolve(&r)
+	r.written = r.Text
+	err := c.resolve(&r)
+	if r.Given == "" {
+		r.Given = r.Text
+	}
+	return r, err
 }
 
 func or(s, other string) string {
@@ -118,11 +126,24 @@ func badText(s string) string {
 		return "holds \"..\": a route is not a path"
 	}
 	for _, r := range s {
-		if !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune("._~:/@%+=,[]-", r) {
-			return fmt.Sprintf("holds %q: a route has only letters, digits and . _ ~ : / @ %% + = , [ ] -", r)
+		if !isRouteRune(r) && !strings.ContainsRune(":/@%[]", r) {
+			return fmt.Sprintf("holds %q: a route has only letters, digits and . _ ~ : / @ %% + = , [ ] -", r) + encodeHint(r)
 		}
 	}
 	return ""
+}
+
+// isRouteRune tells whether any part of a route may hold the character as it is.
+func isRouteRune(r rune) bool {
+	return unicode.IsLetter(r) || unicode.IsDigit(r) || strings.ContainsRune("._~+=,-", r)
+}
+
+// encodeHint says how to write a character that a part of a route can hold.
+func encodeHint(r rune) string {
+	if !strings.ContainsRune(escaped, r) {
+		return ""
+	}
+	return fmt.Sprintf("; in a part of it %q is written %s", r, encodePart(string(r)))
 }
 
 func checkName(name string) error {
@@ -147,43 +168,94 @@ func (c *Config) unknownName(name string) string {
 
 // resolve finds the provider by scheme and takes the route apart by the provider's forms.
 func (c *Config) resolve(r *Route) error {
-	scheme, _, ok := strings.Cut(r.Text, "://")
-	if !ok {
-		scheme = ""
+	scheme := schemeOf(r.Text)
+	candidates, err := c.candidates(scheme)
+	if err != nil {
+		return err
 	}
-	var forms []string
-	hint := r.formHint()
+	if len(candidates) == 0 && slices.Contains(clientSchemes, scheme) {
+		return &RouteError{Route: r.Text, Reason: fmt.Sprintf("is an address for a client (%s://): a route says through what, such as "+
+			"HOST:PORT (Pomerium), tcp+https://GATEWAY/HOST:PORT (likewise) or ssh://GATEWAY/HOST:PORT", scheme)}
+	}
+	if len(candidates) == 0 {
+		return &RouteError{r.Text, fmt.Sprintf("has the unknown scheme %q: known are %s; add [provider.%s] to %s for another",
+			scheme, strings.Join(c.schemes(), ", "), or(scheme, "SCHEME"), c.userPath()), c.schemes()}
+	}
+	for _, read := range []func(form, string) (map[string]string, bool){form.parts, form.looseParts} {
+		for _, can := range candidates {
+			if parts, ok := read(can.form, r.Text); ok {
+				return r.take(can, parts)
+			}
+		}
+	}
+	forms, hint := make([]string, len(candidates)), r.formHint()
+	for i, can := range candidates {
+		forms[i] = can.String()
+		if _, ok := can.parts(r.Text + ":3389"); ok {
+			hint = fmt.Sprintf(" (with a port: %s:3389 for a desktop by RDP, %[1]s:5900 for one by VNC)", WithoutPassword(r.Text))
+		}
+	}
+	return &RouteError{Route: r.Text, Reason: "does not have the form " + strings.Join(forms, " or ") + hint}
+}
+
+// schemeOf is the scheme of a route, "" for one without.
+func schemeOf(route string) string {
+	if scheme, _, ok := strings.Cut(route, "://"); ok {
+		return scheme
+	}
+	return ""
+}
+
+// candidate is a form that a route may have, and whose it is.
+type candidate struct {
+	form
+	provider *Provider
+}
+
+// candidates are the forms of that scheme: those of the configuration's own providers first, which an embedded one
+// that comes with a later version does not take them from.
+func (c *Config) candidates(scheme string) (own []candidate, err error) {
+	var embedded []candidate
 	for _, name := range c.providerNames() {
 		if !c.mayServe(name, scheme) {
 			continue
 		}
 		p, err := c.provider(name)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		for _, f := range p.forms() {
-			if f.scheme != scheme {
-				continue
+			switch {
+			case f.scheme != scheme:
+			case p.own:
+				own = append(own, candidate{f, p})
+			default:
+				embedded = append(embedded, candidate{f, p})
 			}
-			if parts, ok := f.parts(r.Text); ok {
-				r.Provider, r.parts = p, parts
-				return r.checkPorts()
-			}
-			if _, ok := f.parts(r.Text + ":3389"); ok {
-				hint = fmt.Sprintf(" (with a port: %s:3389 for a desktop by RDP, %[1]s:5900 for one by VNC)", WithoutPassword(r.Text))
-			}
-			forms = append(forms, f.String())
 		}
 	}
-	if len(forms) == 0 && slices.Contains(clientSchemes, scheme) {
-		return &RouteError{Route: r.Text, Reason: fmt.Sprintf("is an address for a client (%s://): a route says through what, such as "+
-			"HOST:PORT (Pomerium), tcp+https://GATEWAY/HOST:PORT (likewise) or ssh://GATEWAY/HOST:PORT", scheme)}
+	return append(own, embedded...), nil
+}
+
+// take takes the parts of a route, as they are written, for what they mean.
+func (r *Route) take(can candidate, written map[string]string) error {
+	parts := maps.Clone(can.provider.defaults())
+	for _, name := range slices.Sorted(maps.Keys(written)) {
+		value, reason := decodePart(written[name])
+		if reason == "" {
+			reason = can.provider.misplaced(name, value, r.Named.Before, r.Named.After)
+		}
+		if reason != "" {
+			return &RouteError{Route: r.Text, Reason: reason}
+		}
+		parts[name] = value
 	}
-	if len(forms) == 0 {
-		return &RouteError{r.Text, fmt.Sprintf("has the unknown scheme %q: known are %s; add [provider.%s] to %s for another",
-			scheme, strings.Join(c.schemes(), ", "), or(scheme, "SCHEME"), c.userPath()), c.schemes()}
+	r.Provider, r.parts = can.provider, parts
+	if err := r.checkPorts(); err != nil {
+		return err
 	}
-	return &RouteError{Route: r.Text, Reason: "does not have the form " + strings.Join(forms, " or ") + hint}
+	r.Text = can.write(parts)
+	return nil
 }
 
 // clientSchemes are the schemes of addresses that people paste in the place of a route.
@@ -198,15 +270,22 @@ func (r *Route) formHint() string {
 	if strings.Count(rest, ":") > 2 && !strings.ContainsAny(rest, "[@/") {
 		return " (an IPv6 address goes in brackets: [2001:db8::1]:3389)"
 	}
-	if WithoutPassword(r.Text) != r.Text {
-		return " (a route holds no password)"
+	hint := ""
+	if strings.ContainsAny(rest, "/@") {
+		hint = "within a part '/' is written %2F, '@' %40 and ':' %3A"
 	}
-	return ""
+	if WithoutPassword(r.Text) != r.Text {
+		hint = "a route holds no password; " + hint
+	}
+	if hint == "" {
+		return ""
+	}
+	return " (" + hint + ")"
 }
 
 func (r *Route) checkPorts() error {
 	for name, value := range r.parts {
-		if !strings.HasSuffix(name, "port") {
+		if !isPort(name) {
 			continue
 		}
 		if n, err := strconv.ParseUint(value, 10, 16); err != nil || n == 0 {
@@ -255,7 +334,7 @@ func (r Route) Argv(listen netip.AddrPort, tunhook string, args []string) []stri
 // values are what the placeholders stand for.
 func (r Route) values(listen netip.AddrPort, tunhook string) map[string]string {
 	values := map[string]string{
-		"route":       r.Text,
+		"route":       r.written,
 		"listen":      listen.String(),
 		"listen_host": listen.Addr().String(),
 		"listen_port": strconv.Itoa(int(listen.Port())),
@@ -275,6 +354,13 @@ func (r Route) Fill(text string) string {
 		}
 		return r.Text
 	})
+}
+
+// Timeout is how long a start waits at most where nobody has said: the [tunnel.NAME] table's, else the provider's, 0
+// where neither says anything.
+func (r Route) Timeout() time.Duration {
+	limit, _ := time.ParseDuration(or(r.Named.Timeout, r.Provider.Timeout)) // checked
+	return limit
 }
 
 // Name is the provider's name.

@@ -27,7 +27,7 @@ func TestRouteIsTakenApart(t *testing.T) {
 		"tcp+http://[::1]:80/desk:3389":    {"pomerium", "desk", 3389, map[string]string{"gateway": "[::1]", "gateway_port": "80"}},
 		"ssh://me@gate:22/desk:3389":       {"ssh", "desk", 3389, map[string]string{"user": "me", "gateway": "gate", "gateway_port": "22"}},
 		"ssh://gate/[::1]:3389":            {"ssh", "::1", 3389, map[string]string{"gateway": "gate"}},
-		"ssh://a%20b@gate/desk:3389":       {"ssh", "desk", 3389, map[string]string{"user": "a%20b", "gateway": "gate"}},
+		"ssh://a%20b@gate/desk:3389":       {"ssh", "desk", 3389, map[string]string{"user": "a b", "gateway": "gate"}},
 		"relay://desk:3389":                {"relay", "desk", 3389, nil},
 		"cloudflared://rdp.example.com":    {"cloudflared", "rdp.example.com", 0, nil},
 		"boundary://ttcp_1234567890:3389":  {"boundary", "ttcp_1234567890", 3389, nil},
@@ -201,7 +201,7 @@ func TestNoRouteBecomesAnOption(t *testing.T) {
 		text := form.Draw(t, "route")
 		for range rapid.IntRange(0, 3).Draw(t, "edits") {
 			i := rapid.IntRange(0, len(text)).Draw(t, "place")
-			text = text[:i] + rapid.SampledFrom([]string{"-", "--o=x", "-oProxyCommand=x", "@", "/", ":", "[", "]", " ", "\n", "'", `"`, ",", "ä"}).Draw(t, "text") + text[i:]
+			text = text[:i] + rapid.SampledFrom([]string{"-", "--o=x", "-oProxyCommand=x", "@", "/", ":", "[", "]", " ", "\n", "'", `"`, ",", "ä", "%2F", "%2f", "%20", "%2D", "%40", "%22", "%0A", "%5B", "%", "%2E."}).Draw(t, "text") + text[i:]
 		}
 		r, err := c.Route(text)
 		var bad *RouteError
@@ -212,9 +212,13 @@ func TestNoRouteBecomesAnOption(t *testing.T) {
 			return
 		}
 		for _, value := range r.parts {
-			if strings.HasPrefix(value, "-") || strings.ContainsAny(value, " \n'\"/") {
+			meant := strings.Contains(text, "%") || strings.Contains(strings.Join(r.Provider.Routes, ""), "*")
+			if strings.HasPrefix(value, "-") || strings.Contains(value, "..") || strings.ContainsAny(value, "\n'\"") || !meant && strings.ContainsAny(value, " /") {
 				t.Fatalf("%q: part %q", text, value)
 			}
+		}
+		if again, err := c.Route(r.Text); err != nil || again.Text != r.Text || !maps.Equal(again.parts, r.parts) {
+			t.Fatalf("%q is known as %q, which means %q, %v", text, r.Text, again.parts, err)
 		}
 		for _, word := range r.Argv(listen, "/t", nil) {
 			if strings.HasPrefix(word, "-") && !slices.ContainsFunc(r.Provider.options(), func(o string) bool { return strings.HasPrefix(word, o) }) {

@@ -389,7 +389,7 @@ func (e *enabling) launchListener(ctx context.Context) error {
 	}
 	return &FailedError{
 		Record: pidfile.Record{Route: e.entry.Route, Listen: e.entry.Address.String(), Program: "tunhook listen", Log: path},
-		Reason: "does not listen on " + e.entry.Address.String(), Err: err, Lines: lastLines(path, from),
+		Reason: "does not listen on " + e.entry.Address.String(), Err: err, Lines: tellingLines(path, from),
 	}
 }
 

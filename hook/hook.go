@@ -45,6 +45,8 @@ type Env struct {
 	// Ask asks whoever has called what the tunnel program wants to know; ok is false where there is no answer, or ctx
 	// is done. May be nil, where nobody can be asked.
 	Ask func(ctx context.Context, q Question) (answer string, ok bool)
+	// Quiet says that keepers shall tell nobody on the desktop.
+	Quiet bool
 	// Guard returns when a signal no longer ends this process, but the contexts that the use cases are given. No record is locked
 	// before: what has begun is finished or undone. May be nil, where it is so from the beginning.
 	Guard func()

@@ -182,7 +182,7 @@ func (s *start) openLog(rec *pidfile.Record) (*os.File, error) {
 // record then is the caller's to say.
 func (tx *transaction) launch(program program, log *os.File) (*tunnel.Launched, error) {
 	argv := program.argv
-	environ, err := tx.tunnelEnviron(tx.rec.Token, program.env)
+	environ, err := tx.tunnelEnviron(tx.rec, program.env)
 	if err == nil {
 		argv, environ, err = tx.withBefore(argv, environ)
 	}

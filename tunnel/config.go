@@ -142,9 +142,12 @@ func (c *Config) add(path, text string) error {
 		if providers[name], err = c.startingWith(name, path != builtinPath, defined); err != nil {
 			return err
 		}
+		embedded := providers[name].Errors
+		providers[name].Errors = nil
 		if err := meta.PrimitiveDecode(table, providers[name]); err != nil {
 			return fail("provider", name, err)
 		}
+		providers[name].Errors = append(providers[name].Errors, embedded...) // one's own come first
 	}
 	for name, table := range file.Tunnel {
 		var n Named

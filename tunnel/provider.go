@@ -14,18 +14,22 @@ import (
 
 // Provider is what is known of one kind of tunnel program, as a [provider.NAME] table of the configuration gives it.
 type Provider struct {
-	Routes     []string `toml:"routes"`
-	Command    []any    `toml:"command"` // strings, and lists of strings that are left out as a whole
-	Stdio      []any    `toml:"stdio"`   // in its place: a program that carries one connection, on its standard input and output
-	Args       []string `toml:"args"`
-	Signal     string   `toml:"signal"`
-	ListenHost string   `toml:"listen_host"`
-	SignIn     string   `toml:"sign_in"`
-	Refused    string   `toml:"refused"`
-	Install    string   `toml:"install"`
-	Before     Steps    `toml:"before"`
-	After      Steps    `toml:"after"`
-	Timeout    string   `toml:"timeout"`
+	Routes      []string       `toml:"routes"`
+	Command     []any          `toml:"command"` // strings, and lists of strings that are left out as a whole
+	Stdio       []any          `toml:"stdio"`   // in its place: a program that carries one connection, on its standard input and output
+	Args        []string       `toml:"args"`
+	Signal      string         `toml:"signal"`
+	ListenHost  string         `toml:"listen_host"`
+	SignIn      string         `toml:"sign_in"`
+	SignInFirst bool           `toml:"sign_in_first"` // it asks before it listens, and not at a connection
+	SignedIn    string         `toml:"signed_in"`
+	SignInLost  string         `toml:"sign_in_lost"`
+	Errors      []ErrorPattern `toml:"errors"`
+	Refused     string         `toml:"refused"`
+	Install     string         `toml:"install"`
+	Before      Steps          `toml:"before"`
+	After       Steps          `toml:"after"`
+	Timeout     string         `toml:"timeout"`
 
 	Defaults map[string]any `toml:"defaults"` // values of parts that a route leaves out: strings, and numbers of ports
 	Env      map[string]any `toml:"env"`      // see variables
@@ -78,8 +82,15 @@ func (p *Provider) check() error {
 	if err := checkPattern("sign_in", p.SignIn, 1); err != nil {
 		return err
 	}
-	if err := checkPattern("refused", p.Refused, 0); err != nil {
-		return err
+	for key, text := range map[string]string{"refused": p.Refused, "signed_in": p.SignedIn, "sign_in_lost": p.SignInLost} {
+		if err := checkPattern(key, text, 0); err != nil {
+			return err
+		}
+	}
+	for _, row := range p.Errors {
+		if err := row.check(); err != nil {
+			return err
+		}
 	}
 	if err := p.checkCommand(known); err != nil {
 		return err

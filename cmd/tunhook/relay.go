@@ -1,6 +1,10 @@
 package main
 
 import (
+	"context"
+	"time"
+
+	"github.com/tunhook/tunhook/pidfile/process"
 	"github.com/tunhook/tunhook/tunnel"
 	"github.com/urfave/cli/v2"
 )
@@ -23,6 +27,7 @@ func (c *command) relayCommand() *cli.Command {
 				Usage: "have the ssh whose child this is forward to HOST:PORT, and share its connection at `SOCKET` no more",
 			},
 			&cli.StringFlag{Name: "signal", Usage: "end PROGRAM by `SIGNAL`", Value: "TERM"},
+			&cli.IntFlag{Name: "end-with", Usage: "end when process `PID` has ended"},
 		},
 		Action: c.relay,
 	}
@@ -46,5 +51,23 @@ func (c *command) relay(ctx *cli.Context) error {
 	case ctx.String("control") != "":
 		return tunnel.ForwardSSH(ctx.Context, ctx.String("control"), listen, target)
 	}
-	return tunnel.Relay(ctx.Context, listen, target, c.ui.stderr)
+	until, cancel := context.WithCancel(ctx.Context)
+	defer cancel()
+	if pid := ctx.Int("end-with"); pid > 0 {
+		id, err := process.Identify(pid)
+		if err != nil {
+			return err
+		}
+		other, err := process.Open(id)
+		if err != nil {
+			return err
+		}
+		defer other.Close()
+		go func() {
+			for !other.Wait(time.Hour) {
+			}
+			cancel()
+		}()
+	}
+	return tunnel.Relay(until, listen, target, c.ui.stderr)
 }

@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"net/netip"
 	"os"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/tunhook/tunhook/pidfile"
@@ -33,6 +35,8 @@ type question struct {
 	ask     func(context.Context) error // returns when there is an answer
 	// listening says that it is whether the tunnel listens.
 	listening bool
+	// first says that somebody had to sign in before the program listened.
+	first bool
 	// upBefore says that the tunnel has answered before: a quick answer needs no look at the log then.
 	upBefore bool
 	// givenUp is asked, while nobody has to sign in, whether the tunnel is to be taken for dead. May be nil.
@@ -41,8 +45,8 @@ type question struct {
 	log       *tunnel.LogWatch // nil before the first look
 	done      func()           // ends what is shown of the wait
 	url       string           // where somebody has to sign in
-	refused   string           // the line that says that the route is refused
-	refusedAt time.Time
+	said      tunnel.Seen      // what the log has said so far
+	refusedAt time.Time        // when it was seen that the route is refused
 }
 
 // listens waits until the tunnel listens. The program may ask for a sign-in before.
@@ -52,8 +56,11 @@ func (q *question) listens(ctx context.Context, at netip.AddrPort) error {
 	q.ask = func(ctx context.Context) error { return tunnel.WaitListening(ctx, at, q.rec.Session()) }
 	defer func() { q.listening = false }()
 	err := q.await(ctx)
-	if err == nil {
-		q.url = "" // whoever was to sign in has done so
+	if err == nil && q.private.IsValid() {
+		q.read() // what it said last
+	}
+	if err == nil && q.said.SignIn != "" { // whoever was to sign in has done so
+		q.first, q.url, q.said = true, "", tunnel.Seen{Inside: q.said.Inside}
 	}
 	return err
 }
@@ -97,6 +104,9 @@ func (q *question) await(bounded context.Context) error {
 			if err != nil || !q.upBefore && !q.listening { // what explains it may have been logged just before
 				q.look()
 			}
+			if errors.Is(err, tunnel.ErrClosed) && !q.upBefore {
+				q.awaitReason()
+			}
 			if cause := context.Cause(bounded); cause != nil && (errors.Is(err, context.Canceled) || errors.Is(err, cause)) {
 				err = endedBy(cause)
 			}
@@ -108,6 +118,17 @@ func (q *question) await(bounded context.Context) error {
 			}
 			pause = max(logPause, tunnel.Rest(time.Since(looked)))
 		}
+	}
+}
+
+// awaitReason gives the program a moment to log why it has closed the connection.
+func (q *question) awaitReason() {
+	for range refusalPause / logPause {
+		if q.said.Why.Means != "" || !q.rec.Tunnel.Alive() {
+			return
+		}
+		time.Sleep(logPause)
+		q.look()
 	}
 }
 
@@ -123,9 +144,12 @@ func endedBy(cause error) error {
 // seen gives the error where the answer need not be waited for any more.
 func (q *question) seen() error {
 	q.look()
+	if q.asking != nil && q.asking.came.Load() {
+		q.signInSeen() // somebody has to type
+	}
 	switch {
 	case q.overdue():
-		return q.refusal()
+		return q.diagnosed(ErrRefused)
 	case q.unwanted(q.rec):
 		return &StoppedError{q.rec}
 	case q.listening:
@@ -154,32 +178,53 @@ func (s *start) logEnd(rec pidfile.Record) (int64, error) {
 	return info.Size(), nil
 }
 
-// look reads what the log has to say since the last look. A log that cannot be read has nothing to say.
-func (q *question) look() {
+// read reads what the log has to say since the last time. A log that cannot be read has nothing to say.
+func (q *question) read() tunnel.Seen {
 	if q.log == nil {
 		log, err := pidfile.OpenOwn(q.rec.Log, os.O_RDONLY)
 		if err != nil {
-			return
+			return tunnel.Seen{}
 		}
 		if q.log, err = q.route.Provider.WatchLog(log, q.logFrom); err != nil {
 			log.Close()
-			return
+			return tunnel.Seen{}
 		}
 	}
-	url, refused := q.log.Next()
-	if url != "" && q.url == "" {
-		q.url = url
+	seen := q.log.Next()
+	q.said = q.said.Then(seen)
+	return seen
+}
+
+// look reads the log, and tells where somebody has to sign in.
+func (q *question) look() {
+	asked := q.unanswered()
+	seen := q.read()
+	if seen.SignIn != "" && !asked {
+		q.url = q.said.SignIn
 		q.signInSeen()
-		q.done() // this is what is waited for now
-		q.done = func() {}
-		if q.SignIn != nil && !(q.listening && q.launched == nil) { // otherwise the start that has launched it tells
-			q.done = q.SignIn(q.rec, url)
-		}
+		q.show(func() func() {
+			if q.SignIn == nil || q.listening && q.launched == nil { // the start that has launched it tells
+				return func() {}
+			}
+			return q.SignIn(q.rec, q.url)
+		})
 	}
-	if refused != "" && q.refused == "" {
-		q.refused, q.refusedAt = refused, time.Now()
+	if asked && !q.unanswered() {
+		q.show(func() func() { return q.waiting(q.what) })
+	}
+	if q.said.Why.Means == tunnel.Refused && q.refusedAt.IsZero() {
+		q.refusedAt = time.Now()
 	}
 }
+
+// show shows what is waited for now in place of what was.
+func (q *question) show(wait func() (done func())) {
+	q.done()
+	q.done = wait()
+}
+
+// unanswered tells whether somebody has to sign in still.
+func (q *question) unanswered() bool { return q.said.SignIn != "" && !q.said.SignedIn }
 
 func (q *question) close() {
 	if q.log != nil {
@@ -188,17 +233,40 @@ func (q *question) close() {
 }
 
 func (q *question) overdue() bool {
-	return q.refused != "" && time.Since(q.refusedAt) > refusalPause
+	return q.said.Why.Means == tunnel.Refused && time.Since(q.refusedAt) > refusalPause
 }
 
 func (q *question) nobodySignedIn(err error) error {
 	failed := q.failed(q.rec, err, fmt.Sprintf("waited %s for somebody to sign in, and nobody did", q.req.Timeout))
-	failed.SignIn = q.url
+	failed.Means = tunnel.Unanswered
 	return failed
 }
 
-func (q *question) refusal() error {
-	return q.failed(q.rec, ErrRefused, "was refused: the gateway does not let you take this route")
+// failed is an error of this question's: without the lines that name the page to sign in at, which dies with its program.
+func (q *question) failed(rec pidfile.Record, err error, reason string) *FailedError {
+	failed := q.start.failed(rec, err, reason)
+	if page := q.said.SignIn; page != "" {
+		page = page[:min(len(page), 100)] // what is shown of a line is cut
+		failed.Lines = slices.DeleteFunc(failed.Lines, func(line string) bool { return strings.Contains(strings.ReplaceAll(line, `\u0026`, "&"), page) })
+	}
+	return failed
+}
+
+// diagnosed calls a failure what the log says that it is.
+func (q *question) diagnosed(err error) error {
+	why := q.said.Why
+	switch why.Means {
+	case tunnel.Refused:
+		err = ErrRefused
+	case tunnel.Down:
+		err = tunnel.ErrClosed
+	}
+	failed := q.failed(q.rec, err, fmt.Sprintf("failed on %s (%s)", q.rec.Public(), why.Means)) // the same each time: see listener.failed
+	failed.Means, failed.Line, failed.Hint = why.Means, why.Line, q.route.Fill(why.Hint)
+	if !slices.Contains(failed.Lines, why.Line) {
+		failed.Lines = append([]string{why.Line}, failed.Lines...)
+	}
+	return failed
 }
 
 // explain puts into words what the probe and the log have shown.
@@ -209,14 +277,14 @@ func (q *question) explain(err error) error {
 		return err
 	case q.listening: // see failure
 		return err
-	case errors.Is(err, context.DeadlineExceeded) && q.url != "":
+	case errors.As(err, &protocol):
+		return q.failed(q.rec, err, "leads to the wrong place: "+err.Error())
+	case q.said.Why.Means != "":
+		return q.diagnosed(err)
+	case errors.Is(err, context.DeadlineExceeded) && q.unanswered():
 		return q.nobodySignedIn(err)
 	case errors.Is(err, context.DeadlineExceeded):
 		return q.failed(q.rec, err, fmt.Sprintf("listens, but nothing answered through it within %s", q.req.Timeout))
-	case q.refused != "":
-		return q.refusal()
-	case errors.As(err, &protocol):
-		return q.failed(q.rec, err, "leads to the wrong place: "+err.Error())
 	case q.unwanted(q.rec):
 		return &StoppedError{q.rec}
 	case errors.Is(err, tunnel.ErrClosed) && lives(q.rec):

@@ -1,276 +1,182 @@
 package hook
 
 import (
+	"bytes"
 	"context"
-	"errors"
-	"fmt"
-	"net/netip"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
-
-	"github.com/tunhook/tunhook/pidfile"
-	"github.com/tunhook/tunhook/pidfile/process"
-	"github.com/tunhook/tunhook/tunnel"
 )
 
-// askPause is the time from one question to the next, for a server that comes up late.
-const askPause = time.Second
-
-// waitAnswered sees to it that a server answers through the tunnel, with no more connections than that takes. It gives where the
-// program listens then, and whether it was asked at all.
-func (s *start) waitAnswered(ctx context.Context, q *question, at netip.AddrPort) (_ netip.AddrPort, asked bool, err error) {
-	for replaced := false; ; {
-		ask, err := s.takeTurn(ctx, q)
-		if err != nil || !ask {
-			return at, false, err
-		}
-		began := time.Now()
-		q.givenUp = nil
-		if s.launched == nil && !replaced {
-			q.givenUp = func() bool { return time.Since(began) > silence }
-		}
-		err = s.waitAnswer(ctx, q, at)
-		switch {
-		case errors.Is(err, errDead) && inUse(q.rec): // by somebody who has come meanwhile
-			return at, false, nil
-		case err == nil:
-			return at, true, nil
-		case s.launched == nil && !replaced && q.url == "" && soundsDead(err) && !inUse(q.rec):
-			replaced = true
-			at, err = s.replace(ctx, q)
-		case s.launched != nil && s.hurried && !s.route.Provider.SignsIn() && soundsDead(err):
-			at, err = s.askAgain(ctx, q, at, began, err)
-		}
-		if err != nil {
-			return at, true, err
-		}
-	}
+// Question is what a tunnel program wants to know from whoever starts it: a passphrase, or whether a host is the one it
+// says it is.
+type Question struct {
+	Text   string // as the program has put it: several lines perhaps, and safe for nothing
+	Secret bool   // the answer must not be shown
+	Notice bool   // there is nothing to answer: a key wants to be touched, say
 }
 
-// soundsDead tells whether an error may be that of a tunnel whose connection is dead, or whose server is not up yet.
-func soundsDead(err error) bool {
-	return errors.Is(err, errDead) || errors.Is(err, tunnel.ErrClosed) || errors.Is(err, tunnel.ErrEnded)
-}
+// Askpass is the name under which tunhook asks, when ssh calls it by SSH_ASKPASS, ssh(1).
+const Askpass = "tunhook-askpass"
 
-// askAgain waits until it is time to ask once more, and launches a program again that has ended with the last question. Where the
-// caller's time is over, what has failed is the error.
-func (s *start) askAgain(ctx context.Context, q *question, at netip.AddrPort, began time.Time, failed error) (netip.AddrPort, error) {
-	select {
-	case <-ctx.Done():
-		return at, failed
-	case <-time.After(time.Until(began.Add(askPause))):
-	}
-	if q.unwanted(q.rec) {
-		return at, &StoppedError{q.rec}
-	}
-	if lives(q.rec) {
-		q.forget()
-		return at, nil
-	}
-	at, err := s.replace(ctx, q)
-	if errors.Is(err, context.DeadlineExceeded) {
-		err = failed
-	}
-	return at, err
-}
+// askVariable names the socket at which the start waits for questions.
+const askVariable = "TUNHOOK_ASK"
 
-// asking tells whether another start waits for an answer through the tunnel.
-func (s *start) asking(rec pidfile.Record) bool {
-	return rec.Asking && rec.Prober.PID != s.self.PID && rec.Prober.Alive()
-}
+// askpassPrograms are those that ssh has without being told, by distribution: Debian, Fedora, Arch and openSUSE.
+var askpassPrograms = []string{"/usr/bin/ssh-askpass", "/usr/libexec/openssh/ssh-askpass", "/usr/lib/ssh/ssh-askpass"}
 
-// takeTurn tells whether this start is to ask for an answer. Another one that asks is waited for: a hundred starts at once make one
-// connection. Nobody asks through a tunnel that is in use.
-func (s *start) takeTurn(ctx context.Context, q *question) (ask bool, err error) {
-	if s.launched != nil {
-		return true, nil // it has the turn since it launched the program
+// hasAskpass tells whether ssh has a program of the user's to ask with, on their desktop.
+func hasAskpass(environ []string) bool {
+	own := Variable(environ, "SSH_ASKPASS")
+	switch {
+	case filepath.Base(own) == Askpass: // of a start that has come this way
+		return false
+	case Variable(environ, "SSH_ASKPASS_REQUIRE") == "force":
+		return own != ""
+	case Variable(environ, "DISPLAY") == "" && Variable(environ, "WAYLAND_DISPLAY") == "":
+		return false
 	}
-	if s.self, err = process.Self(); err != nil {
-		return false, err
-	}
-	for now := q.rec; ; {
-		if s.answered(now) || !s.asking(now) && inUse(now) {
-			return false, nil
-		}
-		if s.asking(now) {
-			if err := s.waitAsked(ctx, q); err != nil {
-				return false, err
-			}
-		}
-		now, err = s.updateUnlessStopped(ctx, q.rec, func(tx *transaction) error {
-			if ask = !s.asking(tx.rec) && !s.answered(tx.rec); ask {
-				tx.rec.Prober, tx.rec.Asking = s.self, true
-			}
-			return nil
-		})
-		if err != nil {
-			return false, err
-		}
-		relaunched := now.Tunnel != q.rec.Tunnel
-		q.rec = now
-		if relaunched {
-			if _, err := s.waitSettled(ctx, q, now.Address); err != nil {
-				return false, q.failure(err)
-			}
-		}
-		if ask {
-			return true, nil
-		}
-	}
-}
-
-// waitAsked waits until another start asks no more.
-func (s *start) waitAsked(ctx context.Context, q *question) error {
-	q.what = fmt.Sprintf("for an answer through %s", q.rec.Program)
-	q.ask = func(ctx context.Context) error {
-		for {
-			now, err := s.dir.Read(q.rec.Key())
-			if err != nil || now.Token != q.rec.Token || !s.asking(now) {
-				return nil // what that means is seen under the lock
-			}
-			select {
-			case <-ctx.Done():
-				return ctx.Err()
-			case <-time.After(waitPause):
-			}
-		}
-	}
-	q.listening = true // its end is not the end of this wait: the one that asks may launch it again
-	defer func() { q.listening = false }()
-	return q.await(ctx)
-}
-
-// answer notes that a server has answered, so that nobody asks once more.
-func (s *start) answer(tx *transaction) {
-	tx.rec.Asking = false
-	tx.rec.Answered = pidfile.Answer{Ready: s.ready, Program: tx.rec.Tunnel, At: s.Now().Round(time.Millisecond)}
-	tx.lookAround()
-}
-
-// giveUpTurn lets others ask.
-func (s *start) giveUpTurn(rec pidfile.Record) {
-	_, _ = s.update(context.Background(), s.dir, rec.Key(), rec.Token, func(tx *transaction) error { // when this process ends they may, too
-		if tx.rec.Prober == s.self {
-			tx.rec.Asking = false
-		}
-		return nil
+	return own != "" || slices.ContainsFunc(askpassPrograms, func(path string) bool {
+		_, err := os.Stat(path)
+		return err == nil
 	})
 }
 
-// replace launches the program of a tunnel again that is taken for dead, in place of the old one, and waits until it listens. It gives
-// where. Nobody may be connected.
-func (s *start) replace(ctx context.Context, q *question) (netip.AddrPort, error) {
-	var own bool
-	rec, err := s.updateUnlessStopped(ctx, q.rec, func(tx *transaction) (err error) {
-		if own = tx.rec.Tunnel == q.rec.Tunnel && !inUse(tx.rec); !own {
-			return nil // somebody else has done so, or uses it
-		}
-		at, err := s.firstAddress(tx.rec.Address)
-		if err != nil {
-			return err
-		}
-		if tx.rec.Prober, err = process.Self(); err != nil {
-			return err
-		}
-		s.self, tx.rec.Asking = tx.rec.Prober, s.ready != tunnel.ReadyListen
-		if s.private.IsValid() {
-			tx.rec.Starter = s.self
-		}
-		return s.launchAgain(tx, at, "does not answer any more")
-	})
-	if err != nil {
-		return rec.Address, err
-	}
-	q.rec = rec
-	at := s.at(rec)
-	if own {
-		q.forget()
-		err = q.listens(ctx, at)
-	} else {
-		_, err = s.waitSettled(ctx, q, at)
-	}
-	if err != nil {
-		err = q.failure(err)
-	}
-	return at, err
+// questions takes those that the tunnel program has while a start waits for it.
+type questions struct {
+	dir    string // holds the socket, and tunhook by the name of Askpass
+	socket *net.UnixListener
+	came   atomic.Bool
+	cancel context.CancelFunc
+	over   sync.WaitGroup
 }
 
-// launchAgain launches the program of the record's tunnel at an address, in place of the one that there was, if that still lives.
-func (s *start) launchAgain(tx *transaction, at netip.AddrPort, why string) error {
-	program, err := s.program(at)
+// takeQuestions has the tunnel program's questions asked, where there is somebody to ask and no better way. Without it
+// ssh asks nobody: the tunnel has no terminal.
+func (s *start) takeQuestions(ctx context.Context) {
+	if s.Ask == nil || s.asking != nil || hasAskpass(s.Environ) {
+		return
+	}
+	dir, err := s.socketDir()
 	if err != nil {
-		return err
+		return
 	}
-	if err := endProcesses(tx.rec, deadGrace); err != nil {
-		return err
-	}
-	log, from, err := s.beginLog(tx.rec.Log, fmt.Sprintf("%s %s: again, on %s", tx.rec.Program, why, tx.rec.Address))
-	if err != nil {
-		return err
-	}
-	defer log.Close()
-	tx.rec.LogFrom, tx.rec.ArgsHash = from, hashArgs(tx.rec.Token, s.args())
-	if tx.rec.Watched() {
-		if tx.program, err = s.program(tx.rec.Address); err != nil {
-			return err
-		}
-		tx.newKeeper = !tx.rec.KeeperKnows
-	}
-	s.began = true
-	s.launched, err = tx.launch(program, log)
-	return err
-}
-
-// at is where the tunnel's program listens: at the private address where this start has launched it there.
-func (s *start) at(rec pidfile.Record) netip.AddrPort {
-	if s.launched != nil && s.private.IsValid() {
-		return s.private
-	}
-	return rec.Address
-}
-
-// forget lets a question begin anew: what the log has told so far is of a connection, or a program, that is no more.
-func (q *question) forget() {
-	q.close()
-	q.log, q.url, q.refused, q.logFrom = nil, "", "", q.rec.LogFrom
-	if from, err := q.logEnd(q.rec); err == nil {
-		q.logFrom = from
-	}
-}
-
-// How long a program is given to end with the connection that has asked for an answer: its own end of that is closed by then.
-const (
-	lastWords     = 10 * time.Millisecond
-	mostLastWords = 200 * time.Millisecond
-)
-
-// lookOnce looks once more at a tunnel whose server has answered. Some programs end with their first connection, a session that
-// allows one only perhaps: such a one is launched again and asked nothing, so that its connection is left to the client.
-func (s *start) lookOnce(ctx context.Context, q *question) error {
-	began := time.Now()
-	there := tunnel.Listening(q.rec.Address, q.rec.Session())
-	program, err := process.Open(q.rec.Tunnel)
+	q := &questions{dir: dir}
+	q.socket, err = net.ListenUnix("unix", &net.UnixAddr{Name: filepath.Join(dir, "s"), Net: "unix"})
 	if err == nil {
-		ended := there && program.Wait(max(lastWords, min(10*time.Since(began), mostLastWords)))
-		program.Close()
-		if there && !ended {
-			return nil
-		}
+		err = os.Symlink(s.Self, filepath.Join(dir, Askpass))
 	}
-	if there && tunnel.Listening(q.rec.Address, q.rec.Session()) {
-		return nil // its children carry on
-	}
-	if q.rec, err = s.updateUnlessStopped(ctx, q.rec, func(tx *transaction) error {
-		if tx.rec.Tunnel != q.rec.Tunnel {
-			return nil
-		}
-		return s.launchAgain(tx, tx.rec.Address, "ended with the connection that showed that a server answers")
-	}); err != nil {
-		return err
-	}
-	q.forget()
-	_, err = s.waitSettled(ctx, q, q.rec.Address)
 	if err != nil {
-		err = q.failure(err)
+		q.close()
+		return
 	}
-	return err
+	ctx, q.cancel = context.WithCancel(ctx)
+	q.over.Go(func() {
+		for {
+			conn, err := q.socket.AcceptUnix()
+			if err != nil {
+				return
+			}
+			q.came.Store(true)
+			s.answer(ctx, conn) // one at a time: there is one terminal
+		}
+	})
+	s.asking = q
+}
+
+// close ends it, and returns when nothing is being asked any more.
+func (q *questions) close() {
+	if q == nil {
+		return
+	}
+	if q.cancel != nil {
+		q.cancel()
+	}
+	if q.socket != nil {
+		q.socket.Close()
+	}
+	q.over.Wait()
+	_ = os.RemoveAll(q.dir)
+}
+
+// environ is what makes ssh ask here.
+func (q *questions) environ() []string {
+	if q == nil {
+		return nil
+	}
+	return []string{
+		"SSH_ASKPASS=" + filepath.Join(q.dir, Askpass), "SSH_ASKPASS_REQUIRE=force", askVariable + "=" + filepath.Join(q.dir, "s"),
+	}
+}
+
+// askerPause is the pause between two looks at whether the program that asks is still there.
+const askerPause = 200 * time.Millisecond
+
+// mostAsked bounds a question, in bytes.
+const mostAsked = 64 << 10
+
+// answer answers one question: its kind and its text, each ending with a zero byte, by a "1" and the answer, or by
+// nothing.
+func (s *start) answer(ctx context.Context, conn *net.UnixConn) {
+	defer conn.Close()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(ctx, func() { _ = conn.SetReadDeadline(time.Unix(1, 0)) })()
+	var asked []byte
+	for buffer := make([]byte, mostAsked); bytes.Count(asked, []byte{0}) < 2; {
+		n, err := conn.Read(buffer)
+		if asked = append(asked, buffer[:n]...); err != nil || len(asked) > mostAsked {
+			return
+		}
+	}
+	kind, text, _ := strings.Cut(string(asked), "\x00")
+	go func() { // whoever has asked may be gone before the answer comes
+		_, _ = io.Copy(io.Discard, conn)
+		cancel()
+	}()
+	answer, ok := s.Ask(ctx, questionOf(kind, strings.TrimSpace(strings.TrimRight(text, "\x00"))))
+	if ok {
+		_, _ = io.WriteString(conn, "1"+answer)
+	}
+}
+
+// questionOf tells by SSH_ASKPASS_PROMPT and the words of ssh what is asked: ssh does not say whether the answer is
+// secret, but asks yes or no for host keys only in these words (its confirm in sshconnect.c).
+func questionOf(kind, text string) Question {
+	yesNo := kind == "confirm" || strings.Contains(text, "(yes/no") || strings.Contains(text, "'yes', 'no'")
+	return Question{Text: text, Secret: !yesNo, Notice: kind == "none"}
+}
+
+// AskStart is tunhook by the name of Askpass: it hands the question on to the start that waits for the tunnel, writes
+// the answer to stdout, and returns the exit status, which is 1 where nobody answers.
+func AskStart(environ, args []string, stdout io.Writer) (status int) {
+	conn, err := net.Dial("unix", Variable(environ, askVariable))
+	if err != nil {
+		return 1
+	}
+	defer conn.Close()
+	go func() { // nobody needs the answer of one whose program is gone; and it would keep the tunnel from being over
+		for parent := os.Getppid(); os.Getppid() == parent; {
+			time.Sleep(askerPause)
+		}
+		conn.Close()
+	}()
+	asked := Variable(environ, "SSH_ASKPASS_PROMPT") + "\x00" + strings.ReplaceAll(strings.Join(args, " "), "\x00", "") + "\x00"
+	if _, err := io.WriteString(conn, asked); err != nil {
+		return 1
+	}
+	answer, err := io.ReadAll(conn)
+	if err != nil || len(answer) == 0 {
+		return 1
+	}
+	if _, err := stdout.Write(append(answer[1:], '\n')); err != nil {
+		return 1
+	}
+	return 0
 }

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"os"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/tunhook/tunhook/pidfile"
@@ -69,13 +71,17 @@ func (s *start) waitServer(ctx context.Context, q *question) error {
 			return err
 		}
 	}
+	move := s.move
+	if q.first || q.said.Inside {
+		move = s.carry
+	}
 	q.rec, err = s.updateUnlessStopped(ctx, q.rec, func(tx *transaction) error {
 		if at != tx.rec.Address {
-			if err := s.move(tx); err != nil {
+			if err := move(tx); err != nil {
 				return err
 			}
 		}
-		s.answer(tx)
+		s.noteAnswer(tx)
 		return nil
 	})
 	if err != nil || at == q.rec.Address {
@@ -150,6 +156,25 @@ func (s *start) move(tx *transaction) error {
 	return err
 }
 
+// carry leaves the program where it is, for which somebody has signed in, and starts a relay to it at the tunnel's own address:
+// launched once more it would ask for another sign-in.
+func (s *start) carry(tx *transaction) error {
+	environ, err := s.tunnelEnviron(tx.rec, nil)
+	if err != nil {
+		return err
+	}
+	log, err := pidfile.OpenOwn(tx.rec.Log, os.O_WRONLY|os.O_APPEND)
+	if err != nil {
+		return logError(err)
+	}
+	defer log.Close()
+	tx.rec.Starter = process.Identity{}
+	_, err = s.launchProgram([]string{
+		s.Self, "relay", "--listen", tx.rec.Address.String(), "--end-with", strconv.Itoa(tx.rec.Tunnel.PID), s.private.String(),
+	}, environ, log)
+	return err
+}
+
 // failure puts into words why the tunnel does not listen.
 func (q *question) failure(err error) error {
 	rec := q.rec
@@ -171,13 +196,15 @@ func (q *question) failure(err error) error {
 	failed := q.failed(rec, err, "")
 	var elsewhere *tunnel.ElsewhereError
 	switch {
-	case errors.Is(err, context.DeadlineExceeded) && q.url != "":
+	case errors.Is(err, tunnel.ErrEnded) && failed.step():
+	case q.said.Why.Means != "" && (errors.Is(err, context.DeadlineExceeded) || errors.Is(err, tunnel.ErrEnded)):
+		return q.diagnosed(err)
+	case errors.Is(err, context.DeadlineExceeded) && q.unanswered():
 		return q.nobodySignedIn(err)
 	case errors.Is(err, context.DeadlineExceeded):
 		failed.Reason = fmt.Sprintf("did not listen on %s within %s", rec.Public(), q.req.Timeout)
-	case errors.Is(err, tunnel.ErrEnded) && q.refused != "":
-		return q.refusal()
-	case errors.Is(err, tunnel.ErrEnded) && failed.step():
+	case errors.Is(err, tunnel.ErrEnded) && q.unanswered():
+		failed.Means, failed.Reason = tunnel.Unanswered, "asked for a sign-in, and ended before anybody had signed in"
 	case errors.Is(err, tunnel.ErrEnded) && q.launched != nil:
 		failed.Reason = fmt.Sprintf("ended before it listened on %s (%s)", rec.Public(), q.launched.Ended())
 	case errors.Is(err, tunnel.ErrEnded):
@@ -200,7 +227,7 @@ func (s *start) unwanted(rec pidfile.Record) bool {
 }
 
 func (s *start) failed(rec pidfile.Record, err error, reason string) *FailedError {
-	return &FailedError{Record: rec, Err: err, Reason: reason, Lines: lastLines(rec.Log, rec.LogFrom)}
+	return &FailedError{Record: rec, Err: err, Reason: reason, Lines: tellingLines(rec.Log, rec.LogFrom)}
 }
 
 // abandon ends a tunnel that this start has launched and that is not wanted any more, also where the caller's time is

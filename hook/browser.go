@@ -1,31 +1,36 @@
 package hook
 
 import (
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/tunhook/tunhook/pidfile"
 	"github.com/tunhook/tunhook/tunnel"
 )
 
-// browserDir is where tunnel programs find the commands that open a page.
-func (h *Env) browserDir() string { return filepath.Join(filepath.Dir(h.LogDir), "browser") }
+// browserDir is where the program of a tunnel finds the commands that open a page. Each tunnel has its own: what there is to link
+// depends on the PATH that it was started with.
+func (h *Env) browserDir(key pidfile.Key) string {
+	return filepath.Join(filepath.Dir(h.LogDir), "browser", key.Name())
+}
 
 // tunnelEnviron is the environment of a tunnel program: the caller's, with the variables more.
-func (h *Env) tunnelEnviron(token string, more []string) ([]string, error) {
-	dir, err := pidfile.PrivateDir(h.browserDir(), false, true)
+func (h *Env) tunnelEnviron(rec pidfile.Record, more []string) ([]string, error) {
+	dir, err := pidfile.PrivateDir(h.browserDir(rec.Key()), false, true)
 	if err != nil {
 		return nil, err
 	}
 	environ := tunnel.WithoutBrowserLinks(withVariables(h.Environ, more))
-	if err := tunnel.LinkBrowserOpeners(dir.Path(), h.Self, Variable(environ, "PATH"), h.Now()); err != nil {
+	if err := tunnel.LinkBrowserOpeners(dir.Path(), h.Self, Variable(environ, "PATH")); err != nil {
 		return nil, err
 	}
-	return tunnel.FirstOnPath(withToken(environ, token), dir.Path()), nil
+	return tunnel.FirstOnPath(append(withToken(environ, rec.Token), h.asking.environ()...), dir.Path()), nil
 }
 
 // withVariables sets variables in an environment, the last of a name for good: programs differ in which of several
@@ -64,9 +69,21 @@ func (e *LoopError) Error() string {
 	return e.Opener + " leads back to tunhook, which has been called to open a page"
 }
 
+// NoOpenerError says that there is no command that could open a page.
+type NoOpenerError struct{ Opener string }
+
+func (e *NoOpenerError) Error() string {
+	return "no program that could open the page was found on PATH: not " + e.Opener + ", nor a browser"
+}
+
+// handedOver is how long a command that opens a page has to fail. One that still runs is the browser itself, which has the page.
+const handedOver = 2 * time.Second
+
 // OpenPage stands in for a command that opens a page, opener, when a tunnel program calls it. It runs the real one in
 // a session of its own, which does not end with the tunnel, and returns its exit status; 127 where there is none, as a
-// shell would. self is the path of tunhook. The error is a *LoopError.
+// shell would. A browser stays for as long as somebody uses it, and the tunnel program may wait for its command: so OpenPage
+// returns 0 as soon as the page can be taken for handed over. self is the path of tunhook. The error is a *LoopError or a
+// *NoOpenerError.
 func OpenPage(environ []string, self, opener string, args []string, stdout, stderr *os.File) (status int, err error) {
 	opening := filepath.SplitList(Variable(environ, openingVariable))
 	if slices.Contains(opening, opener) {
@@ -75,20 +92,62 @@ func OpenPage(environ []string, self, opener string, args []string, stdout, stde
 	environ = PageEnviron(environ)
 	path := findOpener(opener, Variable(environ, "PATH"), self)
 	if path == "" {
-		return 127, nil
+		return 127, &NoOpenerError{opener}
 	}
+	out, err := shared(stdout)
+	if err != nil {
+		return 126, err
+	}
+	defer out.passOn()
+	errs, err := shared(stderr)
+	if err != nil {
+		return 126, err
+	}
+	defer errs.passOn()
 	_ = tunnel.UnlimitFiles() // a browser with a limit is better than none
 	cmd := &exec.Cmd{
 		Path:   path,
 		Args:   append([]string{opener}, args...),
 		Env:    append(environ, openingVariable+"="+strings.Join(append(opening, opener), string(filepath.ListSeparator))),
-		Stdout: stdout, Stderr: stderr, SysProcAttr: &syscall.SysProcAttr{Setsid: true},
+		Stdout: out.file, Stderr: errs.file, SysProcAttr: &syscall.SysProcAttr{Setsid: true},
 	}
-	_ = cmd.Run() // the state says it all
-	if cmd.ProcessState == nil {
+	if err := cmd.Start(); err != nil {
 		return 126, nil
 	}
-	return exitStatus(cmd.ProcessState), nil
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = cmd.Wait() // the state says it all
+	}()
+	select {
+	case <-ended:
+		return exitStatus(cmd.ProcessState), nil
+	case <-time.After(handedOver):
+		return 0, nil
+	}
+}
+
+// output is where a browser writes to. Whoever reads a pipe waits until all have closed it, a browser that stays too: so a
+// browser gets a file in place of a pipe, which is passed on once.
+type output struct{ file, pipe *os.File }
+
+func shared(to *os.File) (output, error) {
+	if info, err := to.Stat(); err != nil || info.Mode()&(os.ModeNamedPipe|os.ModeSocket) == 0 {
+		return output{file: to}, nil
+	}
+	file, err := scratchFile()
+	return output{file, to}, err
+}
+
+// passOn copies what was written so far. From then on the file takes no more, where the system can do that.
+func (o output) passOn() {
+	if o.pipe == nil {
+		return
+	}
+	endScratch(o.file)
+	if info, err := o.file.Stat(); err == nil {
+		_, _ = io.Copy(o.pipe, io.NewSectionReader(o.file, 0, info.Size()))
+	}
 }
 
 // findOpener finds the command, or another that opens a page, since the links may have been made for another PATH; ""

@@ -9,7 +9,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/tunhook/tunhook/pidfile/process"
 	"github.com/tunhook/tunhook/tunnel"
@@ -34,7 +33,7 @@ func newOpener(t *testing.T) *opener {
 
 func (o *opener) link(dir, tunhook string) {
 	o.t.Helper()
-	check(o.t, tunnel.LinkBrowserOpeners(dir, tunhook, o.bin, time.Now()))
+	check(o.t, tunnel.LinkBrowserOpeners(dir, tunhook, o.bin))
 }
 
 // install installs a command that notes what it was called for, and its PATH. It ends when that has happened too often.
@@ -137,6 +136,44 @@ func TestTunnelStartedFromABrowserOpensAPageToo(t *testing.T) {
 		text, _ := os.ReadFile(o.pages)
 		return strings.Contains(string(text), "xdg-open https://sign.in/")
 	})
+}
+
+// TestABrowserThatStaysKeepsNobodyWaiting: the tunnel program waits for its command, and perhaps reads what that writes, to the end.
+func TestABrowserThatStaysKeepsNobodyWaiting(t *testing.T) {
+	t.Parallel()
+	for name, script := range map[string]string{
+		"in the foreground":   "exec sleep 300",
+		"beside its launcher": "sleep 300 & echo $! >\"$0.pid\"; exit 0",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			o := newOpener(t)
+			o.install("xdg-open", "echo $$ >\"$0.pid\"; echo opened >&2\n"+script)
+			pages, status, said := o.open("PATH=" + o.links + ":" + o.bin + ":/usr/bin:/bin") // reads stderr through a pipe
+			if status != 0 || len(pages) != 1 || said != "opened\n" {
+				t.Errorf("status %d, %q, pages %q", status, said, pages)
+			}
+			text, err := os.ReadFile(filepath.Join(o.bin, "xdg-open.pid"))
+			check(t, err)
+			var pid int
+			_, err = fmt.Sscan(string(text), &pid)
+			check(t, err)
+			browser, err := process.Identify(pid)
+			if err != nil {
+				t.Fatalf("the browser has ended: %v", err)
+			}
+			kill(browser)
+		})
+	}
+}
+
+func TestThatNothingCanOpenAPageIsSaid(t *testing.T) {
+	t.Parallel()
+	o := newOpener(t)
+	pages, status, said := o.open("PATH=" + o.links)
+	if status != 127 || pages[0] != "" || !strings.HasPrefix(said, "no program that could open the page was found") {
+		t.Errorf("status %d, %q, pages %q", status, said, pages)
+	}
 }
 
 // TestBrowserOutlivesTheTunnelThatOpenedIt: stop ends the tunnel's whole session, and the user's browser must not be part of it.

@@ -105,16 +105,16 @@ func (h *Env) newEntry(t target, req EnableRequest) (autostart.Entry, error) {
 		return autostart.Entry{}, err
 	}
 	args := t.route.Args(req.Args)
-	program := t.route.Argv(t.listen.Addr, h.Self, args)[0]
 	env, err := t.route.Environ(t.listen.Addr, h.Self, Variable(h.Environ, "HOME"))
 	if err != nil {
 		return autostart.Entry{}, err
 	}
 	path := Variable(slices.Concat(h.Environ, env), "PATH")
-	for _, name := range []string{h.Self, program} {
-		if _, err := t.route.Provider.FindProgram(name, path); err != nil {
-			return autostart.Entry{}, err
-		}
+	if _, err := t.route.Provider.FindProgram(h.Self, path); err != nil {
+		return autostart.Entry{}, err
+	}
+	if _, _, err := t.route.FindCommand(t.listen.Addr, h.Self, args, path); err != nil {
+		return autostart.Entry{}, err
 	}
 	return autostart.Entry{
 		Route: t.route.Given, Address: t.listen.Addr, Program: h.Self,
@@ -389,7 +389,7 @@ func (e *enabling) launchListener(ctx context.Context) error {
 	}
 	return &FailedError{
 		Record: pidfile.Record{Route: e.entry.Route, Listen: e.entry.Address.String(), Program: "tunhook listen", Log: path},
-		Reason: "does not listen on " + e.entry.Address.String(), Err: err, Lines: lastLines(path, from),
+		Reason: "does not listen on " + e.entry.Address.String(), Err: err, Lines: tellingLines(path, from),
 	}
 }
 

@@ -102,8 +102,12 @@ func (e *TakenError) usersOwn() bool {
 type FailedError struct {
 	Record pidfile.Record
 	Reason string
-	Lines  []string // its last log lines, safe to show
-	SignIn string   // the URL at which nobody signed in, if that was it
+	Lines  []string // the lines of its log that tell most, safe to show
+
+	Means tunnel.Meaning // why, in a word; "" where that is not known
+	Line  string         // the line of the log that says so, safe to show; "" where none does
+	Hint  string         // what to do about it, where the provider says more than usually helps
+
 	// Err is tunnel.ErrEnded, a *tunnel.ElsewhereError, ErrRefused, tunnel.ErrClosed, a *tunnel.ProtocolError, ErrStep, or
 	// context.DeadlineExceeded.
 	Err error

@@ -3,6 +3,7 @@
 package hook
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"net/netip"
@@ -43,11 +44,17 @@ type Env struct {
 	// SignIn is told that the program of a tunnel waits for somebody to sign in at url; the function it returns, that the wait is
 	// over.
 	SignIn func(rec pidfile.Record, url string) (done func())
+	// Ask asks whoever has called what the tunnel program wants to know; ok is false where there is no answer, or ctx
+	// is done. May be nil, where nobody can be asked.
+	Ask func(ctx context.Context, q Question) (answer string, ok bool)
+	// Quiet says that keepers shall tell nobody on the desktop.
+	Quiet bool
 	// Guard returns when a signal no longer ends this process, but the contexts that the use cases are given. No record is locked
 	// before: what has begun is finished or undone. May be nil, where it is so from the beginning.
 	Guard func()
 
 	launching sync.Mutex
+	asking    *questions // nil where none are taken
 }
 
 // launchProgram is tunnel.Launch, one at a time.

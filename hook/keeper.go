@@ -27,6 +27,8 @@ type order struct {
 	// and of what is no UTF-8 JSON would make something else.
 	Argv      [][]byte
 	Variables [][]byte // what the configuration gives it besides the caller's environment
+	// Quiet says that nobody shall be told on the desktop.
+	Quiet bool
 }
 
 // keeperCommand is the argument that makes tunhook a keeper.
@@ -39,7 +41,7 @@ func (tx *transaction) ensureKeeper() error {
 	if !rec.Watched() || rec.Ending || rec.Keeper.Alive() && !tx.newKeeper {
 		return nil
 	}
-	told, err := json.Marshal(order{rec.Route, rec.Listen, rec.Token, allBytes(tx.program.argv), allBytes(tx.program.env)})
+	told, err := json.Marshal(order{rec.Route, rec.Listen, rec.Token, allBytes(tx.program.argv), allBytes(tx.program.env), tx.Quiet})
 	if err != nil {
 		return err
 	}
@@ -107,6 +109,8 @@ func (h *Env) Keep(ctx context.Context, log *os.File) error {
 	k.moved = time.Now() // what happened before this keeper was there counts, too
 	defer k.network.Close()
 	defer k.closeVisits()
+	k.signIns = signInWatch{Env: h}
+	defer k.signIns.close()
 	return k.watch(ctx)
 }
 
@@ -127,6 +131,8 @@ type keeper struct {
 	clients []process.Identity // processes that have been connected
 	watched []process.Identity // processes that lived when the last sleep began, and whose end would have ended it
 	quiet   time.Duration      // the last sleep, if nothing has changed since
+
+	signIns signInWatch
 
 	visits     *tunnel.Visits // connections between two looks; nil while they do not matter
 	promised   time.Time      // the record's Promised, as it was seen last
@@ -184,6 +190,9 @@ func (k *keeper) step(ctx context.Context) (verdict, error) {
 	if !mine {
 		return leave, nil
 	}
+	if !k.order.Quiet {
+		k.signIns.look(k.rec, k.toldBySomebody())
+	}
 	now := time.Now()
 	v := decide(k.rec, k.look(now))
 	switch v {
@@ -201,6 +210,13 @@ func (k *keeper) step(ctx context.Context) (verdict, error) {
 		}
 	}
 	return v, nil
+}
+
+// toldBySomebody tells whether a start waits for the tunnel, or a listener for its client's answer, and tells of a sign-in. A run has
+// waited for it as a start, and stays.
+func (k *keeper) toldBySomebody() bool {
+	rec := k.rec
+	return rec.Starter.Alive() || rec.Front.IsValid() || rec.Prober.Alive() && !slices.Contains(rec.EndWith, rec.Prober)
 }
 
 // complain logs an error, once for as long as it stays the same.

@@ -814,3 +814,24 @@ func TestAKeeperThatCannotReadItsRecordTriesAgain(t *testing.T) {
 	tunneltest.Eventually(t, "the tunnel ends", w.gone)
 	w.nothingLeft()
 }
+
+// TestASignInThatARunningTunnelAsksForIsToldByItsKeeper: nobody else is there to tell.
+func TestASignInThatARunningTunnelAsksForIsToldByItsKeeper(t *testing.T) {
+	t.Parallel()
+	w := newAccount(t, tunneltest.ResponderOptions{})
+	holder := w.holder()
+	req := w.request(desk, tunnel.ReadyListen)
+	req.EndWith = []process.Identity{holder.id}
+	w.mustStart(req)
+	w.awaitKeeper()
+	answered := make(chan error, 1)
+	go func() { answered <- w.answers() }()
+	page := w.nextSignIn()
+	tunneltest.Eventually(t, "the keeper tells of it", func() bool { return w.logged("keeper: told " + desk + " " + page) })
+	check(t, w.gateway.SignIn(w.context(), page))
+	check(t, <-answered)
+	tunneltest.Eventually(t, "and that it is over", func() bool { return w.logged("keeper: told no more") })
+	holder.kill()
+	w.nothingLeft()
+	w.expectTabs(1)
+}

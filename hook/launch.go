@@ -1,6 +1,7 @@
 package hook
 
 import (
+	"context"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
@@ -19,7 +20,7 @@ import (
 )
 
 // launch makes the record and launches the tunnel program, under the lock.
-func (s *start) launch(lock *pidfile.Lock) (next, error) {
+func (s *start) launch(ctx context.Context, lock *pidfile.Lock) (next, error) {
 	if err := process.Supported(); err != nil {
 		return next{}, err
 	}
@@ -70,6 +71,7 @@ func (s *start) launch(lock *pidfile.Lock) (next, error) {
 		return next{}, err
 	}
 	defer log.Close()
+	s.takeQuestions(ctx)
 	before := s.route.Before(rec.Public(), s.Self)
 	return s.launchNew(&transaction{Env: s.Env, lock: lock, rec: rec, before: before}, program, log)
 }
@@ -140,15 +142,13 @@ func (s *start) program(listen netip.AddrPort) (p program, err error) {
 			return program{}, err
 		}
 	}
-	p.argv = s.route.Argv(at, s.Self, s.args())
 	if p.env, err = s.route.Environ(at, s.Self, Variable(s.Environ, "HOME")); err != nil {
 		return program{}, err
 	}
 	path := Variable(slices.Concat(s.Environ, p.env), "PATH")
-	if p.argv[0], err = s.route.Provider.FindProgram(p.argv[0], path); err != nil {
+	if p.argv, p.name, err = s.route.FindCommand(at, s.Self, s.args(), path); err != nil {
 		return program{}, err
 	}
-	p.name = filepath.Base(p.argv[0])
 	if at != listen {
 		p.argv = append([]string{s.Self, frontCommand, "--listen", listen.String(), "--program-at", at.String(), "--"}, p.argv...)
 	}
@@ -184,7 +184,7 @@ func (s *start) openLog(rec *pidfile.Record) (*os.File, error) {
 // record then is the caller's to say.
 func (tx *transaction) launch(program program, log *os.File) (*tunnel.Launched, error) {
 	argv := program.argv
-	environ, err := tx.tunnelEnviron(tx.rec.Token, program.env)
+	environ, err := tx.tunnelEnviron(tx.rec, program.env)
 	if err == nil {
 		argv, environ, err = tx.withBefore(argv, environ)
 	}
@@ -220,7 +220,7 @@ func withToken(environ []string, token string) []string {
 	kept := make([]string, 0, len(environ)+1)
 	for _, v := range environ {
 		switch name, _, _ := strings.Cut(v, "="); name {
-		case process.TokenVariable, orderVariable, beforeVariable, openingVariable:
+		case process.TokenVariable, orderVariable, beforeVariable, openingVariable, askVariable:
 		default:
 			kept = append(kept, v)
 		}

@@ -56,11 +56,6 @@ type Turned struct {
 
 func (Turned) notice() {}
 
-// OtherUserError says that a connection comes from a process of another user.
-type OtherUserError struct{ UID int }
-
-func (e *OtherUserError) Error() string { return fmt.Sprintf("it is another user's (uid %d)", e.UID) }
-
 // SocketError says that the service manager has handed over a socket for another address than the listener's.
 type SocketError struct{ Got, Want netip.AddrPort }
 
@@ -329,7 +324,7 @@ func (l *listener) letGo(ctx context.Context) error {
 // handle has a client answered, and then passes on what is said, until both sides have ended. It tells whether it was a
 // client.
 func (l *listener) handle(ctx context.Context, conn *net.TCPConn) (is bool) {
-	if err := l.mayConnect(conn); err != nil {
+	if err := l.ends.Admit(conn); err != nil {
 		l.turnAway(conn, err)
 		return false
 	}

@@ -20,11 +20,15 @@ type upTunnel struct {
 	rec     pidfile.Record
 	program *process.Process // nil where it has left its tunnel to its children
 	file    fs.FileInfo      // the record's, when it was read last; nil before
+
+	gone chan struct{} // closed when it is not the listener's any more
+	told bool          // a client was answered since the last look at what the log says, and a sign-in told with it
 }
 
 func (u *upTunnel) alive() bool { return u.program != nil && !u.program.Wait(0) }
 
 func (u *upTunnel) close() {
+	close(u.gone)
 	if u.program != nil {
 		u.program.Close()
 	}
@@ -81,6 +85,9 @@ func (l *listener) answer(ctx, waiting context.Context, client *tunnel.Incoming,
 	waiting, cancel := context.WithTimeout(waiting, l.req.Timeout)
 	defer cancel()
 	through, passed, err := l.throughTunnel(ctx, waiting, client, first)
+	if l.up != nil {
+		l.up.told = true
+	}
 	if err != nil {
 		l.failed(err)
 		return nil, 0, err
@@ -88,6 +95,30 @@ func (l *listener) answer(ctx, waiting context.Context, client *tunnel.Incoming,
 	l.failure = failure{}
 	l.serves(client.TCPConn, true) // before anybody else has the turn, who may find the tunnel dead
 	return through, passed, nil
+}
+
+// signInLook is how often the log of a tunnel that is up is looked at for a sign-in.
+const signInLook = 3 * time.Second
+
+// watchSignIns tells of a sign-in that the tunnel program asks for while nobody waits for an answer, until the tunnel is let go.
+func (l *listener) watchSignIns(up *upTunnel) {
+	watch := signInWatch{Env: l.Env}
+	defer watch.close()
+	for {
+		select {
+		case l.turn <- struct{}{}: // whoever has the turn tells of it
+			watch.look(up.rec, up.told)
+			up.told = false
+			<-l.turn
+		case <-up.gone:
+			return
+		}
+		select {
+		case <-time.After(signInLook):
+		case <-up.gone:
+			return
+		}
+	}
 }
 
 // firstMessage waits for what the client begins with: one that only looks whether the port is open shall start nothing.
@@ -170,7 +201,8 @@ func (l *listener) ensureUp(ctx context.Context) (before bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	l.up = &upTunnel{start: s, rec: started.Record}
+	l.up = &upTunnel{start: s, rec: started.Record, gone: make(chan struct{})}
+	go l.watchSignIns(l.up)
 	if l.up.program, err = process.Open(started.Record.Tunnel); errors.Is(err, process.ErrGone) {
 		err = nil
 	}
@@ -294,11 +326,20 @@ func (l *listener) mayReplace(err error, through *throughConn) bool {
 	switch {
 	case errors.Is(err, errDead), errors.Is(err, tunnel.ErrEnded):
 	case errors.As(err, new(*StoppedError)): // by its keeper perhaps, which has found it idle: nobody was connected a moment ago
-	case errors.As(err, &failed) && errors.Is(failed.Err, tunnel.ErrClosed):
+	case errors.As(err, &failed) && errors.Is(failed.Err, tunnel.ErrClosed) && mayPass(failed.Means):
 	default:
 		return false
 	}
 	return !lives(l.up.rec) || !l.inUse() // its children may serve somebody though its program has left
+}
+
+// mayPass tells whether a failure may be that of the one tunnel, which was up before.
+func mayPass(means tunnel.Meaning) bool {
+	switch means {
+	case "", tunnel.Down, tunnel.Unreachable, tunnel.UnknownName, tunnel.GatewayFault:
+		return true
+	}
+	return false
 }
 
 // replace ends the tunnel for another one to take its place.
@@ -307,22 +348,6 @@ func (l *listener) replace(ctx context.Context) error {
 	l.drop()
 	asBefore := func(now pidfile.Record) bool { return now.Tunnel == up.rec.Tunnel } // its keeper may have seen to that just now
 	return l.endIf(ctx, l.dir, up.rec, deadGrace, asBefore)
-}
-
-// mayConnect refuses the processes of other users: whoever is on this machine could otherwise use the tunnel in the
-// user's name.
-func (l *listener) mayConnect(conn *net.TCPConn) error {
-	client, server := tunnel.AddrPort(conn.RemoteAddr()), tunnel.AddrPort(conn.LocalAddr())
-	uid, open, err := l.ends.Owner(client, server)
-	switch {
-	case err != nil:
-		return err
-	case open && uid != os.Geteuid() && uid != 0:
-		return &OtherUserError{uid}
-	case !open && client.Addr().IsLoopback():
-		return tunnel.ErrLeft
-	}
-	return nil
 }
 
 // turnAway says that a connection was none of a client's. One that only looked is not worth a word.

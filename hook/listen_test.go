@@ -699,3 +699,24 @@ func TestNextConnectionIsAnsweredAfterWhateverWasDoneToTheTunnel(t *testing.T) {
 	}
 	w.expectTabs(1)
 }
+
+// TestASignInThatNoClientWaitsForIsToldByTheListener: the program of a tunnel that is up may ask for one at any time.
+func TestASignInThatNoClientWaitsForIsToldByTheListener(t *testing.T) {
+	t.Parallel()
+	w := newAccount(t, tunneltest.ResponderOptions{})
+	w.signInAlways()
+	l := w.listen(hook.ListenRequest{Route: desk})
+	client := w.session()
+	defer client.Close()
+	tunneltest.Eventually(t, "the log was looked at", func() bool { return len(l.shownFor()) > 0 })
+	time.Sleep(4 * time.Second) // for what it has told so far
+	before := len(l.shownFor())
+	log, err := os.OpenFile(w.mustRecord().Log, os.O_WRONLY|os.O_APPEND, 0)
+	check(t, err)
+	_, err = log.WriteString(`{"auth-url":"https://sign.in/later"}` + "\n")
+	check(t, errors.Join(err, log.Close()))
+	tunneltest.Eventually(t, "the sign-in is told", func() bool { return len(l.shownFor()) > before })
+	if before != 1 {
+		t.Errorf("the first one was told %d times", before)
+	}
+}

@@ -115,12 +115,12 @@ func logError(err error) error { return fmt.Errorf("opening the log: %w", err) }
 // shownLines is how many log lines come with the message that a tunnel failed.
 const shownLines = 5
 
-// lastLines gives the lines of a log that come with such a message, those from byte offset from on.
-func lastLines(path string, from int64) []string {
+// tellingLines gives the lines of a log that come with such a message, of those from byte offset from on.
+func tellingLines(path string, from int64) []string {
 	log, err := pidfile.OpenOwn(path, os.O_RDONLY)
 	if err != nil {
 		return nil
 	}
 	defer log.Close()
-	return tunnel.LastLines(log, from, shownLines)
+	return tunnel.TellingLines(log, from, shownLines)
 }

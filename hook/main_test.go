@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/tunhook/tunhook/hook"
+	"github.com/tunhook/tunhook/pidfile"
 	"github.com/tunhook/tunhook/tunnel"
 	"github.com/tunhook/tunhook/tunnel/tunneltest"
 )
@@ -33,7 +34,7 @@ import (
 func TestMain(m *testing.M) {
 	name := filepath.Base(os.Args[0])
 	if name == "pomerium-cli" {
-		os.Exit(tunneltest.PomeriumCLI(os.Args[1:], os.Environ(), os.Stderr))
+		os.Exit(tunneltest.PomeriumCLI(os.Args[1:], os.Environ(), os.Stdout, os.Stderr))
 	}
 	if tunnel.IsBrowserOpener(name) { // what tunhook is under such a name, too
 		self, err := os.Executable()
@@ -66,7 +67,12 @@ var roles = map[string]func(args []string) error{
 	"keeper": func([]string) error {
 		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 		defer stop()
-		return hookOf(os.Environ()).Keep(ctx, os.Stdout)
+		h := hookOf(os.Environ())
+		h.SignIn = func(rec pidfile.Record, url string) func() {
+			fmt.Printf("keeper: told %s %s\n", rec.Route, url)
+			return func() { fmt.Println("keeper: told no more") }
+		}
+		return h.Keep(ctx, os.Stdout)
 	},
 	"relay": func(args []string) error {
 		return tunnel.Relay(context.Background(), args[1], args[2], os.Stderr)

@@ -124,6 +124,7 @@ const freedTries = 3
 const autoTries = 3
 
 func (s *start) do(ctx context.Context) (Started, error) {
+	defer func() { s.asking.close(); s.asking = nil }()
 	for try := 1; ; try++ {
 		rec, started, err := s.launchOrFind(ctx)
 		if err != nil || started.Reused != nil {
@@ -146,7 +147,7 @@ func (s *start) launchOrFind(ctx context.Context) (rec pidfile.Record, started S
 	for {
 		var next next
 		err := s.locked(ctx, s.dir.Lock, s.key, func(lock *pidfile.Lock) (err error) {
-			next, err = s.underLock(lock)
+			next, err = s.underLock(ctx, lock)
 			return err
 		})
 		switch {
@@ -178,7 +179,7 @@ const (
 	lookElsewhere               // another key's record is the one to look at
 )
 
-func (s *start) underLock(lock *pidfile.Lock) (next, error) {
+func (s *start) underLock(ctx context.Context, lock *pidfile.Lock) (next, error) {
 	rec, ok, err := s.readOrSetAside(lock)
 	if err != nil {
 		return next{}, err
@@ -204,7 +205,7 @@ func (s *start) underLock(lock *pidfile.Lock) (next, error) {
 	if own := s.target.key(); s.key != own {
 		return next{do: lookElsewhere, key: own}, nil // it has ended since it was found at our address
 	}
-	return s.launch(lock)
+	return s.launch(ctx, lock)
 }
 
 // asked is the promise that this start asks for now. A program that was not ready once is not worth starting again.

@@ -60,7 +60,7 @@ func (h *Env) endedUnstopped(rec pidfile.Record, err error) error {
 	}
 	return &FailedError{
 		Record: rec, Err: err, Reason: fmt.Sprintf("ended before it listened on %s", rec.Address),
-		Lines: lastLines(rec.Log, rec.LogFrom),
+		Lines: tellingLines(rec.Log, rec.LogFrom),
 	}
 }
 

@@ -33,6 +33,8 @@ var argvRoutes = []string{
 	"cloudflared://rdp.example.com:3389",
 	"kubectl://desks/pod/desk-0:3389",
 	"kubectl://prod@desks/svc/desk:3389",
+	"tailscale://desk:3389",
+	"tailscale://[fd7a:115c:a1e0::1]:3389",
 	"boundary://ttcp_1234567890",
 	"boundary://ttcp_1234567890:3389",
 	"tsh://node/desk:3389",

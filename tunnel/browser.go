@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 )
 
 // A tunnel program opens a browser to have somebody sign in. Where none runs yet, that browser is a child of the tunnel program
@@ -19,6 +18,8 @@ import (
 var browserOpeners = []string{
 	"xdg-open", "x-www-browser", "www-browser", "sensible-browser", "wslview",
 	"firefox", "firefox-esr", "chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "brave-browser", "microsoft-edge",
+	"brave", "google-chrome-beta", "microsoft-edge-stable", "vivaldi", "vivaldi-stable", "opera", "librewolf", "epiphany",
+	"epiphany-browser", "konqueror", "falkon", "exo-open", "kde-open", "kde-open5",
 }
 
 // BrowserOpeners are the commands that can open a page, in the order in which they are to be tried.
@@ -27,18 +28,9 @@ func BrowserOpeners() []string { return slices.Clone(browserOpeners) }
 // IsBrowserOpener tells whether a program that is called so shall open a page.
 func IsBrowserOpener(name string) bool { return slices.Contains(browserOpeners, name) }
 
-// openersFor is how long the links are left as they are: browsers come and go slowly.
-const openersFor = 24 * time.Hour
-
 // LinkBrowserOpeners sees to it that dir, which exists, holds links to tunhook under the names of those commands that are on path
-// too: programs look for the first one that is there.
-func LinkBrowserOpeners(dir, tunhook, path string, now time.Time) error {
-	self := filepath.Join(dir, "tunhook")
-	if target, err := os.Readlink(self); err == nil && target == tunhook {
-		if info, err := os.Stat(dir); err == nil && now.Sub(info.ModTime()) < openersFor {
-			return nil
-		}
-	}
+// too, as they are now: programs look for the first one that is there.
+func LinkBrowserOpeners(dir, tunhook, path string) error {
 	for _, name := range browserOpeners {
 		link := filepath.Join(dir, name)
 		if !onPath(name, path) {
@@ -49,10 +41,7 @@ func LinkBrowserOpeners(dir, tunhook, path string, now time.Time) error {
 			return err
 		}
 	}
-	if err := replaceLink(self, tunhook); err != nil {
-		return err
-	}
-	return os.Chtimes(dir, now, now)
+	return replaceLink(filepath.Join(dir, "tunhook"), tunhook)
 }
 
 func onPath(name, path string) bool {
@@ -61,8 +50,11 @@ func onPath(name, path string) bool {
 	})
 }
 
-// replaceLink renames the link into place: a tunnel program may be looking for it.
+// replaceLink renames the link into place, where it is not there yet: a tunnel program may be looking for it.
 func replaceLink(link, target string) error {
+	if old, err := os.Readlink(link); err == nil && old == target {
+		return nil
+	}
 	fresh := link + ".new"
 	if err := os.Symlink(target, fresh); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err

@@ -143,9 +143,12 @@ func (c *Config) add(path, text string) error {
 		if providers[name], err = c.startingWith(name, path != builtinPath, defined); err != nil {
 			return err
 		}
+		embedded := providers[name].Errors
+		providers[name].Errors = nil
 		if err := meta.PrimitiveDecode(table, providers[name]); err != nil {
 			return fail("provider", name, err)
 		}
+		providers[name].Errors = append(providers[name].Errors, embedded...) // one's own come first
 	}
 	for name, table := range file.Tunnel {
 		var n Named
@@ -184,7 +187,7 @@ func (c *Config) add(path, text string) error {
 // startingWith gives what a provider's table adds its keys to. One with a command is whole, and takes nothing from
 // another of its name: such a one may be embedded only since the last update.
 func (c *Config) startingWith(name string, own bool, defined func(key string) bool) (*Provider, error) {
-	if defined("command") {
+	if defined("command") || defined("stdio") {
 		delete(c.builtin, name)
 		return &Provider{own: own}, nil
 	}

@@ -47,7 +47,7 @@ func TestEmbeddedProvidersAreSound(t *testing.T) {
 	c := mustLoad(t)
 	want := []string{
 		"aws-ssm", "azure-bastion", "boundary", "chisel", "cloudflared", "frp", "gcloud-iap", "kubectl", "oci-bastion", "pomerium", "relay", "ssh",
-		"tsh", "tsh-app", "wstunnel",
+		"tailscale", "tsh", "tsh-app", "wstunnel",
 	}
 	if diff := cmp.Diff(want, c.providerNames()); diff != "" {
 		t.Error(diff)

@@ -1,8 +1,10 @@
 package tunnel
 
 import (
+	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"slices"
 	"sync"
 	"time"
@@ -36,6 +38,28 @@ func (e *Ends) Owner(client, server netip.AddrPort) (uid int, open bool, err err
 		return 0, false, err
 	}
 	return found[0].uid, true, nil
+}
+
+// OtherUserError says that a connection comes from a process of another user.
+type OtherUserError struct{ UID int }
+
+func (e *OtherUserError) Error() string { return fmt.Sprintf("it is another user's (uid %d)", e.UID) }
+
+// Admit refuses the client of a connection that is another user's process, as *OtherUserError, or is not there any
+// more, as ErrLeft: whoever is on this machine could otherwise use a tunnel in the user's name. Root may connect, who
+// could do so in other ways too.
+func (e *Ends) Admit(conn *net.TCPConn) error {
+	client, server := AddrPort(conn.RemoteAddr()), AddrPort(conn.LocalAddr())
+	uid, open, err := e.Owner(client, server)
+	switch {
+	case err != nil:
+		return err
+	case open && uid != os.Geteuid() && uid != 0:
+		return &OtherUserError{uid}
+	case !open && client.Addr().IsLoopback():
+		return ErrLeft
+	}
+	return nil
 }
 
 // Closed tells whether the client of a connection has closed its end, as far as that can be told: of one on another

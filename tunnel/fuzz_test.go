@@ -152,9 +152,7 @@ func FuzzLogLine(f *testing.F) {
 		if err != nil {
 			f.Fatal(err)
 		}
-		if p.SignIn != "" || p.Refused != "" {
-			providers = append(providers, p)
-		}
+		providers = append(providers, p)
 	}
 	dir := f.TempDir()
 	f.Fuzz(func(t *testing.T, text string, cut uint16) {
@@ -166,24 +164,23 @@ func FuzzLogLine(f *testing.F) {
 		defer log.Close()
 		at := int(cut) % (len(text) + 1)
 		for _, p := range providers {
-			whole, parts := &LogWatch{file: log, signIn: pattern(p.SignIn), refused: pattern(p.Refused)}, &LogWatch{file: log, signIn: pattern(p.SignIn), refused: pattern(p.Refused)}
-			url, refused := whole.read([]byte(text))
-			firstURL, firstRefused := parts.read([]byte(text[:at]))
-			secondURL, secondRefused := parts.read([]byte(text[at:]))
-			if or(secondURL, firstURL) != url || or(secondRefused, firstRefused) != refused {
-				t.Fatalf("%s: in one piece %q, %q; cut at %d %q and %q, %q and %q", p.Name(), url, refused, at, firstURL, secondURL, firstRefused, secondRefused)
+			whole, parts := p.newWatch(log), p.newWatch(log)
+			seen := whole.read([]byte(text))
+			first := parts.read([]byte(text[:at]))
+			if both := first.Then(parts.read([]byte(text[at:]))); both != seen {
+				t.Fatalf("%s: in one piece %+v; cut at %d %+v", p.Name(), seen, at, both)
 			}
-			if strings.ContainsFunc(url, func(r rune) bool { return r <= ' ' || r > '~' }) {
-				t.Fatalf("%s: the URL is %q", p.Name(), url)
+			if strings.ContainsFunc(seen.SignIn, func(r rune) bool { return r <= ' ' || r > '~' }) {
+				t.Fatalf("%s: the URL is %q", p.Name(), seen.SignIn)
 			}
-			if refused != "" && !isLine(refused) {
-				t.Fatalf("%s: refused by %q", p.Name(), refused)
+			if seen.Why.Line != "" && !isLine(seen.Why.Line) {
+				t.Fatalf("%s: %q", p.Name(), seen.Why.Line)
 			}
 		}
 		if _, err := log.WriteString(text); err != nil {
 			t.Fatal(err)
 		}
-		for _, line := range LastLines(log, 0, 3) {
+		for _, line := range slices.Concat(LastLines(log, 0, 3), TellingLines(log, 0, 3)) {
 			if !isLine(line) || len([]rune(line)) > 501 {
 				t.Fatalf("%q ends in %q", text, line)
 			}

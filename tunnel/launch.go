@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/netip"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -57,6 +58,17 @@ func (p *Provider) FindProgram(program, path string) (string, error) {
 		}
 	}
 	return "", &ProgramError{program, reason, p.Install}
+}
+
+// FindCommand gives the tunnel's command line with the absolute path of its program, and what that is called. Where our
+// own relay runs the program, it is that one. The error is a *ProgramError.
+func (r Route) FindCommand(listen netip.AddrPort, tunhook string, args []string, path string) (argv []string, program string, err error) {
+	argv = r.Argv(listen, tunhook, args)
+	at := r.Provider.relayed(argv)
+	if argv[at], err = r.Provider.FindProgram(argv[at], path); err != nil {
+		return nil, "", err
+	}
+	return argv, filepath.Base(argv[at]), nil
 }
 
 const notFound = "does not exist"

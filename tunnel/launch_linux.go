@@ -1,6 +1,10 @@
 package tunnel
 
-import "golang.org/x/sys/unix"
+import (
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
 
 // limitFiles bounds the files that the tunnel program writes, its log above all: nothing of ours runs beside it that could. Only
 // the soft limit is lowered, so that what the program starts for its user can have it back. It is best effort: a limit, not a
@@ -23,3 +27,6 @@ func UnlimitFiles() error {
 	limit.Cur = limit.Max
 	return unix.Setrlimit(unix.RLIMIT_FSIZE, &limit)
 }
+
+// dieWithParent makes a program end when the thread that starts it does: with this process, since Go ends no thread before.
+func dieWithParent(attr *syscall.SysProcAttr) { attr.Pdeathsig = syscall.SIGKILL }

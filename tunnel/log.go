@@ -58,6 +58,12 @@ func trim(log *os.File) error {
 
 // LastLines gives the last n lines of the log from byte offset from on, made safe to show: see Printable.
 func LastLines(log *os.File, from int64, n int) []string {
+	lines := logLines(log, from)
+	return printable(lines[max(0, len(lines)-n):])
+}
+
+// logLines gives the lines of the log from byte offset from on that hold anything to show, as far as they are among the last 64 KiB.
+func logLines(log *os.File, from int64) []string {
 	const most = 64 << 10
 	if info, err := log.Stat(); err == nil {
 		from = max(from, info.Size()-most)
@@ -68,11 +74,11 @@ func LastLines(log *os.File, from int64, n int) []string {
 	var lines []string
 	s := bufio.NewScanner(io.LimitReader(log, most))
 	for s.Buffer(nil, most+1); s.Scan(); { // all of it may be one line
-		if line := Printable(s.Text()); line != "" {
-			lines = append(lines, line)
+		if strings.TrimSpace(Plain(s.Text())) != "" {
+			lines = append(lines, s.Text())
 		}
 	}
-	return lines[max(0, len(lines)-n):]
+	return lines
 }
 
 // escape is what a terminal takes for a command: a control sequence, an operating system command, or a shorter one (ECMA-48,

@@ -14,19 +14,24 @@ import (
 
 // Provider is what is known of one kind of tunnel program, as a [provider.NAME] table of the configuration gives it.
 type Provider struct {
-	Routes     []string `toml:"routes"`
-	Command    []any    `toml:"command"` // strings, and lists of strings that are left out as a whole
-	Args       []string `toml:"args"`
-	Signal     string   `toml:"signal"`
-	ListenHost string   `toml:"listen_host"`
-	SignIn     string   `toml:"sign_in"`
-	Refused    string   `toml:"refused"`
-	Anew       bool     `toml:"anew"`  // see providers.toml
-	Probe      *bool    `toml:"probe"` // see Route.Probed
-	Install    string   `toml:"install"`
-	Before     Steps    `toml:"before"`
-	After      Steps    `toml:"after"`
-	Timeout    string   `toml:"timeout"`
+	Routes      []string       `toml:"routes"`
+	Command     []any          `toml:"command"` // strings, and lists of strings that are left out as a whole
+	Stdio       []any          `toml:"stdio"`   // in its place: a program that carries one connection, on its standard input and output
+	Args        []string       `toml:"args"`
+	Signal      string         `toml:"signal"`
+	ListenHost  string         `toml:"listen_host"`
+	SignIn      string         `toml:"sign_in"`
+	SignInFirst bool           `toml:"sign_in_first"` // it asks before it listens, and not at a connection
+	SignedIn    string         `toml:"signed_in"`
+	SignInLost  string         `toml:"sign_in_lost"`
+	Errors      []ErrorPattern `toml:"errors"`
+	Refused     string         `toml:"refused"`
+	Anew        bool           `toml:"anew"`  // see providers.toml
+	Probe       *bool          `toml:"probe"` // see Route.Probed
+	Install     string         `toml:"install"`
+	Before      Steps          `toml:"before"`
+	After       Steps          `toml:"after"`
+	Timeout     string         `toml:"timeout"`
 
 	Defaults map[string]any `toml:"defaults"` // values of parts that a route leaves out: strings, and numbers of ports
 	Env      map[string]any `toml:"env"`      // see variables
@@ -79,8 +84,15 @@ func (p *Provider) check() error {
 	if err := checkPattern("sign_in", p.SignIn, 1); err != nil {
 		return err
 	}
-	if err := checkPattern("refused", p.Refused, 0); err != nil {
-		return err
+	for key, text := range map[string]string{"refused": p.Refused, "signed_in": p.SignedIn, "sign_in_lost": p.SignInLost} {
+		if err := checkPattern(key, text, 0); err != nil {
+			return err
+		}
+	}
+	for _, row := range p.Errors {
+		if err := row.check(); err != nil {
+			return err
+		}
 	}
 	if err := p.checkCommand(known); err != nil {
 		return err
@@ -158,7 +170,7 @@ func validPort(text string) bool {
 
 // checkOptional says where the command needs a part that a route may leave out.
 func (p *Provider) checkOptional() error {
-	for _, element := range p.Command {
+	for _, element := range p.command() {
 		word, ok := element.(string)
 		if !ok {
 			continue // is left out as a whole
@@ -207,8 +219,8 @@ func (p *Provider) misplaced(name, value string, steps ...Steps) string {
 		return ""
 	}
 	var all []string
-	for _, element := range p.Command {
-		words, _ := group(element)
+	for _, element := range p.command() {
+		words, _ := group("", element)
 		all = append(all, words...)
 	}
 	for _, steps := range append(steps, p.Before, p.After) {
@@ -250,20 +262,31 @@ func checkPattern(key, text string, groups int) error {
 }
 
 func (p *Provider) checkCommand(known []string) error {
-	if len(p.Command) == 0 {
+	switch {
+	case len(p.Command) > 0 && len(p.Stdio) > 0:
+		return fmt.Errorf("it has both command and stdio: " +
+			"a program either listens, or carries one connection on its standard input and output")
+	case len(p.Stdio) > 0:
+		return checkWords("stdio", p.Stdio, known)
+	}
+	return checkWords("command", p.Command, known)
+}
+
+func checkWords(key string, command []any, known []string) error {
+	if len(command) == 0 {
 		return fmt.Errorf("it has no command")
 	}
-	if first, ok := p.Command[0].(string); !ok || first == "" {
-		return fmt.Errorf("command: the first word must be the program")
+	if first, ok := command[0].(string); !ok || first == "" {
+		return fmt.Errorf("%s: the first word must be the program", key)
 	}
-	for _, element := range p.Command {
-		words, err := group(element)
+	for _, element := range command {
+		words, err := group(key, element)
 		if err != nil {
 			return err
 		}
 		for _, ph := range placeholder.FindAllString(strings.Join(words, " "), -1) {
 			if !slices.Contains(known, ph[1:len(ph)-1]) {
-				return fmt.Errorf("command: unknown placeholder %s: the known ones are {%s}", ph, strings.Join(known, "} {"))
+				return fmt.Errorf("%s: unknown placeholder %s: the known ones are {%s}", key, ph, strings.Join(known, "} {"))
 			}
 		}
 	}
@@ -271,7 +294,7 @@ func (p *Provider) checkCommand(known []string) error {
 }
 
 // group gives the words of one element of a command: a string, or a list of strings.
-func group(element any) ([]string, error) {
+func group(key string, element any) ([]string, error) {
 	switch e := element.(type) {
 	case string:
 		return []string{e}, nil
@@ -280,21 +303,45 @@ func group(element any) ([]string, error) {
 		for _, w := range e {
 			word, ok := w.(string)
 			if !ok {
-				return nil, fmt.Errorf("command: %v is not a string", w)
+				return nil, fmt.Errorf("%s: %v is not a string", key, w)
 			}
 			words = append(words, word)
 		}
 		return words, nil
 	}
-	return nil, fmt.Errorf("command: %v is neither a string nor a list of strings", element)
+	return nil, fmt.Errorf("%s: %v is neither a string nor a list of strings", key, element)
+}
+
+// command is the whole command: of a program that speaks on its standard input and output, our relay with it.
+func (p *Provider) command() []any {
+	if len(p.Stdio) == 0 {
+		return p.Command
+	}
+	relay := []any{"{tunhook}", "relay", "--listen", "{listen}"}
+	if p.Signal != "TERM" {
+		relay = append(relay, "--signal", p.Signal)
+	}
+	return slices.Concat(relay, []any{relayedBehind}, p.Stdio)
+}
+
+// relayedBehind is what stands before the program that our relay runs, on the relay's command line.
+const relayedBehind = "--"
+
+// relayed is where in a command line of the provider's that program stands; 0 where the program is that of the command
+// line itself.
+func (p *Provider) relayed(argv []string) int {
+	if p.command()[0] != "{tunhook}" || !slices.Contains(p.command(), any(relayedBehind)) {
+		return 0
+	}
+	return slices.Index(argv, relayedBehind) + 1
 }
 
 // argv fills in the command. A list within it is left out where one of its names has no value; elsewhere such a name is empty.
 func (p *Provider) argv(values map[string]string, args []string) []string {
 	var argv []string
 	placed := false
-	for _, element := range p.Command {
-		words, _ := group(element) // checked before
+	for _, element := range p.command() {
+		words, _ := group("", element) // checked before
 		_, optional := element.([]any)
 		if optional && slices.ContainsFunc(words, func(w string) bool { return lacksValue(w, values) }) {
 			continue

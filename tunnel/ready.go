@@ -239,8 +239,9 @@ func elsewhere(addr netip.AddrPort, s process.Session, otherwise error) error {
 	if err != nil {
 		return otherwise
 	}
-	if owned := ownedByTunnel(s, addr, found); len(owned) > 0 {
-		return &ElsewhereError{addr, locals(owned)}
+	owned := locals(ownedByTunnel(s, addr, found))
+	if len(owned) == 0 || slices.ContainsFunc(owned, func(a netip.AddrPort) bool { return same(a, addr) }) { // it does only now
+		return otherwise
 	}
-	return otherwise
+	return &ElsewhereError{addr, owned}
 }

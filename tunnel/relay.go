@@ -17,6 +17,11 @@ const relayDialTimeout = 20 * time.Second
 // Relay listens on listen and carries every connection to target, until ctx is done, when it closes them all. Each
 // connection's troubles are a line on log; they end that connection only.
 func Relay(ctx context.Context, listen, target string, log io.Writer) error {
+	return relayAll(ctx, listen, log, func(ctx context.Context, client *net.TCPConn) error { return relayOne(ctx, client, target) })
+}
+
+// relayAll listens and has each connection carried by one, which closes it.
+func relayAll(ctx context.Context, listen string, log io.Writer, one func(context.Context, *net.TCPConn) error) error {
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", listen)
 	if err != nil {
 		return err
@@ -28,7 +33,7 @@ func Relay(ctx context.Context, listen, target string, log io.Writer) error {
 	context.AfterFunc(ctx, func() { listener.Close() })
 	return AcceptAll(listener.(*net.TCPListener).AcceptTCP, func(client *net.TCPConn) {
 		connections.Go(func() {
-			if err := relayOne(ctx, client, target); err != nil {
+			if err := one(ctx, client); err != nil {
 				fmt.Fprintf(log, "relay: %v: %v\n", client.RemoteAddr(), err)
 			}
 		})

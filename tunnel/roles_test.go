@@ -22,6 +22,7 @@ var roles = map[string]func(args []string) error{
 	"stubborn": stubborn,
 	"breeder":  breeder,
 	"launcher": func(args []string) error { return launcher(args) },
+	"stdio":    func(args []string) error { return stdioRelay(args) },
 
 	"withoutnetlink":  func(args []string) error { return withoutNetlink(args) },
 	"waitunseen":      func(args []string) error { return waitUnseen(args) },

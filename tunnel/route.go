@@ -346,6 +346,16 @@ func (r Route) values(listen netip.AddrPort, tunhook string) map[string]string {
 	return values
 }
 
+// Fill fills the parts of the route into a text, such as a hint's "run ssh {gateway}".
+func (r Route) Fill(text string) string {
+	return placeholder.ReplaceAllStringFunc(text, func(ph string) string {
+		if name := ph[1 : len(ph)-1]; name != "route" {
+			return or(r.parts[name], ph)
+		}
+		return r.Text
+	})
+}
+
 // Timeout is how long a start waits at most where nobody has said: the [tunnel.NAME] table's, else the provider's, 0
 // where neither says anything.
 func (r Route) Timeout() time.Duration {

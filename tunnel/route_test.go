@@ -231,8 +231,8 @@ func TestNoRouteBecomesAnOption(t *testing.T) {
 // options are the options that a provider's command has, up to what is filled in.
 func (p *Provider) options() []string {
 	var options []string
-	for _, element := range p.Command {
-		words, _ := group(element)
+	for _, element := range p.command() {
+		words, _ := group("command", element)
 		for _, word := range words {
 			if option, _, _ := strings.Cut(word, "{"); strings.HasPrefix(option, "-") {
 				options = append(options, option)

@@ -7,12 +7,31 @@ import (
 	"strings"
 )
 
-// LogWatch reads what a tunnel program adds to its log, for the lines that say that somebody has to sign in, or that the
-// gateway refuses the route.
+// LogWatch reads what a tunnel program adds to its log, for the lines that say that somebody has to sign in or has done so, and for
+// those that say why its tunnel does not come to be.
 type LogWatch struct {
-	file            *os.File
-	rest            string // a line that is not complete yet
-	signIn, refused *regexp.Regexp
+	file                     *os.File
+	rest                     string // a line that is not complete yet
+	signIn, signedIn, inside *regexp.Regexp
+	likely                   likely // where there is no pattern for a sign-in
+	diagnoser                diagnoser
+}
+
+// Seen is what a log has told.
+type Seen struct {
+	SignIn   string    // the last URL to sign in at, "" for none
+	SignedIn bool      // somebody has signed in since
+	Inside   bool      // a sign-in would be known to this process alone
+	Why      Diagnosis // of what was told after the last sign-in was asked for
+}
+
+// Then gives what was seen, and what came later, as one.
+func (s Seen) Then(later Seen) Seen {
+	if later.SignIn != "" {
+		s.SignIn, s.SignedIn, s.Why = later.SignIn, false, Diagnosis{}
+	}
+	s.SignedIn, s.Inside, s.Why = s.SignedIn || later.SignedIn, s.Inside || later.Inside, s.Why.Or(later.Why)
+	return s
 }
 
 // WatchLog watches a log from byte offset from on, by the provider's patterns. Close closes the log, too.
@@ -20,7 +39,14 @@ func (p *Provider) WatchLog(log *os.File, from int64) (*LogWatch, error) {
 	if _, err := log.Seek(from, io.SeekStart); err != nil {
 		return nil, err
 	}
-	return &LogWatch{file: log, signIn: pattern(p.SignIn), refused: pattern(p.Refused)}, nil
+	return p.newWatch(log), nil
+}
+
+func (p *Provider) newWatch(log *os.File) *LogWatch {
+	return &LogWatch{
+		file: log, signIn: pattern(p.SignIn), signedIn: pattern(p.SignedIn), inside: pattern(p.SignInLost),
+		diagnoser: diagnoser{rows: p.errorPatterns()},
+	}
 }
 
 // pattern compiles a pattern that was checked when the configuration was read.
@@ -38,31 +64,88 @@ func pattern(text string) *regexp.Regexp {
 // Close ends the watch.
 func (w *LogWatch) Close() { w.file.Close() }
 
-// Next reads what was added since the last call: the last URL to sign in at, "" for none, and the line, safe to show, that
-// says that the route is refused, "" for none.
-func (w *LogWatch) Next() (signIn, refused string) {
+// Next reads what was added since the last call.
+func (w *LogWatch) Next() Seen {
 	added, err := io.ReadAll(io.LimitReader(w.file, maxLog))
 	if err != nil {
-		return "", ""
+		return Seen{}
 	}
 	return w.read(added)
 }
 
 // read is Next for what was added.
-func (w *LogWatch) read(added []byte) (signIn, refused string) {
+func (w *LogWatch) read(added []byte) (seen Seen) {
 	lines := strings.SplitAfter(w.rest+string(added), "\n")
 	w.rest = lines[len(lines)-1]
 	for _, line := range lines[:len(lines)-1] {
-		if w.signIn != nil {
-			if m := w.signIn.FindStringSubmatch(line); m != nil {
-				signIn = inURL(unescapeJSON(m[1]))
-			}
-		}
-		if w.refused != nil && w.refused.MatchString(line) {
-			refused = Printable(line)
+		seen = seen.Then(w.line(line))
+	}
+	return seen
+}
+
+func (w *LogWatch) line(line string) (seen Seen) {
+	seen.Inside = w.inside != nil && w.inside.MatchString(line)
+	if seen.SignIn = w.page(line); seen.SignIn != "" {
+		return seen
+	}
+	seen.SignedIn = w.signedIn != nil && w.signedIn.MatchString(line)
+	seen.Why = w.diagnoser.read(line)
+	return seen
+}
+
+// page gives the URL to sign in at that a line tells, "" for none.
+func (w *LogWatch) page(line string) string {
+	if w.signIn == nil {
+		return w.likely.page(line)
+	}
+	if m := w.signIn.FindStringSubmatch(line); m != nil {
+		return inURL(unescapeJSON(m[1]))
+	}
+	return ""
+}
+
+// What programs say, in this line or the last ones before it, when they ask somebody to sign in at a URL; and what they say when
+// they only tell where to read more.
+const (
+	anyURL  = `https?://[^\s"'<>]+`
+	asksFor = `(?i)\bto (sign|log) ?-?in\b|\bsign(ing)?[ -]?in( with| at| to| here|:)|\blog ?in (with|at|to|here)|\blogin (url|page|at)\b|` +
+		`\bto (authenticate|authorize)\b|\bauthenticat(e|ion)( with| at| url|:| in)|\bin (your|a|the) (web )?browser\b|\bweb ?browser\b|` +
+		`\bbrowser (window|tab|has|should)|\b(visit|open|click on|follow|go to|browse to|navigate to)\b.{0,40}\b(url|link|page|address)\b|` +
+		`\b(visit|open|go to|browse to|navigate to):?\s+https?://`
+	asksHere = `(?i)\b(sign[ -]?(in|on)|log ?[io]n|authenticate|authenticating|authentication|authorize|authorization|approve|sso|visiting|browser|` +
+		`enter (the|this) code)\b` // in the very line of the URL
+	tellsMore = `(?i)\b(more|further) (info|detail|help)|\bdocumentation\b|\bdocs\b|\bfor help\b|\bsee:? |\blearn more|\btroubleshoot|` +
+		`\binstall\b|\bdownload|\berror\b|\bpolicy\b`
+)
+
+// linesBefore is how many lines, empty ones too, reach from what asks somebody to sign in to the URL at most.
+const linesBefore = 3
+
+// likely finds the page to sign in at in the log of a program of which no pattern is known: one that ssh runs to reach its gateway,
+// or kubectl to get a token, may be any.
+type likely struct {
+	url, asks, here, more *regexp.Regexp
+	before                []string // the last lines
+}
+
+func (l *likely) page(line string) (url string) {
+	if l.url == nil { // most logs are never looked at
+		l.url, l.asks = regexp.MustCompile(anyURL), regexp.MustCompile(asksFor)
+		l.here, l.more = regexp.MustCompile(asksHere), regexp.MustCompile(tellsMore)
+	}
+	l.before = append(l.before, line)
+	l.before = l.before[max(0, len(l.before)-1-linesBefore):]
+	found := l.url.FindString(line)
+	if found == "" || l.more.MatchString(line) {
+		return ""
+	}
+	asked := l.here.MatchString(l.url.ReplaceAllString(line, "")) // an address may well have "login" in it
+	for _, said := range l.before {
+		if asked || l.asks.MatchString(said) && !l.more.MatchString(said) {
+			return inURL(strings.TrimRight(found, ".,;:)]}"))
 		}
 	}
-	return signIn, refused
+	return ""
 }
 
 // unescapeJSON undoes the one escape that JSON log lines have in URLs: programs in Go write & as \u0026.
@@ -80,4 +163,4 @@ func inURL(s string) string {
 }
 
 // SignsIn tells whether the tunnel program may ask somebody to sign in when a client connects.
-func (p *Provider) SignsIn() bool { return p.SignIn != "" }
+func (p *Provider) SignsIn() bool { return p.SignIn != "" && !p.SignInFirst }

@@ -52,10 +52,16 @@ func pomerium(t *testing.T) *tunnel.Provider {
 	return route.Provider
 }
 
+// expectNext takes a line for a refusal where that is what it means.
 func expectNext(t *testing.T, watch *tunnel.LogWatch, signIn, refused string) {
 	t.Helper()
-	if gotSignIn, gotRefused := watch.Next(); gotSignIn != signIn || gotRefused != refused {
-		t.Errorf("Next() = %q, %q, want %q, %q", gotSignIn, gotRefused, signIn, refused)
+	seen := watch.Next()
+	gotRefused := ""
+	if seen.Why.Means == tunnel.Refused {
+		gotRefused = seen.Why.Line
+	}
+	if seen.SignIn != signIn || gotRefused != refused {
+		t.Errorf("Next() = %q, %q, want %q, %q", seen.SignIn, gotRefused, signIn, refused)
 	}
 }
 

@@ -28,6 +28,7 @@ type command struct {
 	dashes      bool     // there was a "--"
 	helps       bool     // somebody asks for help
 
+	quiet   bool       // nobody shall be told on the desktop
 	sockets []*os.File // the service manager's; none before they were taken
 }
 

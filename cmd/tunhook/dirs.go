@@ -104,6 +104,7 @@ func (c *command) hook() (*hook.Env, error) {
 		Notice:       c.ui.notice,
 		Waiting:      c.ui.waiting,
 		SignIn:       c.ui.signIn,
+		Quiet:        c.quiet,
 		Guard:        c.signals.await,
 	}, nil
 }

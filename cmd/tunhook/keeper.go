@@ -22,6 +22,10 @@ func (c *command) keeperCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
+			if err := c.openNotifier("always"); err != nil {
+				return err
+			}
+			h.SignIn = c.ui.signInUnseen
 			// It lives for days and does next to nothing: a second thread to find out that there is nothing to do, and memory
 			// that waits to be collected, are most of what it would cost.
 			runtime.GOMAXPROCS(1)

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/tunhook/tunhook/hook"
 	"github.com/tunhook/tunhook/tunnel"
 )
 
@@ -17,6 +18,9 @@ func main() {
 func run(args, environ []string, stdin, stdout, stderr *os.File) int {
 	if opener := filepath.Base(args[0]); tunnel.IsBrowserOpener(opener) { // before any signal is caught: it ends with its tunnel
 		return (&command{environ: environ, stdin: stdin, ui: newUI(stdout, stderr)}).openPage(opener, args[1:])
+	}
+	if filepath.Base(args[0]) == hook.Askpass {
+		return hook.AskStart(environ, args[1:], stdout)
 	}
 	ctx, signals := catchSignals(context.Background())
 	c := &command{

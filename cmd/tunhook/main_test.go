@@ -20,7 +20,7 @@ func TestMain(m *testing.M) {
 		"confined": func() { os.Exit(confined(os.Args[1:])) },
 		"unhandy":  func() { os.Exit(unhandy(os.Args[1:])) },
 		"pomerium-cli": func() {
-			os.Exit(tunneltest.PomeriumCLI(os.Args[1:], os.Environ(), os.Stderr))
+			os.Exit(tunneltest.PomeriumCLI(os.Args[1:], os.Environ(), os.Stdout, os.Stderr))
 		},
 	})
 }

@@ -44,6 +44,7 @@ func (c *command) openNotifier(when string) error {
 		}
 	case "always":
 	case "never":
+		c.quiet = true
 		return nil
 	default:
 		_ = c.openNotifier("auto")

@@ -38,6 +38,7 @@ func (c *command) run(ctx *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	h.Ask = c.asker()
 	status, err := h.Run(ctx.Context, hook.RunRequest{
 		Start: start, Client: c.afterDashes,
 		Stdin: c.stdin, Stdout: c.ui.stdout, Stderr: c.ui.stderr,

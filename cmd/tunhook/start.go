@@ -103,6 +103,7 @@ func (c *command) start(ctx *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	h.Ask = c.asker()
 	started, err := h.Start(ctx.Context, req)
 	if err != nil {
 		return err

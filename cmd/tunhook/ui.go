@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -16,7 +17,6 @@ import (
 	"time"
 
 	"github.com/tunhook/tunhook/hook"
-	"github.com/tunhook/tunhook/hook/flatpak"
 	"github.com/tunhook/tunhook/hook/notify"
 	"github.com/tunhook/tunhook/pidfile"
 	"github.com/tunhook/tunhook/tunnel"
@@ -38,6 +38,7 @@ type ui struct {
 
 	mu     sync.Mutex
 	moving bool // a moving line is on the terminal
+	asking bool // a question is, which no other line must hide
 }
 
 func newUI(stdout, stderr *os.File) *ui { return &ui{stdout: stdout, stderr: stderr} }
@@ -86,12 +87,13 @@ func joined(err error) []error {
 
 // explain gives an error on one line with the way out, and the log lines that belong to it.
 func explain(err error) (text string, lines []string) {
-	text = safe(tunnel.WithoutPasswords(strings.ReplaceAll(err.Error(), "\n", " ") + hint(err)))
+	text = safe(tunnel.WithoutPasswords(strings.ReplaceAll(sentence(err), "\n", " ") + hint(err)))
 	var failed *hook.FailedError
 	switch {
 	case !errors.As(err, &failed):
 		return text, nil
-	case failed.SignIn != "", errors.Is(err, hook.ErrStep) && len(failed.Lines) == 0:
+	case failed.Means == tunnel.Unanswered && errors.Is(err, context.DeadlineExceeded),
+		errors.Is(err, hook.ErrStep) && len(failed.Lines) == 0:
 		return text, nil // there is nothing in the log that would explain more
 	case len(failed.Lines) == 0:
 		return text + "; it logged nothing", nil
@@ -108,7 +110,7 @@ func (u *ui) notifyFailure(err error, text string, lines []string) {
 		return
 	}
 	if len(lines) > 0 {
-		text += "\n" + tunnel.WithoutPasswords(safe(plain(lines[len(lines)-1])))
+		text += "\n" + tunnel.WithoutPasswords(safe(plain(tellingLine(err, lines))))
 	}
 	var taken *hook.TakenError
 	if errors.As(err, &taken) {
@@ -127,6 +129,15 @@ func (u *ui) notifyFailure(err error, text string, lines []string) {
 	u.notifier.Fail(notify.Message{Summary: summary, Body: text})
 }
 
+// tellingLine gives the one line of a log for which a notification has room.
+func tellingLine(err error, lines []string) string {
+	var failed *hook.FailedError
+	if errors.As(err, &failed) && failed.Line != "" {
+		return failed.Line
+	}
+	return tunnel.Telling(lines)
+}
+
 // plain takes the words out of a log line that is JSON, as pomerium-cli writes it: a notification has little room.
 func plain(line string) string {
 	var event struct{ Message, Error string }
@@ -137,52 +148,6 @@ func plain(line string) string {
 		return event.Message
 	}
 	return event.Message + ": " + event.Error
-}
-
-// hint is the way out of errors that do not name one themselves.
-func hint(err error) string {
-	var (
-		taken  *hook.TakenError
-		none   *hook.NoTunnelError
-		failed *hook.FailedError
-		busy   *pidfile.BusyError
-		bad    *pidfile.BadRecordError
-		perm   *flatpak.PermissionError
-		loop   *hook.LoopError
-		socket *hook.SocketError
-		beyond *pidfile.ElsewhereError
-		large  *pidfile.TooLargeError
-	)
-	switch {
-	case errors.As(err, &taken):
-		return takenHint(taken)
-	case errors.As(err, &none) && len(none.Others) == 0:
-		return ": tunhook status lists those there are"
-	case errors.As(err, &none):
-		return ": tunhook status " + none.Route + " tells more"
-	case errors.As(err, &beyond):
-		return ", so it was left alone: call tunhook where it was started, or remove " + beyond.Path + " once that is gone for good"
-	case errors.As(err, &bad):
-		return ": the next start or stop of its tunnel sets it aside"
-	case errors.As(err, &perm):
-		return ": allow it, and start it again: " + perm.Override()
-	case errors.As(err, &socket):
-		return fmt.Sprintf(": give %s as LISTEN, or the unit ListenStream=%s", socket.Got, socket.Want)
-	case errors.As(err, &large):
-		return ": name fewer with --end-with, or one that waits for them"
-	case errors.As(err, &busy):
-		return ": try again when it is done"
-	case errors.As(err, &loop):
-		return ": put the program itself on PATH, or have the tunnel program call a browser by its path"
-	case errors.As(err, &failed) && failed.SignIn != "":
-		return ": start it again, or sign in at " + failed.SignIn + " first"
-	case errors.Is(err, hook.ErrRefused):
-		return ": ask those who run it for access"
-	}
-	if meant := meantRoute(err); meant != "" {
-		return ": did you mean " + meant + "?"
-	}
-	return enableHint(err)
 }
 
 // words are a record's route and listen address as the command line takes them.
@@ -384,6 +349,17 @@ const (
 
 // signIn says where to sign in, on stderr and on the desktop.
 func (u *ui) signIn(rec pidfile.Record, url string) (done func()) {
+	gone := u.signInUnseen(rec, url)
+	u.say("sign in at %s", url) // on a line of its own: cut to the width of the terminal it would be of no use
+	shown := u.waiting("for sign-in in your browser")
+	return func() {
+		shown()
+		gone()
+	}
+}
+
+// signInUnseen is signIn where nobody reads what is said, on the desktop only.
+func (u *ui) signInUnseen(rec pidfile.Record, url string) (done func()) {
 	u.notifier.SignIn(notify.SignIn{
 		Message: notify.Message{
 			Summary: "Sign in to connect",
@@ -394,11 +370,45 @@ func (u *ui) signIn(rec pidfile.Record, url string) (done func()) {
 		Button: "Open the page",
 		Expire: hook.DefaultSignInTimeout,
 	})
-	u.say("sign in at %s", url) // on a line of its own: cut to the width of the terminal it would be of no use
-	shown := u.waiting("for sign-in in your browser")
-	return func() {
-		shown()
-		u.notifier.SignedIn()
+	return u.notifier.SignedIn
+}
+
+// ask asks a tunnel program's question, and reads the answer from the terminal.
+func (u *ui) ask(ctx context.Context, terminal *os.File, q hook.Question) (text string, ok bool) {
+	if q.Notice {
+		u.question(q.Text+"\n", false)
+		return "", true
+	}
+	if q.Secret {
+		show, err := hide(terminal)
+		if err != nil {
+			return "", false
+		}
+		defer show()
+	}
+	u.question(q.Text+" ", true)
+	text, err := answer(ctx, terminal)
+	after := ""
+	if q.Secret || err != nil {
+		after = "\n" // nobody has seen the one that ended the answer
+	}
+	u.question(after, false)
+	return text, err == nil
+}
+
+// question shows a question, or what follows it; asking says that it waits for its answer.
+func (u *ui) question(text string, asking bool) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.clear()
+	u.asking = asking
+	lines := strings.SplitAfter(text, "\n")
+	for _, line := range lines {
+		end := ""
+		if strings.HasSuffix(line, "\n") {
+			end = "\n"
+		}
+		fmt.Fprint(u.stderr, safe(line)+end)
 	}
 }
 
@@ -436,6 +446,9 @@ func (u *ui) move(line string) {
 	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
+	if u.asking {
+		return
+	}
 	fmt.Fprint(u.stderr, "\r\x1b[K"+line)
 	u.moving = true
 }

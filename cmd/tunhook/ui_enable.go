@@ -56,18 +56,3 @@ func (u *ui) allListenNoMore(all []hook.Disabled) {
 		u.say("nothing is enabled")
 	}
 }
-
-// enableHint is the way out of errors of what is enabled that do not name one themselves.
-func enableHint(err error) string {
-	switch err := err.(type) {
-	case *hook.EnabledError:
-		return ": choose another listen address, or end that: tunhook disable " + err.Route + " " + err.Address.String()
-	case *hook.ManyEnabledError:
-		return ": say which: tunhook disable " + err.Route + " " + err.Entries[0].Address.String()
-	case *hook.InUseError:
-		return " by " + clients(err.Clients) + ": close that first, or cut it off with --now"
-	case *hook.EntryError:
-		return ": enable it again: tunhook enable " + err.Route + " " + err.Address.String()
-	}
-	return ""
-}

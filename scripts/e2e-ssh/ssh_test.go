@@ -184,9 +184,9 @@ func TestSSHRouteThatTheServerRefusesSaysWhy(t *testing.T) {
 	}
 }
 
-// TestSSHRouteHasAConnectionOfItsOwn though the user's ssh shares connections: what a shared one forwards does not end with the tunnel,
-// and what shares the tunnel's would.
-func TestSSHRouteHasAConnectionOfItsOwn(t *testing.T) {
+// TestSSHRouteLeavesSharedConnectionsAlone: nobody can share the tunnel's, which would end with it, and nothing of the tunnel is left in
+// one that the user shares.
+func TestSSHRouteLeavesSharedConnectionsAlone(t *testing.T) {
 	server, home := startServer(t), newHome(t)
 	shared := home.Path("shared")
 	config, err := home.Write("ssh_config", "ControlMaster auto\nControlPath "+shared+"\n", 0o600)

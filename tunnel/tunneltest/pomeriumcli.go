@@ -28,7 +28,8 @@ import (
 //   - it keeps the token under the user's cache directory for later connections and other processes, and throws it away
 //     when a connection breaks off, as by a reset, instead of ending;
 //   - it ends a connection when either side has sent its last byte;
-//   - it writes JSON lines on stderr, nothing on stdout, and exits 0 on SIGTERM, SIGINT and SIGHUP.
+//   - it writes its log, JSON lines, on stdout, what is wrong with its command line and that it has opened a browser on stderr, and
+//     exits 0 on SIGTERM, SIGINT and SIGHUP.
 //
 // It speaks only TLS to the gateway. Variables in environ that start with TUNNELTEST_ make it misbehave:
 //
@@ -38,8 +39,8 @@ import (
 //	TUNNELTEST_IGNORE_TERM=1       do not end on SIGTERM
 //	TUNNELTEST_GENERATIONS=N       start a child, which starts a child, and so on; the Nth listens. Each only waits for
 //	                               its child, and leaves it behind when it ends
-func PomeriumCLI(args, environ []string, stderr io.Writer) int {
-	events := &eventLog{w: stderr}
+func PomeriumCLI(args, environ []string, stdout, stderr io.Writer) int {
+	events := &eventLog{w: stdout}
 	faults, err := parseFaults(environ)
 	if err != nil {
 		fmt.Fprintln(stderr, err)
@@ -51,7 +52,7 @@ func PomeriumCLI(args, environ []string, stderr io.Writer) int {
 	}
 	ctx := signalContext(events, faults.ignoreTerm)
 	if faults.generations > 0 {
-		return beget(ctx, args, environ, stderr, events, faults.generations-1)
+		return beget(ctx, args, environ, stdout, stderr, events, faults.generations-1)
 	}
 
 	cli, err := newPomeriumCLI(args, environ, stderr, events)

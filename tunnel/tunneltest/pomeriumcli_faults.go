@@ -63,7 +63,7 @@ func lookup(environ []string, name string) string {
 
 // beget runs the program again as a child, with as many generations to follow, and waits for it. When ctx is done it leaves
 // the child behind, as launchers do that were not written to be signalled.
-func beget(ctx context.Context, args, environ []string, stderr io.Writer, events *eventLog, generations int) int {
+func beget(ctx context.Context, args, environ []string, stdout, stderr io.Writer, events *eventLog, generations int) int {
 	self, err := os.Executable()
 	if err != nil {
 		fmt.Fprintln(stderr, err)
@@ -73,6 +73,7 @@ func beget(ctx context.Context, args, environ []string, stderr io.Writer, events
 		Path:   self,
 		Args:   append([]string{os.Args[0]}, args...),
 		Env:    append(environ[:len(environ):len(environ)], fmt.Sprintf("%s=%d", generationsVariable, generations)),
+		Stdout: stdout,
 		Stderr: stderr,
 	}
 	if err := child.Start(); err != nil {

@@ -60,7 +60,7 @@ func TestFaultDelayEndsOnSIGTERM(t *testing.T) {
 	p := startStandIn(t, "TUNNELTEST_DELAY=1h")
 	terminateWhenHandled(t, p)
 	p.expectStatus(t, 0)
-	if strings.Contains(p.stderr.String(), "listener") {
+	if strings.Contains(p.stdout.String(), "listener") {
 		t.Error("listened all the same")
 	}
 }
@@ -101,7 +101,7 @@ func TestFaultIgnoreTermOutlivesSIGTERM(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.expectStatus(t, 0)
-	if got := p.stderr.String(); strings.Contains(got, "terminated") || !strings.Contains(got, "interrupt") {
+	if got := p.stdout.String(); strings.Contains(got, "terminated") || !strings.Contains(got, "interrupt") {
 		t.Errorf("did not end by SIGINT alone: %s", got)
 	}
 	if conn, err := net.Dial("tcp", address); err == nil {
@@ -115,7 +115,7 @@ var childPattern = regexp.MustCompile(`"pid":"(\d+)".*"message":"started child"`
 func TestFaultGenerationsLeaveTheListenerBehind(t *testing.T) {
 	p := startStandIn(t, "TUNNELTEST_GENERATIONS=2")
 	address := p.addr(t)
-	matches := childPattern.FindAllStringSubmatch(p.stderr.String(), -1)
+	matches := childPattern.FindAllStringSubmatch(p.stdout.String(), -1)
 	if len(matches) != 2 {
 		t.Fatalf("%d descendants, want 2", len(matches))
 	}
@@ -132,7 +132,7 @@ func TestFaultGenerationsLeaveTheListenerBehind(t *testing.T) {
 	dial(t, address)
 
 	terminate(t, grandchild)
-	p.expectStatus(t, 0) // comes once all three have ended: each holds the pipe of stderr
+	p.expectStatus(t, 0) // comes once all three have ended: each holds the pipes
 }
 
 func TestFaultsThatMakeNoSenseAreRefused(t *testing.T) {

@@ -26,6 +26,7 @@ const noBrowser = "true"
 type process struct {
 	cmd    *exec.Cmd
 	home   string
+	stdout output // its log
 	stderr output
 	ended  chan struct{}
 }
@@ -58,7 +59,7 @@ func startFaulty(t *testing.T, program, home string, faults []string, args ...st
 	t.Helper()
 	p := &process{cmd: exec.Command(program, args...), home: home, ended: make(chan struct{})}
 	p.cmd.Env = append(faults, "HOME="+home, "PATH="+os.Getenv("PATH"), tunneltest.QuickExit)
-	p.cmd.Stderr = &p.stderr
+	p.cmd.Stdout, p.cmd.Stderr = &p.stdout, &p.stderr
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -70,7 +71,7 @@ func startFaulty(t *testing.T, program, home string, faults []string, args ...st
 		_ = p.cmd.Process.Kill()
 		<-p.ended
 		if t.Failed() {
-			t.Logf("stderr of %v:\n%s", args, p.stderr.String())
+			t.Logf("stdout and stderr of %v:\n%s%s", args, p.stdout.String(), p.stderr.String())
 		}
 	})
 	return p
@@ -100,17 +101,17 @@ var listenerPattern = regexp.MustCompile(`"addr":"([^"]+)".*"message":"started t
 func (p *process) addr(t *testing.T) string {
 	t.Helper()
 	p.expect(t, "started tcp listener")
-	match := listenerPattern.FindStringSubmatch(p.stderr.String())
+	match := listenerPattern.FindStringSubmatch(p.stdout.String())
 	if match == nil {
 		t.Fatal("the listening address is not in the log")
 	}
 	return match[1]
 }
 
-// expect waits for a line with text on stderr.
+// expect waits for a line with text in its log.
 func (p *process) expect(t *testing.T, text string) {
 	t.Helper()
-	tunneltest.Eventually(t, "the program writes "+text, func() bool { return strings.Contains(p.stderr.String(), text) })
+	tunneltest.Eventually(t, "the program writes "+text, func() bool { return strings.Contains(p.stdout.String(), text) })
 }
 
 // expectStatus waits for the process to end by itself.
@@ -363,7 +364,7 @@ func TestPomeriumCLILogsJSONLines(t *testing.T) {
 		p := startTunnel(t, program, t.TempDir(), g, liveRoute)
 		expectEcho(t, dial(t, p.addr(t)), "hello")
 		p.expect(t, `"message":"connected"`)
-		lines := strings.Split(strings.TrimSpace(p.stderr.String()), "\n")
+		lines := strings.Split(strings.TrimSpace(p.stdout.String()), "\n")
 		for _, line := range lines {
 			var event struct{ Level, Time, Message string }
 			if err := json.Unmarshal([]byte(line), &event); err != nil || event.Level == "" || event.Time == "" || event.Message == "" {

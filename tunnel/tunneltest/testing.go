@@ -21,7 +21,7 @@ const QuickExit = "GORACE=atexit_sleep_ms=0"
 // The stand-in is the running test binary under another name, so its TestMain must begin with
 //
 //	if filepath.Base(os.Args[0]) == "pomerium-cli" {
-//		os.Exit(tunneltest.PomeriumCLI(os.Args[1:], os.Environ(), os.Stderr))
+//		os.Exit(tunneltest.PomeriumCLI(os.Args[1:], os.Environ(), os.Stdout, os.Stderr))
 //	}
 //
 // Give it QuickExit in its environment.

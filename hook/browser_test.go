@@ -41,7 +41,7 @@ func (o *opener) install(name, then string) {
 	o.t.Helper()
 	text := fmt.Sprintf("#!/bin/sh\necho \"%s $1 $PATH\" >>%s\n[ $(wc -l <%[2]s) -lt 20 ] || exit 99\n%s\n",
 		name, o.pages, then)
-	check(o.t, os.WriteFile(filepath.Join(o.bin, name), []byte(text), 0o700))
+	check(o.t, tunneltest.WriteProgram(filepath.Join(o.bin, name), []byte(text)))
 }
 
 // open calls xdg-open as a tunnel program with that environment does, and returns what has been noted, a line a page.
@@ -70,7 +70,7 @@ func TestPageIsOpenedOnceWhateverTheTunnelProgramHasChanged(t *testing.T) {
 	program, err := os.ReadFile(o.Self)
 	check(t, err)
 	check(t, os.Mkdir(more, 0o700))
-	check(t, os.WriteFile(o.path("copy"), program, 0o700))
+	check(t, tunneltest.WriteProgram(o.path("copy"), program))
 	o.link(more, o.path("copy"))
 	check(t, os.Mkdir(o.path("mixed"), 0o700)) // a directory of the user's own, with one such link in it
 	check(t, os.Symlink(o.Self, o.path("mixed", "xdg-open")))
@@ -183,7 +183,7 @@ func TestBrowserOutlivesTheTunnelThatOpenedIt(t *testing.T) {
 	page := w.path("page")
 	script := func(name, text string) {
 		t.Helper()
-		check(t, os.WriteFile(w.path("bin", name), []byte("#!/bin/sh\n"+text), 0o700))
+		check(t, tunneltest.WriteProgram(w.path("bin", name), []byte("#!/bin/sh\n"+text)))
 	}
 	script("xdg-open", fmt.Sprintf("echo $$ $(ulimit -f) \"$1\" \"token=$%s\" >%s; exec sleep 60\n", process.TokenVariable, page))
 	script("opens-a-page", fmt.Sprintf("xdg-open https://sign.in/ &\nexec %s relay --listen \"$1\" 127.0.0.1:9\n", w.Self))

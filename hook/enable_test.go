@@ -29,7 +29,7 @@ func newDesktop(t *testing.T) *world {
 	w.ConfigHome = w.path("config")
 	check(t, os.Symlink(w.Self, w.path("bin", listenerName)))
 	w.Self = w.path("bin", listenerName)
-	check(t, os.WriteFile(w.path("bin", "systemctl"), []byte("#!/bin/sh\necho 'Failed to connect to bus' >&2\nexit 1\n"), 0o700))
+	check(t, tunneltest.WriteProgram(w.path("bin", "systemctl"), []byte("#!/bin/sh\necho 'Failed to connect to bus' >&2\nexit 1\n")))
 	t.Cleanup(func() {
 		if _, err := w.DisableAll(context.Background(), true); err != nil {
 			t.Error(err)

@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/tunhook/tunhook/tunnel/tunneltest"
 )
 
 // asks makes a world with routes asks://HOST:PORT of a program that does that before it listens, with $ask to ask by.
@@ -14,7 +16,7 @@ func asks(t *testing.T, script string) *world {
 	t.Helper()
 	w := newWorld(t)
 	program := w.path("asks")
-	check(t, os.WriteFile(program, []byte("#!/bin/sh\nask=$SSH_ASKPASS\n"+script+"\nexec tunhook relay --listen \"$1\" 127.0.0.1:9\n"), 0o700))
+	check(t, tunneltest.WriteProgram(program, []byte("#!/bin/sh\nask=$SSH_ASKPASS\n"+script+"\nexec tunhook relay --listen \"$1\" 127.0.0.1:9\n")))
 	config := w.path("home", ".config", "tunhook")
 	check(t, os.MkdirAll(config, 0o700))
 	check(t, os.WriteFile(filepath.Join(config, "config.toml"), []byte("[provider.asks]\ncommand = [\""+program+"\", \"{listen}\"]\n"), 0o600))

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/tunhook/tunhook/tunnel/tunneltest"
 )
 
 // TestPageIsOpenedWithoutAnyDirectory: a tunnel program may run its commands with an environment of its own.
@@ -14,7 +16,7 @@ func TestPageIsOpenedWithoutAnyDirectory(t *testing.T) {
 	a := newAccount(t)
 	bin := filepath.Join(a.dir, "browsers")
 	check(t, os.Mkdir(bin, 0o700))
-	check(t, os.WriteFile(filepath.Join(bin, "xdg-open"), []byte("#!/bin/sh\necho \"opened $1\"; exit 7\n"), 0o700))
+	check(t, tunneltest.WriteProgram(filepath.Join(bin, "xdg-open"), []byte("#!/bin/sh\necho \"opened $1\"; exit 7\n")))
 	check(t, os.Symlink(a.program, filepath.Join(a.dir, "xdg-open")))
 	open := func(environ ...string) ended {
 		return a.finish(&exec.Cmd{

@@ -12,6 +12,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/tunhook/tunhook/tunnel/tunneltest"
 )
 
 // managed is a world with a stand-in for the systemd user manager: a systemctl that keeps in files what it has read and what is
@@ -26,7 +28,7 @@ func newManaged(t testing.TB) managed {
 		check(t, os.Mkdir(w.path(dir), 0o700))
 	}
 	check(t, os.WriteFile(w.path("environment"), []byte("PATH=/usr/bin\n"), 0o600))
-	check(t, os.WriteFile(w.path("sys", "systemctl"), []byte("#!/bin/sh\nW="+w.dir+"\nU="+m.unitDir()+systemctlScript), 0o700))
+	check(t, tunneltest.WriteProgram(w.path("sys", "systemctl"), []byte("#!/bin/sh\nW="+w.dir+"\nU="+m.unitDir()+systemctlScript)))
 	return m
 }
 

@@ -42,7 +42,7 @@ func fakeRemmina(t testing.TB, dir, version string) {
 	t.Helper()
 	syscall.ForkLock.RLock() // what another test forks meanwhile would have the program open: then it cannot be executed
 	defer syscall.ForkLock.RUnlock()
-	check(t, os.WriteFile(filepath.Join(dir, "remmina"), []byte("#!/bin/sh\necho \"org.remmina.Remmina - "+version+" (git n/a)\"\n"), 0o700))
+	check(t, tunneltest.WriteProgram(filepath.Join(dir, "remmina"), []byte("#!/bin/sh\necho \"org.remmina.Remmina - "+version+" (git n/a)\"\n")))
 }
 
 func (d desk) remminaIs(version string) {

@@ -244,7 +244,7 @@ func TestTheFlatpakHookRunsTunhookWhereverItIs(t *testing.T) {
 		}
 		program, script := filepath.Join(dir, name), filepath.Join(dir, "hook")
 		syscall.ForkLock.RLock() // what another test forks meanwhile would have the program open: then it cannot be executed
-		err := os.WriteFile(program, []byte("#!/bin/sh\nprintf '%s|' \"$0\" \"$@\"\nexit 7\n"), 0o700)
+		err := tunneltest.WriteProgram(program, []byte("#!/bin/sh\nprintf '%s|' \"$0\" \"$@\"\nexit 7\n"))
 		syscall.ForkLock.RUnlock()
 		if err != nil {
 			t.Fatal(err)

@@ -38,7 +38,7 @@ func TestNothingHostileReachesATerminal(t *testing.T) {
 	t.Parallel()
 	w, p := newWorld(t), port(t)
 	program := w.path("prog")
-	check(t, os.WriteFile(program, []byte("#!/bin/sh\nprintf '%s refused %s' \"$0\" '"+hostile+"text' >&2\nexit 3\n"), 0o700))
+	check(t, tunneltest.WriteProgram(program, []byte("#!/bin/sh\nprintf '%s refused %s' \"$0\" '"+hostile+"text' >&2\nexit 3\n")))
 	config := w.path("home", ".config", "tunhook")
 	check(t, os.MkdirAll(config, 0o700))
 	check(t, os.WriteFile(filepath.Join(config, "config.toml"),

@@ -1,11 +1,12 @@
 package main
 
 import (
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/tunhook/tunhook/tunnel/tunneltest"
 )
 
 // TestXfreerdpTunnelTakesTheClientThatFitsTheDisplay, of those that are installed.
@@ -34,7 +35,7 @@ func TestXfreerdpTunnelTakesTheClientThatFitsTheDisplay(t *testing.T) {
 	} {
 		bin := t.TempDir()
 		for _, name := range append(strings.Fields(tc.there), "tunhook") {
-			check(t, os.WriteFile(filepath.Join(bin, name), []byte("#!/bin/sh\necho \"$@\"\n"), 0o700))
+			check(t, tunneltest.WriteProgram(filepath.Join(bin, name), []byte("#!/bin/sh\necho \"$@\"\n")))
 		}
 		cmd := exec.Command("/bin/sh", script, "desk", "/u:me")
 		cmd.Env = append(strings.Fields(tc.display), "PATH="+bin)

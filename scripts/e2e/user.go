@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/tunhook/tunhook/tunnel/tunneltest"
 )
 
 // markerVariable is in the environment of everything that a test starts. It names the
@@ -142,11 +144,11 @@ func (u *user) path(elem ...string) string {
 func (u *user) write(path, content string) {
 	u.t.Helper()
 	u.mkdir(filepath.Dir(path))
-	mode := os.FileMode(0o600)
+	write := func(path string, data []byte) error { return os.WriteFile(path, data, 0o600) }
 	if strings.HasPrefix(content, "#!") {
-		mode = 0o700
+		write = tunneltest.WriteProgram
 	}
-	if err := os.WriteFile(path, []byte(content), mode); err != nil {
+	if err := write(path, []byte(content)); err != nil {
 		u.t.Fatal(err)
 	}
 	u.own(path)

@@ -193,7 +193,7 @@ func TestPomeriumCLIOpensOneTabAConnectionWhileSignedOut(t *testing.T) {
 func recordingBrowser(t *testing.T) (path string) {
 	t.Helper()
 	path = filepath.Join(t.TempDir(), "browser")
-	if err := os.WriteFile(path, []byte("#!/bin/sh\necho \"$@\" >>\"$0.tabs\"\n"), 0o700); err != nil {
+	if err := tunneltest.WriteProgram(path, []byte("#!/bin/sh\necho \"$@\" >>\"$0.tabs\"\n")); err != nil {
 		t.Fatal(err)
 	}
 	return path

@@ -3,6 +3,7 @@ package tunneltest
 import (
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -57,4 +58,12 @@ func Eventually(t testing.TB, what string, happened func() bool) {
 			t.Fatalf("did not happen within %v: %s", Patience, what)
 		}
 	}
+}
+
+// WriteProgram writes a program that is about to be executed. This process forks nothing meanwhile: a child has the file open for
+// writing until it executes another program, and until then none can execute this one (ETXTBSY, execve(2)).
+func WriteProgram(path string, text []byte) error {
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
+	return os.WriteFile(path, text, 0o700)
 }

@@ -102,7 +102,9 @@ func TestALogThatIsCutAfterTheSignInStillTellsWhatWentWrong(t *testing.T) {
 	done := w.starting(w.context(), w.request(desk, tunnel.ReadyRDP))
 	page := w.nextSignIn()
 	grow()
-	w.replaceProgram(func(path string) error { return tunneltest.WriteProgram(path, []byte("#!/bin/sh\necho no luck; exit 1\n")) })
+	w.replaceProgram(func(path string) error {
+		return tunneltest.WriteProgram(path, []byte("#!/bin/sh\necho no luck; exit 1\n"))
+	})
 	check(t, w.gateway.SignIn(w.context(), page))
 	o := <-done
 	if failed := failedWith(t, o.err, tunnel.ErrEnded); !slices.Contains(failed.Lines, "no luck") {

@@ -279,14 +279,14 @@ func (q *question) explain(err error) error {
 		return err
 	case errors.As(err, &protocol):
 		return q.failed(q.rec, err, "leads to the wrong place: "+err.Error())
+	case q.unwanted(q.rec): // a program that is ended has errors to log as well
+		return &StoppedError{q.rec}
 	case q.said.Why.Means != "":
 		return q.diagnosed(err)
 	case errors.Is(err, context.DeadlineExceeded) && q.unanswered():
 		return q.nobodySignedIn(err)
 	case errors.Is(err, context.DeadlineExceeded):
 		return q.failed(q.rec, err, fmt.Sprintf("listens, but nothing answered through it within %s", q.req.Timeout))
-	case q.unwanted(q.rec):
-		return &StoppedError{q.rec}
 	case errors.Is(err, tunnel.ErrClosed) && lives(q.rec):
 		return q.failed(q.rec, err, "took the connection and closed it: the route is down, or nothing answers at its end")
 	}

@@ -310,7 +310,8 @@ func TestFailureIsToldOnceToAClientThatTriesAgain(t *testing.T) {
 func TestTunnelProgramThatCannotBeRunIsToldOnce(t *testing.T) {
 	t.Parallel()
 	w := newAccount(t, tunneltest.ResponderOptions{})
-	l := w.listen(hook.ListenRequest{Route: "ssh://nobody.invalid/desk:3389", Args: []string{"-o", "ProxyCommand=false"}})
+	w.Environ = append(w.Environ, "TUNNELTEST_EXIT=1 no luck")
+	l := w.listen(hook.ListenRequest{Route: desk})
 	for range 3 {
 		if rest, err := io.ReadAll(w.connect(connectionRequest)); len(rest) != 0 || err != nil {
 			t.Fatalf("%q, %v; want an orderly end", rest, err)

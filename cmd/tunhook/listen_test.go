@@ -222,7 +222,14 @@ func TestListenerThatIsToldToEndDoesNotWaitForAnAnswer(t *testing.T) {
 	check(t, err)
 	cmd := w.command("listen", "--ready", "ssh", "relay://"+silent.Addr().String(), address.String())
 	done := w.background(cmd)
-	tunneltest.Eventually(t, "it listens", func() bool { return !free(address.String()) })
+	tunneltest.Eventually(t, "it listens", func() bool {
+		select {
+		case r := <-done:
+			t.Fatalf("it has ended: %v", r)
+		default:
+		}
+		return !free(address.String())
+	})
 	_, err = io.WriteString(connected(t, address), "SSH-2.0-test\r\n")
 	check(t, err)
 	_ = silent.(*net.TCPListener).SetDeadline(time.Now().Add(30 * time.Second))

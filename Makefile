@@ -83,6 +83,10 @@ e2e: ## drive real clients and servers (installs them first, as root, on Debian 
 e2e-ssh: ## carry bytes through a real sshd (scripts/bench-setup installs it)
 	go test -tags e2e -count=1 ./scripts/e2e-ssh
 
+.PHONY: e2e-providers
+e2e-providers: ## give real tunnel programs, those that are installed, their command lines
+	TUNHOOK_E2E_PROVIDERS=1 go test -tags e2e -count=1 -v -run '^TestRealPrograms' ./scripts/e2e
+
 .PHONY: bench
 bench: build ## measure, and check the bounds (scripts/bench-setup installs the comparators)
 	@go run ./scripts/bench $(BENCH)

@@ -28,6 +28,7 @@ const (
 	Unsaved      Meaning = "unsaved"       // the sign-in could not be kept
 	Arguments    Meaning = "arguments"     // the program does not understand its arguments
 	NoProgram    Meaning = "no-program"    // the program lacks another one
+	NotSetUp     Meaning = "not-set-up"    // the program lacks something in a configuration of its own
 )
 
 // Meanings gives all of them.
@@ -35,7 +36,7 @@ func Meanings() []Meaning { return slices.Clone(meanings) }
 
 var meanings = []Meaning{
 	Unreachable, UnknownName, Untrusted, HostKey, Refused, Down, UnknownRoute, GatewayFault, NoBrowser, SignedOut, Unanswered, Unasked,
-	Unsaved, Arguments, NoProgram,
+	Unsaved, Arguments, NoProgram, NotSetUp,
 }
 
 // ErrorPattern is a row of a provider's errors: which lines of its log mean what, and the one thing to do about it.

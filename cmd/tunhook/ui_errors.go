@@ -43,6 +43,7 @@ func diagnoses() map[tunnel.Meaning]diagnosis {
 		tunnel.Unsaved:   {"could not keep the sign-in", exitFailed, "see whether its cache directory can be written to"},
 		tunnel.Arguments: {"does not understand its arguments", exitFailed, "check those of the configuration, and those after --"},
 		tunnel.NoProgram: {"lacks another program that it needs", exitNoProgram, "install that, or put it on PATH"},
+		tunnel.NotSetUp:  {"is not set up for this", exitFailed, "see what it says, and run it once by hand"},
 	}
 }
 

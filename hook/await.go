@@ -159,7 +159,7 @@ func (s *start) move(tx *transaction) error {
 // carry leaves the program where it is, for which somebody has signed in, and starts a relay to it at the tunnel's own address:
 // launched once more it would ask for another sign-in.
 func (s *start) carry(tx *transaction) error {
-	environ, err := s.tunnelEnviron(tx.rec, nil)
+	environ, err := s.tunnelEnviron(tx.rec, program{})
 	if err != nil {
 		return err
 	}

@@ -20,17 +20,17 @@ func (h *Env) browserDir(key pidfile.Key) string {
 	return filepath.Join(filepath.Dir(h.LogDir), "browser", key.Name())
 }
 
-// tunnelEnviron is the environment of a tunnel program: the caller's, with the variables more.
-func (h *Env) tunnelEnviron(rec pidfile.Record, more []string) ([]string, error) {
+// tunnelEnviron is the environment of a tunnel program: the caller's, with what else it needs.
+func (h *Env) tunnelEnviron(rec pidfile.Record, program program) ([]string, error) {
 	dir, err := pidfile.PrivateDir(h.browserDir(rec.Key()), false, true)
 	if err != nil {
 		return nil, err
 	}
-	environ := tunnel.WithoutBrowserLinks(withVariables(h.Environ, more))
+	environ := tunnel.WithoutBrowserLinks(withVariables(h.Environ, program.env))
 	if err := tunnel.LinkBrowserOpeners(dir.Path(), h.Self, Variable(environ, "PATH")); err != nil {
 		return nil, err
 	}
-	return tunnel.FirstOnPath(append(withToken(environ, rec.Token), h.asking.environ()...), dir.Path()), nil
+	return tunnel.FirstOnPath(append(withToken(environ, rec.Token), program.asks...), dir.Path()), nil
 }
 
 // withVariables sets variables in an environment, the last of a name for good: programs differ in which of several

@@ -54,7 +54,6 @@ type Env struct {
 	Guard func()
 
 	launching sync.Mutex
-	asking    *questions // nil where none are taken
 }
 
 // launchProgram is tunnel.Launch, one at a time.

@@ -60,6 +60,7 @@ func (s *start) launch(ctx context.Context, lock *pidfile.Lock) (next, error) {
 	if s.private.IsValid() {
 		rec.Starter = rec.Prober
 	}
+	s.takeQuestions(ctx)
 	program, err := s.program(at)
 	if err != nil {
 		return next{}, err
@@ -71,7 +72,6 @@ func (s *start) launch(ctx context.Context, lock *pidfile.Lock) (next, error) {
 		return next{}, err
 	}
 	defer log.Close()
-	s.takeQuestions(ctx)
 	before := s.route.Before(rec.Public(), s.Self)
 	return s.launchNew(&transaction{Env: s.Env, lock: lock, rec: rec, before: before}, program, log)
 }
@@ -131,6 +131,7 @@ type program struct {
 	name string
 	argv []string // with its absolute path
 	env  []string // what the configuration gives it besides the caller's environment: secrets, perhaps
+	asks []string // the variables by which it asks whoever starts it
 }
 
 // program gives the tunnel program that listens there. One that cannot listens at a private address, and tunhook in
@@ -152,6 +153,7 @@ func (s *start) program(listen netip.AddrPort) (p program, err error) {
 	if at != listen {
 		p.argv = append([]string{s.Self, frontCommand, "--listen", listen.String(), "--program-at", at.String(), "--"}, p.argv...)
 	}
+	p.asks = s.asking.environ()
 	return p, nil
 }
 
@@ -184,7 +186,7 @@ func (s *start) openLog(rec *pidfile.Record) (*os.File, error) {
 // record then is the caller's to say.
 func (tx *transaction) launch(program program, log *os.File) (*tunnel.Launched, error) {
 	argv := program.argv
-	environ, err := tx.tunnelEnviron(tx.rec, program.env)
+	environ, err := tx.tunnelEnviron(tx.rec, program)
 	if err == nil {
 		argv, environ, err = tx.withBefore(argv, environ)
 	}

@@ -84,6 +84,7 @@ type start struct {
 	self     process.Identity // this process, once it was asked for
 	hurried  bool             // the caller has said how long to wait
 	timer    *time.Timer      // the end of the wait, once it has begun
+	asking   *questions       // the tunnel program's; nil where none are taken
 	up       bool             // the tunnel is ready: from now on its program is worth starting again
 }
 

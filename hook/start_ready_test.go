@@ -359,7 +359,7 @@ func TestADeadProgramIsLeftToTheStartThatWaitsForIt(t *testing.T) {
 		return !ok || w.served()
 	})
 	send(t, start.id, syscall.SIGCONT)
-	if !start.lines.Scan() || !strings.Contains(start.lines.Text(), "ended before it listened") {
+	if !start.lines.Scan() || !strings.Contains(start.lines.Text(), "ended before ") {
 		t.Errorf("start says %q", start.lines.Text())
 	}
 	start.kill()

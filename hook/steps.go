@@ -68,6 +68,9 @@ func (h *Env) Before(ctx context.Context, argv []string, log *os.File) error {
 	}
 	signal.Ignore(tunnel.IgnoredByLaunch) // as it was when this process was launched
 	environ := withToken(h.Environ, Variable(h.Environ, process.TokenVariable))
+	if socket := Variable(h.Environ, askVariable); socket != "" {
+		environ = append(environ, askVariable+"="+socket)
+	}
 	for _, step := range steps {
 		if err := runStep(ctx, "before", step, environ, log); err != nil {
 			return err

@@ -115,7 +115,7 @@ func TestWhatProgramsSayIsUnderstood(t *testing.T) {
 			"An error occurred (ExpiredTokenException) when calling the StartSession operation: The security token included is expired": tunnel.SignedOut,
 			"Unable to locate credentials. You can configure credentials by running \"aws configure\".":                                 tunnel.SignedOut,
 			`Could not connect to the endpoint URL: "https://ssm.eu-west-1.amazonaws.com/"`:                                             tunnel.Unreachable,
-			"You must specify a region. You can also configure your region by running \"aws configure\".":                               tunnel.Arguments,
+			"You must specify a region. You can also configure your region by running \"aws configure\".":                               tunnel.NotSetUp,
 		},
 		"boundary": {
 			"Error from controller when performing authorize-session action against given target": "",

@@ -59,7 +59,7 @@ func TestAKilledStopDoesNotKeepWhatComesAfterFromRunning(t *testing.T) {
 	_ = stop.Process.Kill()
 	_ = stop.Wait()
 	tunneltest.Eventually(t, "the tunnel is gone, and what comes after has run", func() bool {
-		return len(w.records()) == 0 && strings.HasSuffix(did(), "down\n")
+		return len(w.records()) == 0 && strings.HasSuffix(did(), "down\n") && len(w.left()) == 0
 	})
 	w.nothingLeft()
 }

@@ -320,10 +320,13 @@ func (k *keeper) look(now time.Time) view {
 // networkRest is for how long nothing must have changed any more: changes come in a flurry, after a sleep above all.
 const networkRest = 2 * time.Second
 
+// looksAround tells whether it matters what happens to the machine: not to a program that makes a connection for each client's.
+func (k *keeper) looksAround() bool { return !k.rec.Anew && k.rec.Around != nil }
+
 // lookAround tells whether what has happened to the machine since the tunnel last was known to work may have cut its own connection
 // off. What the network is it asks only when that has changed, and has come to rest.
 func (k *keeper) lookAround(now time.Time) bool {
-	if k.rec.Anew || k.rec.Around == nil {
+	if !k.looksAround() {
 		return false
 	}
 	slept := k.Env.slept()
@@ -454,7 +457,7 @@ func (k *keeper) longest() time.Duration {
 	switch {
 	case !k.deadFrom.IsZero():
 		return deadSleep
-	case !k.moved.IsZero():
+	case k.looksAround() && !k.moved.IsZero():
 		return endSleep
 	case k.rec.EndIdle, k.rec.Ending, // what leaves need not be a process that ends; nor does a stop that is killed
 		!k.rec.HandedOver.IsZero() && !k.came:

@@ -91,8 +91,8 @@ func (f *keyFile) ours() (ours [managedKeys]bool) {
 // the value, and would no longer do so in the line that is to keep it.
 func (f *keyFile) undoable() error {
 	for _, key := range managed() {
-		if raw, _ := f.raw(key); strings.HasSuffix(raw, "\r") {
-			return fmt.Errorf("%s= ends in a stray carriage return", key)
+		if i := f.index(key); i >= 0 && (strings.HasSuffix(f.lines[i].value, "\r") || strings.HasSuffix(f.lines[i].head, "\r")) {
+			return fmt.Errorf("%s= has a stray carriage return before or behind its value", key)
 		}
 	}
 	return nil

@@ -42,15 +42,15 @@ func FuzzRoute(f *testing.F) {
 			}
 			return
 		}
-		if r.Text != text || strings.ContainsFunc(text, func(r rune) bool { return unicode.IsSpace(r) || !unicode.IsPrint(r) }) {
+		if strings.ContainsFunc(r.Text, func(r rune) bool { return unicode.IsSpace(r) || !unicode.IsPrint(r) }) {
 			t.Fatalf("%q became %q", text, r.Text)
 		}
-		again, err := c.Route(r.Text)
-		if err != nil || again.Provider.Name() != r.Provider.Name() || !maps.Equal(again.parts, r.parts) {
+		again, err := c.Route(r.Text) // all spellings of a route come to one
+		if err != nil || again.Text != r.Text || again.Provider.Name() != r.Provider.Name() || !maps.Equal(again.parts, r.parts) {
 			t.Fatalf("%q: again %v, %v", text, again, err)
 		}
 		for name, part := range r.parts {
-			if part == "" || part[0] == '-' || !strings.Contains(text, part) || strings.Contains(part, "/") {
+			if part == "" || part[0] == '-' || strings.ContainsFunc(part, unicode.IsControl) {
 				t.Fatalf("%q: %s is %q", text, name, part)
 			}
 		}

@@ -141,8 +141,10 @@ func answerGNOMEConnections(d *desktop) {
 	})
 	window := d.window(dialog)
 	d.click(window, "120", "172")
+	time.Sleep(time.Second) // on a busy machine a field takes a moment to get the keys
 	d.must(typing(window, rdpUser)...)
 	d.click(window, "120", "228")
+	time.Sleep(time.Second)
 	d.must(append(typing(window, rdpPassword), "key", "Return")...)
 }
 

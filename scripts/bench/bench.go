@@ -157,7 +157,7 @@ func (b *bench) run(home *sandbox.Home, argv ...string) (time.Duration, error) {
 // alone starts the tunnel program itself and tells how long it took from there until it listens, which it logs.
 func (b *bench) alone() (took time.Duration, cmd *exec.Cmd, err error) {
 	cmd = b.home.Command(b.ctx, b.home.Path("bin", "pomerium-cli"), "tcp", route, "--listen", b.addr)
-	stderr, err := cmd.StderrPipe()
+	log, err := cmd.StdoutPipe() // as the real one does
 	if err != nil {
 		return 0, nil, err
 	}
@@ -165,7 +165,7 @@ func (b *bench) alone() (took time.Duration, cmd *exec.Cmd, err error) {
 	if err := cmd.Start(); err != nil {
 		return 0, nil, err
 	}
-	line, err := bufio.NewReader(stderr).ReadString('\n')
+	line, err := bufio.NewReader(log).ReadString('\n')
 	took = time.Since(began)
 	if err != nil || !strings.Contains(line, "started tcp listener") {
 		return 0, nil, errors.Join(fmt.Errorf("the tunnel program does not listen: %s", line), err, end(cmd))

@@ -121,7 +121,7 @@ func OpenPage(environ []string, self, opener string, args []string, stdout, stde
 	}()
 	select {
 	case <-ended:
-		return exitStatus(cmd.ProcessState), nil
+		return tunnel.ExitStatus(cmd.ProcessState), nil
 	case <-time.After(handedOver):
 		return 0, nil
 	}

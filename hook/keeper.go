@@ -45,10 +45,7 @@ func (tx *transaction) ensureKeeper() error {
 	if err != nil {
 		return err
 	}
-	log, err := pidfile.OpenOwn(rec.Log, os.O_WRONLY|os.O_APPEND)
-	if err != nil { // somebody has removed or replaced it: what a keeper has to say is not worth a promise
-		log, err = os.OpenFile(os.DevNull, os.O_WRONLY, 0)
-	}
+	log, err := logOrNowhere(*rec)
 	if err != nil {
 		return err
 	}
@@ -61,6 +58,16 @@ func (tx *transaction) ensureKeeper() error {
 	rec.KeeperKnows = len(tx.program.argv) > 0
 	rec.Keeper, err = process.Identify(launched.PID)
 	return err
+}
+
+// logOrNowhere opens a tunnel's log to add to it. Somebody may have removed or replaced it: then what is said goes nowhere, since it is
+// not worth a promise.
+func logOrNowhere(rec pidfile.Record) (*os.File, error) {
+	log, err := pidfile.OpenOwn(rec.Log, os.O_WRONLY|os.O_APPEND)
+	if err != nil {
+		log, err = os.OpenFile(os.DevNull, os.O_WRONLY, 0)
+	}
+	return log, err
 }
 
 func allBytes(texts []string) (all [][]byte) {

@@ -232,7 +232,7 @@ func (h *Env) runClient(path string, req RunRequest, values map[string]string, s
 				_ = cmd.Process.Signal(sig) // it may have ended by itself
 			}
 		case <-ended:
-			return exitStatus(cmd.ProcessState), told, nil
+			return tunnel.ExitStatus(cmd.ProcessState), told, nil
 		}
 	}
 }
@@ -261,13 +261,6 @@ func fromTerminal(sig os.Signal) bool {
 	defer tty.Close()
 	foreground, err := unix.IoctlGetInt(int(tty.Fd()), unix.TIOCGPGRP)
 	return err == nil && foreground == unix.Getpgrp()
-}
-
-func exitStatus(state *os.ProcessState) int {
-	if ws, ok := state.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
-		return 128 + int(ws.Signal())
-	}
-	return state.ExitCode()
 }
 
 func underlying(err error) error {

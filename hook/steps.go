@@ -83,7 +83,7 @@ func (h *Env) Before(ctx context.Context, argv []string, log *os.File) error {
 const stepGrace = 5 * time.Second
 
 func runStep(ctx context.Context, when string, step, environ []string, log *os.File) error {
-	path, err := tunnel.FindStep(step[0], Variable(environ, "PATH"))
+	path, err := tunnel.FindProgram(step[0], Variable(environ, "PATH"))
 	if err != nil {
 		return &StepError{when, step, err}
 	}
@@ -135,10 +135,7 @@ func (h *Env) runAfter(ctx context.Context, rec pidfile.Record) error {
 	if err != nil {
 		return fmt.Errorf("after: it is not known any more what is to run: %w", err)
 	}
-	log, err := pidfile.OpenOwn(rec.Log, os.O_WRONLY|os.O_APPEND)
-	if err != nil {
-		log, err = os.OpenFile(os.DevNull, os.O_WRONLY, 0)
-	}
+	log, err := logOrNowhere(rec)
 	if err != nil {
 		return err
 	}

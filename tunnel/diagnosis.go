@@ -57,11 +57,11 @@ func (e ErrorPattern) check() error {
 }
 
 func join(words []Meaning) string {
-	var b strings.Builder
-	for i, w := range words {
-		b.WriteString([]string{"", ", "}[min(i, 1)] + string(w))
+	var texts []string
+	for _, w := range words {
+		texts = append(texts, string(w))
 	}
-	return b.String()
+	return strings.Join(texts, ", ")
 }
 
 // common are the errors of many programs, whose words leave no doubt: those of Go's, OpenSSL's and the C library's. They come after
@@ -76,7 +76,7 @@ var common = []ErrorPattern{
 	},
 }
 
-// errors are the rows that a provider's log is read by, the most important first: the user's, in front of the embedded ones.
+// errorPatterns are the rows that a provider's log is read by, the most important first: the user's, in front of the embedded ones.
 func (p *Provider) errorPatterns() []ErrorPattern {
 	var all []ErrorPattern
 	if p.Refused != "" {

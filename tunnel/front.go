@@ -67,9 +67,5 @@ func endChild(cmd *exec.Cmd, ended <-chan struct{}, now bool) (status int) {
 		_ = cmd.Process.Signal(syscall.SIGTERM) // it may have ended by now
 		<-ended
 	}
-	state, ok := cmd.ProcessState.Sys().(syscall.WaitStatus)
-	if ok && state.Signaled() {
-		return 128 + int(state.Signal())
-	}
-	return cmd.ProcessState.ExitCode()
+	return ExitStatus(cmd.ProcessState)
 }

@@ -31,6 +31,12 @@ func (e *ProgramError) Error() string {
 	return text
 }
 
+// FindProgram gives the absolute path of a program that is no provider's, looked up in path (in the form of PATH). The error is a
+// *ProgramError.
+func FindProgram(program, path string) (string, error) {
+	return (&Provider{}).FindProgram(program, path)
+}
+
 // FindProgram gives the absolute path of a tunnel program, looked up in path (in the form of PATH). The error is a
 // *ProgramError.
 func (p *Provider) FindProgram(program, path string) (string, error) {
@@ -135,6 +141,14 @@ func defaultSignals() (restore func()) {
 	signal.Notify(caught, syscall.SIGINT, syscall.SIGHUP)
 	signal.Ignore(IgnoredByLaunch)
 	return func() { signal.Stop(caught) } // one that came in between has also reached whoever handles it in this program
+}
+
+// ExitStatus is a program's exit status as a shell would call it: 128 and its number for a signal.
+func ExitStatus(state *os.ProcessState) int {
+	if status, ok := state.Sys().(syscall.WaitStatus); ok && status.Signaled() {
+		return 128 + int(status.Signal())
+	}
+	return state.ExitCode()
 }
 
 // IgnoredByLaunch is the signal that Launch makes this process ignore, so that the tunnel program does: one whose log is full shall

@@ -40,6 +40,22 @@ func relayAll(ctx context.Context, listen string, log io.Writer, one func(contex
 	})
 }
 
+// relayOwn is relayAll for the connections of this user's processes: see Ends.Admit. It closes them when carry returns.
+func relayOwn(ctx context.Context, listen string, log io.Writer, carry func(context.Context, *net.TCPConn, *Ends) error) error {
+	ends := NewEnds()
+	defer ends.Close()
+	return relayAll(ctx, listen, log, func(ctx context.Context, client *net.TCPConn) error {
+		defer client.Close()
+		switch err := ends.Admit(client); {
+		case errors.Is(err, ErrLeft):
+			return nil
+		case err != nil:
+			return err
+		}
+		return carry(ctx, client, ends)
+	})
+}
+
 // AcceptAll takes connections until their listener is closed or its deadline is over.
 func AcceptAll[C net.Conn](accept func() (C, error), took func(C)) error {
 	for {

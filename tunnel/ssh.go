@@ -189,16 +189,7 @@ func (s SSH) through(ctx context.Context, control string, pid int) error {
 	defer cancel(nil)
 	go awaitEnd(pid, func() { cancel(errMaster) })
 	fmt.Fprintf(s.Log, "relay: through the ssh connection that is open already, of process %d (%s)\n", pid, control)
-	ends := NewEnds()
-	defer ends.Close()
-	err := relayAll(ctx, s.Listen, s.Log, func(ctx context.Context, client *net.TCPConn) error {
-		defer client.Close()
-		switch err := ends.Admit(client); {
-		case errors.Is(err, ErrLeft):
-			return nil
-		case err != nil:
-			return err
-		}
+	err := relayOwn(ctx, s.Listen, s.Log, func(ctx context.Context, client *net.TCPConn, ends *Ends) error {
 		master, err := dialControl(control)
 		if err != nil {
 			cancel(errMaster)

@@ -31,18 +31,7 @@ const stdioPatience = 2 * time.Second
 // with its connection, and the connection with the program, also when this process is killed. What the program has to
 // say is in the log.
 func (s Stdio) Relay(ctx context.Context, listen string) error {
-	ends := NewEnds()
-	defer ends.Close()
-	return relayAll(ctx, listen, s.Log, func(ctx context.Context, client *net.TCPConn) error {
-		defer client.Close()
-		switch err := ends.Admit(client); {
-		case errors.Is(err, ErrLeft):
-			return nil
-		case err != nil:
-			return err
-		}
-		return s.carry(ctx, client, ends)
-	})
+	return relayOwn(ctx, listen, s.Log, s.carry)
 }
 
 // carry runs the program for one connection. The program gets pipes and not the socket itself: one that closes its

@@ -51,6 +51,3 @@ func (r Route) steps(steps Steps, listen netip.AddrPort, tunhook string) Steps {
 	}
 	return filled
 }
-
-// FindStep finds a step's program on path, in the form of the environment variable PATH. The error is a *ProgramError.
-func FindStep(program, path string) (string, error) { return (&Provider{}).FindProgram(program, path) }

@@ -354,12 +354,16 @@ func TestAKeeperHearsOfTheNetwork(t *testing.T) {
 	do("move")
 	eventuallyReplaced(old)
 	old = record()
+	logged := func(times int, text string) func() bool {
+		return func() bool {
+			log, err := os.ReadFile(old.Log)
+			return err == nil && strings.Count(string(log), text) == times
+		}
+	}
+	tunneltest.Eventually(t, "the second one listens", logged(2, "listening\n"))
 	w.never(4*time.Second, "one flurry replaces twice", func() bool { return !old.Tunnel.Alive() })
 	send(t, old.Tunnel, syscall.SIGUSR1) // in this network there is no server
-	tunneltest.Eventually(t, "it answers nobody any more", func() bool {
-		log, err := os.ReadFile(old.Log)
-		return err == nil && strings.Contains(string(log), "mute now")
-	})
+	tunneltest.Eventually(t, "it answers nobody any more", logged(1, "mute now\n"))
 	do("connect")
 	do("move")
 	w.never(5*time.Second, "a session is cut", func() bool { return !old.Tunnel.Alive() })

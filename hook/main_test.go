@@ -170,12 +170,13 @@ func client(address string) error {
 //	lost  ends with a connection that could not be made
 //	mute  takes connections and answers none any more, once it has got SIGUSR1: its own connection is dead
 func odd(kind, address, target string) error {
+	dead := make(chan os.Signal, 1)
+	signal.Notify(dead, syscall.SIGUSR1) // before it listens: what is seen to listen may be told to be dead
 	ln, err := net.Listen("tcp", address)
 	if err != nil {
 		return err
 	}
-	dead := make(chan os.Signal, 1)
-	signal.Notify(dead, syscall.SIGUSR1)
+	fmt.Println("listening")
 	var mute atomic.Bool
 	go func() {
 		<-dead

@@ -109,7 +109,7 @@ func newModelWorld(t *testing.T, standin string, patience time.Duration) (*model
 	}
 	w := &modelWorld{standin: standin, patience: patience, root: os.Geteuid() == 0, holders: map[string]*exec.Cmd{}}
 	bin := programDir(t)
-	w.world = &world{t: t, dir: dir, program: filepath.Join(bin, releaseDir, "tunhook"), mark: newMark()}
+	w.world = &world{t: t, dir: dir, program: filepath.Join(bin, "tunhook"), mark: newMark()}
 	w.environ = worldEnviron(dir, bin, w.mark)
 	if err := makeWorld(dir); err != nil {
 		return nil, err

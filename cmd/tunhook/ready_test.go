@@ -43,7 +43,7 @@ func newAccount(t *testing.T) *account {
 			t.Fatal(err)
 		}
 	}
-	a.install("tunhook", filepath.Join(programDir(t), releaseDir, "tunhook"))
+	a.install("tunhook", filepath.Join(programDir(t), "tunhook"))
 	t.Cleanup(func() { a.do("stop", "--all", "--now") })
 	return a
 }

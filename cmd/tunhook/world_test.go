@@ -43,7 +43,7 @@ func newWorld(t testing.TB) *world {
 	t.Helper()
 	dir := t.TempDir()
 	bin := programDir(t)
-	w := &world{t: t, dir: dir, program: filepath.Join(bin, releaseDir, "tunhook"), mark: newMark()}
+	w := &world{t: t, dir: dir, program: filepath.Join(bin, "tunhook"), mark: newMark()}
 	w.environ = worldEnviron(dir, bin, w.mark)
 	if err := makeWorld(dir); err != nil {
 		t.Fatal(err)
@@ -69,7 +69,7 @@ func worldEnviron(dir, bin, mark string) []string {
 		"HOME=" + filepath.Join(dir, "home"),
 		"XDG_RUNTIME_DIR=" + filepath.Join(dir, "run"),
 		"XDG_CONFIG_DIRS=" + filepath.Join(dir, "etc"),
-		"PATH=" + filepath.Join(bin, releaseDir) + ":" + bin + ":/usr/bin:/bin",
+		"PATH=" + bin + ":/usr/bin:/bin",
 		markVariable + "=" + mark,
 		tunneltest.QuickExit,
 	}

@@ -139,9 +139,10 @@ func (s *start) waitAsked(ctx context.Context, q *question) error {
 	return q.await(ctx)
 }
 
-// noteAnswer notes that a server has answered, so that nobody asks once more.
+// noteAnswer notes that a server has answered, so that nobody asks once more. One that asks for --idle-stop goes on being on its way
+// until joinAgain: the time to be idle begins when its caller can connect.
 func (s *start) noteAnswer(tx *transaction) {
-	tx.rec.Asking = false
+	tx.rec.Asking = s.req.IdleStop > 0
 	tx.rec.Answered = pidfile.Answer{Ready: s.ready, Program: tx.rec.Tunnel, At: s.Now().Round(time.Millisecond)}
 	tx.lookAround()
 }

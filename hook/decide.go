@@ -115,7 +115,7 @@ func (v view) whileUp(rec pidfile.Record) verdict {
 // renew has a tunnel that nobody is connected to launched again where its connection may be dead: whoever comes next shall not find
 // that out. Otherwise it is another verdict.
 func (v view) renew(rec pidfile.Record, otherwise verdict) verdict {
-	if v.shaken && v.canRevive && rec.Starter == (process.Identity{}) && !(rec.Asking && rec.Prober.Alive()) {
+	if v.shaken && v.canRevive && rec.Starter == (process.Identity{}) && !startOnItsWay(rec) {
 		return refresh
 	}
 	return otherwise

@@ -315,7 +315,7 @@ func (k *keeper) look(now time.Time) view {
 		k.remember(fmt.Sprint(ends))
 	}
 	k.lookForVisits(ends, v)
-	if v.connected || k.countsIdle() && tunnel.Free(k.rec.Address) { // while it does not listen nobody can connect
+	if v.connected || k.countsIdle() && (startOnItsWay(k.rec) || tunnel.Free(k.rec.Address)) { // nobody can have connected yet
 		k.lastUse = now
 	}
 	k.clients = pidfile.Alive(k.clients)
@@ -323,6 +323,9 @@ func (k *keeper) look(now time.Time) view {
 	v.handedFrom, v.came, v.used, v.passed = k.handedFrom, k.came, k.used, k.passed(now)
 	return v
 }
+
+// startOnItsWay tells whether a start has not returned yet that waits for an answer, or has asked for --idle-stop.
+func startOnItsWay(rec pidfile.Record) bool { return rec.Asking && rec.Prober.Alive() }
 
 // networkRest is for how long nothing must have changed any more: changes come in a flurry, after a sleep above all.
 const networkRest = 2 * time.Second

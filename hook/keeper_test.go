@@ -201,6 +201,22 @@ func TestATunnelIsNotIdleBeforeItListens(t *testing.T) {
 	w.nothingLeft()
 }
 
+// TestATunnelIsNotIdleBeforeItsStartReturns, however short --idle-stop and slow the machine.
+func TestATunnelIsNotIdleBeforeItsStartReturns(t *testing.T) {
+	w := newRelayWorld(t)
+	w.Environ = append(w.Environ, "TUNNELTEST_DELAY=1s")
+	req := w.request(desk, tunnel.ReadyListen)
+	req.IdleStop = time.Millisecond
+	start := w.process("start", req)
+	tunneltest.Eventually(t, "the program is launched", func() bool { rec, ok := w.record(); return ok && rec.Keeper.Alive() })
+	w.freeze(start.id.PID) // before it has seen the program listen
+	tunneltest.Eventually(t, "it listens", w.served)
+	w.never(3*time.Second, "the tunnel ends before its start returns", func() bool { return !w.served() })
+	send(t, start.id, syscall.SIGCONT)
+	check(t, start.cmd.Wait())
+	tunneltest.Eventually(t, "the idle tunnel ends", w.gone)
+}
+
 func TestAProgramThatDiesUnderItsClientIsStartedAgain(t *testing.T) {
 	w := newRelayWorld(t)
 	w.mustStart(w.keptAlive())

@@ -51,11 +51,11 @@ func (s *start) launch(ctx context.Context, lock *pidfile.Lock) (next, error) {
 	if err != nil {
 		return next{}, err
 	}
-	if s.ready != tunnel.ReadyListen {
+	if s.ready != tunnel.ReadyListen || s.req.IdleStop > 0 {
 		if rec.Prober, err = process.Self(); err != nil {
 			return next{}, err
 		}
-		rec.Asking = true
+		s.self, rec.Asking = rec.Prober, true
 	}
 	if s.private.IsValid() {
 		rec.Starter = rec.Prober

@@ -246,6 +246,9 @@ const maxBeside = 100
 func (s *start) join(tx *transaction) {
 	before := tx.rec.Promised
 	s.want(&tx.rec)
+	if s.up && tx.rec.Prober == s.self {
+		tx.rec.Asking = false
+	}
 	if !tx.rec.Promised.Equal(before) { // a keeper looks only later, and could not tell
 		beside, _ := tunnel.Connections(tx.rec.Public())
 		tx.rec.Beside = beside[:min(len(beside), maxBeside)]

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -129,11 +130,8 @@ func TestListeningElsewhereIsExplained(t *testing.T) {
 func TestListeningOnEveryInterfaceIsRefusedAtOnce(t *testing.T) {
 	t.Parallel()
 	for _, wildcard := range []string{"tcp4=0.0.0.0:", "[::]:"} {
-		asked := freeAddress(t)
-		_, port, _ := strings.Cut(asked.String(), ":")
-		l, _ := launchRole(t, "listen", wildcard+port)
 		began := time.Now()
-		err := waitFor(t, asked, l, time.Hour)
+		err := waitForWildcard(t, wildcard, time.Hour, freeAddress(t).Addr())
 		var elsewhere *ElsewhereError
 		if !errors.As(err, &elsewhere) || !strings.Contains(err.Error(), "every interface") {
 			t.Errorf("%s: error %v, want an ElsewhereError", wildcard, err)
@@ -147,13 +145,29 @@ func TestListeningOnEveryInterfaceIsRefusedAtOnce(t *testing.T) {
 func TestWildcardThatWasAskedForIsReady(t *testing.T) {
 	t.Parallel()
 	for _, wildcard := range []string{"tcp4=0.0.0.0:", "[::]:"} { // a Go program serves 0.0.0.0 through the IPv6 wildcard
-		asked := netip.AddrPortFrom(netip.IPv4Unspecified(), freeAddress(t).Port())
-		_, port, _ := strings.Cut(asked.String(), ":")
-		l, _ := launchRole(t, "listen", wildcard+port)
-		if err := waitFor(t, asked, l, deadline); err != nil {
+		if err := waitForWildcard(t, wildcard, deadline, netip.IPv4Unspecified()); err != nil {
 			t.Errorf("%s: %v", wildcard, err)
 		}
 	}
+}
+
+// waitForWildcard waits for a program to listen on ip that listens on a wildcard, which takes a port that is free on each address of
+// this machine: where it has ended, somebody may have taken that meanwhile, and another port is tried.
+func waitForWildcard(t *testing.T, wildcard string, timeout time.Duration, ip netip.Addr) (err error) {
+	t.Helper()
+	for range 5 {
+		free, listenErr := net.Listen("tcp", "[::]:0")
+		if listenErr != nil {
+			t.Fatal(listenErr)
+		}
+		port := free.Addr().(*net.TCPAddr).Port
+		free.Close()
+		l, _ := launchRole(t, "listen", wildcard+strconv.Itoa(port))
+		if err = waitFor(t, netip.AddrPortFrom(ip, uint16(port)), l, timeout); !errors.Is(err, ErrEnded) {
+			return err
+		}
+	}
+	return err
 }
 
 func TestProgramThatEndsAtOnceIsNotWaitedFor(t *testing.T) {

@@ -163,7 +163,7 @@ func TestAbandonedSignInIsCalledThatAndLeavesNothing(t *testing.T) {
 	t.Parallel()
 	w := newAccount(t, tunneltest.ResponderOptions{})
 	req := w.request(desk, tunnel.ReadyRDP)
-	req.Timeout = 5 * time.Second // the page must have been asked for by then
+	req.Timeout = 15 * time.Second // the page must have been asked for by then
 	_, err := w.Start(w.context(), req)
 	page := w.nextSignIn()
 	if failed := failedWith(t, err, context.DeadlineExceeded); failed.Means != tunnel.Unanswered || strings.Contains(failed.Error(), page) {

@@ -103,7 +103,7 @@ func TestStartSaysWhyItFailed(t *testing.T) {
 			cause: is(context.DeadlineExceeded), reason: "did not listen on 127.0.0.1:",
 		},
 		"elsewhere": {
-			faults: []string{"TUNNELTEST_LISTEN=127.0.0.2:0"}, timeout: 5 * time.Second, // it must listen by then
+			faults: []string{"TUNNELTEST_LISTEN=127.0.0.2:0"}, timeout: 15 * time.Second, // it must listen by then
 			cause:  func(err error) bool { return errors.As(err, new(*tunnel.ElsewhereError)) },
 			reason: "it listens on 127.0.0.2:",
 		},

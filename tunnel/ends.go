@@ -93,7 +93,7 @@ func isLoopback(conn *net.TCPConn) bool { return AddrPort(conn.RemoteAddr()).Add
 func Answered(addr netip.AddrPort) ([]Peer, error) {
 	a := newAsker()
 	defer a.close()
-	ends, err := a.established(addr.Port(), 0)
+	ends, err := a.established(addr, 0)
 	if err != nil {
 		return nil, err
 	}

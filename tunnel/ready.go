@@ -135,7 +135,7 @@ func (u *unseenWatch) look(sockets *asker) error {
 		return nil
 	}
 	u.next = time.Now().Add(unseenPause)
-	found, err := sockets.listening(u.addr.Port())
+	found, err := sockets.listening(u.addr)
 	found = slices.DeleteFunc(found, func(s socket) bool { return !covers(s.local.Addr(), u.addr.Addr()) })
 	if err != nil || len(found) == 0 {
 		return nil
@@ -162,14 +162,14 @@ func endOf(ctx context.Context) error {
 
 // Listening tells whether one of the tunnel's processes listens on addr.
 func Listening(addr netip.AddrPort, s process.Session) bool {
-	found, err := listening(addr.Port())
+	found, err := listening(addr)
 	return err == nil && oneListens(found, addr, s)
 }
 
 // Members opens every process of the tunnel that serves addr, except the calling one. The caller closes them. An error says that
 // they cannot be told.
 func Members(s process.Session, addr netip.AddrPort) ([]*process.Process, error) {
-	serving, err := listening(addr.Port())
+	serving, err := listening(addr)
 	if err != nil {
 		return nil, err
 	}
@@ -208,9 +208,9 @@ func ownedByTunnel(s process.Session, addr netip.AddrPort, found []socket) []soc
 	return ownedBy(PIDs(s, addr), found)
 }
 
-// listensOn gives the addresses with that port on which the tunnel listens.
+// listensOn gives the addresses on which the tunnel listens for what is meant for addr: that itself, or every one with its port.
 func listensOn(sockets *asker, addr netip.AddrPort, s process.Session) []netip.AddrPort {
-	found, err := sockets.listening(addr.Port())
+	found, err := sockets.listening(addr)
 	if err != nil {
 		return nil
 	}
@@ -235,7 +235,7 @@ func elsewhere(addr netip.AddrPort, s process.Session, otherwise error) error {
 	if !errors.Is(otherwise, context.DeadlineExceeded) {
 		return otherwise
 	}
-	found, err := listening(0)
+	found, err := listening(anywhere)
 	if err != nil {
 		return otherwise
 	}

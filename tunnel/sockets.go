@@ -22,10 +22,19 @@ type socket struct {
 	unsent        bool // nothing was ever sent on it; known only to connection
 }
 
-// hasPorts tells whether the socket has that local and that remote port, 0 for any.
-func (s socket) hasPorts(local, remote uint16) bool {
-	return (local == 0 || s.local.Port() == local) && (remote == 0 || s.remote.Port() == remote)
+// isAt tells whether the socket takes what is meant for that local address, or is one end of what came there, and has that remote
+// port. Of an address that is unspecified, or none, only the port counts, and of port 0 nothing.
+func (s socket) isAt(local netip.AddrPort, remote uint16) bool {
+	ip := s.local.Addr()
+	here := !isOne(local.Addr()) || ip == local.Addr() || ip.IsUnspecified()
+	return here && (local.Port() == 0 || s.local.Port() == local.Port()) && (remote == 0 || s.remote.Port() == remote)
 }
+
+// isOne tells whether an address is a single one.
+func isOne(ip netip.Addr) bool { return ip.IsValid() && !ip.IsUnspecified() }
+
+// anywhere is where all sockets are.
+var anywhere netip.AddrPort
 
 // isOpen tells whether a process has the socket open, as far as that shows.
 func (s socket) isOpen() bool { return s.inode != 0 || s.pid != 0 }
@@ -63,28 +72,28 @@ func (a *asker) ask(fast, slow func() ([]socket, error)) ([]socket, error) {
 	return slow()
 }
 
-// listening gives the listening TCP sockets with that local port, or all with port 0.
-func (a *asker) listening(port uint16) ([]socket, error) {
+// listening gives the TCP sockets that listen at a local address, see isAt. A thousand tunnels may have its port.
+func (a *asker) listening(local netip.AddrPort) ([]socket, error) {
 	return a.ask(
-		func() ([]socket, error) { return a.diag.listening(port) },
-		func() ([]socket, error) { return walkListening(port) },
+		func() ([]socket, error) { return a.diag.listening(local) },
+		func() ([]socket, error) { return walkListening(local) },
 	)
 }
 
-// established gives the open ends of connections with that local and that remote port, 0 for any; also where one half
-// is shut down.
-func (a *asker) established(local, remote uint16) ([]socket, error) {
+// established gives the open ends of connections at a local address, see isAt, with that remote port; also where one half is shut
+// down.
+func (a *asker) established(local netip.AddrPort, remote uint16) ([]socket, error) {
 	return a.ask(
 		func() ([]socket, error) { return a.diag.established(local, remote) },
 		func() ([]socket, error) { return walkEstablished(local, remote) },
 	)
 }
 
-// both gives what listening and established would for that local port, in one question.
-func (a *asker) both(port uint16) ([]socket, error) {
+// both gives what listening and established would, in one question.
+func (a *asker) both(local netip.AddrPort) ([]socket, error) {
 	return a.ask(
-		func() ([]socket, error) { return a.diag.both(port) },
-		func() ([]socket, error) { return walkBoth(port) },
+		func() ([]socket, error) { return a.diag.both(local) },
+		func() ([]socket, error) { return walkBoth(local) },
 	)
 }
 
@@ -97,10 +106,10 @@ func (a *asker) exact(local, remote netip.AddrPort) ([]socket, error) {
 	)
 }
 
-func listening(port uint16) ([]socket, error) {
+func listening(local netip.AddrPort) ([]socket, error) {
 	a := newAsker()
 	defer a.close()
-	return a.listening(port)
+	return a.listening(local)
 }
 
 // ownedBy keeps the sockets that one of the processes has open.
@@ -144,7 +153,7 @@ type Held struct {
 // Holder finds the process that listens on addr, or on a wildcard address that covers it, or on one that addr covers as
 // a wildcard; ok is false where nobody does.
 func Holder(addr netip.AddrPort) (holder Held, ok bool) {
-	all, err := listening(addr.Port())
+	all, err := listening(addr)
 	if err != nil {
 		return Held{}, false
 	}
@@ -192,7 +201,7 @@ func owner(s socket) (pid int, ok bool) {
 
 // Free tells whether nobody listens on addr.
 func Free(addr netip.AddrPort) bool {
-	all, err := listening(addr.Port())
+	all, err := listening(addr)
 	return err == nil && !slices.ContainsFunc(all, func(s socket) bool { return covers(s.local.Addr(), addr.Addr()) })
 }
 
@@ -208,7 +217,7 @@ func covers(bound, addr netip.Addr) bool {
 func Connections(addr netip.AddrPort) ([]netip.AddrPort, error) {
 	a := newAsker()
 	defer a.close()
-	ends, err := a.established(addr.Port(), 0)
+	ends, err := a.established(addr, 0)
 	return a.sources(ends, addr), err
 }
 
@@ -249,7 +258,7 @@ func clients(addr netip.AddrPort, from []netip.AddrPort) ([]Peer, error) {
 	}
 	a := newAsker()
 	defer a.close()
-	ends, err := a.established(0, addr.Port())
+	ends, err := a.established(anywhere, addr.Port())
 	if err != nil {
 		return nil, err
 	}
@@ -281,7 +290,7 @@ type Sight struct {
 func Look(addr netip.AddrPort) (Sight, error) {
 	a := newAsker()
 	defer a.close()
-	found, err := a.both(addr.Port())
+	found, err := a.both(addr)
 	listens, connected := split(found)
 	return Sight{addr, listens, a.sources(connected, addr)}, err
 }

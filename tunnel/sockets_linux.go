@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"net/netip"
 	"os"
 	"slices"
@@ -28,6 +29,7 @@ const (
 	diagCookie      = 44
 	diagStates      = 52
 	diagUID         = 64
+	diagFilter      = 1 // INET_DIAG_REQ_BYTECODE, the attribute that holds a filter, in the request
 	diagInfo        = 2 // INET_DIAG_INFO, the attribute that holds a struct tcp_info
 	diagInode       = 68
 )
@@ -51,15 +53,15 @@ func dialDiag() (diag, error) {
 	return diag{conn}, nil
 }
 
-func (d diag) listening(port uint16) ([]socket, error) { return d.ask(tcpListen, port, 0) }
+func (d diag) listening(local netip.AddrPort) ([]socket, error) { return d.ask(tcpListen, local, 0) }
 
-func (d diag) established(local, remote uint16) ([]socket, error) {
+func (d diag) established(local netip.AddrPort, remote uint16) ([]socket, error) {
 	found, err := d.ask(tcpOpen, local, remote)
 	return withoutClosed(found), err
 }
 
-func (d diag) both(port uint16) ([]socket, error) {
-	found, err := d.ask(tcpListen|tcpOpen, port, 0)
+func (d diag) both(local netip.AddrPort) ([]socket, error) {
+	found, err := d.ask(tcpListen|tcpOpen, local, 0)
 	return withoutClosed(found), err
 }
 
@@ -68,23 +70,62 @@ func withoutClosed(found []socket) []socket {
 	return slices.DeleteFunc(found, func(s socket) bool { return s.half && s.inode == 0 })
 }
 
-// ask asks for the TCP sockets in those states with that local and remote port, 0 for any. After an error the
-// connection is to be closed: what is left of the answer would come with the next one.
-func (d diag) ask(states uint32, local, remote uint16) ([]socket, error) {
+// ask asks for the TCP sockets in those states at a local address, see isAt, with that remote port. After an error the connection is
+// to be closed: what is left of the answer would come with the next one.
+func (d diag) ask(states uint32, local netip.AddrPort, remote uint16) ([]socket, error) {
+	request := diagRequest(states, local.Port(), remote)
+	if isOne(local.Addr()) {
+		filter, err := netlink.MarshalAttributes([]netlink.Attribute{{Type: diagFilter, Data: onlyAt(local.Addr())}})
+		if err != nil {
+			return nil, err
+		}
+		request = append(request, filter...)
+	}
 	replies, err := d.Execute(netlink.Message{
-		Header: netlink.Header{Type: diagRequestType, Flags: netlink.Request | netlink.Dump},
-		Data:   diagRequest(states, local, remote),
+		Header: netlink.Header{Type: diagRequestType, Flags: netlink.Request | netlink.Dump}, Data: request,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errNoDiag, err)
 	}
 	var found []socket
 	for _, reply := range replies {
-		if s, ok := diagSocket(reply.Data); ok && s.hasPorts(local, remote) { // older kernels filter no listening ones
+		if s, ok := diagSocket(reply.Data); ok && s.isAt(local, remote) { // older kernels filter no listening ones
 			found = append(found, s)
 		}
 	}
 	return found, nil
+}
+
+// onlyAt is a program for the kernel's filter of sockets: only those are told of whose local address is that one or unspecified. It is
+// made of struct inet_diag_bc_op, each of which says by how many bytes to go on if it holds, and if not, and struct inet_diag_hostcond,
+// <linux/inet_diag.h>. To end right behind the last takes the socket, to go beyond refuses it.
+func onlyAt(ip netip.Addr) []byte {
+	const (
+		jump, source = 1, 7 // INET_DIAG_BC_JMP, which never holds, and INET_DIAG_BC_S_COND
+		size         = 4
+	)
+	var program []byte
+	for i, ip := range []netip.Addr{netip.IPv4Unspecified(), netip.IPv6Unspecified(), ip} {
+		if i > 0 { // what was before holds only up to here
+			program = append(program, jump, size, 0, 0)
+		}
+		family := byte(unix.AF_INET)
+		if ip.Is6() {
+			family = unix.AF_INET6
+		}
+		length := size + 8 + ip.BitLen()/8
+		program = append(program, source, byte(length))
+		program = binary.NativeEndian.AppendUint16(program, uint16(length+size))
+		program = append(program, family, byte(ip.BitLen()), 0, 0)
+		program = binary.NativeEndian.AppendUint32(program, math.MaxUint32) // any port
+		program = append(program, ip.AsSlice()...)
+	}
+	for at := 0; at < len(program); at += int(program[at+1]) {
+		if program[at] == jump {
+			binary.NativeEndian.PutUint16(program[at+2:], uint16(len(program)-at))
+		}
+	}
+	return program
 }
 
 func diagRequest(states uint32, local, remote uint16) []byte {

@@ -20,50 +20,28 @@ func parsed(t *testing.T, h *helper) netip.AddrPort {
 	return netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port())
 }
 
-// ways are the two ways to sockets, which must agree.
-var ways = map[string]struct {
-	listening   func(uint16) ([]socket, error)
-	established func(local, remote uint16) ([]socket, error)
-	both        func(uint16) ([]socket, error)
-}{
-	"sock_diag": {diagListening, diagEstablished, diagBoth},
-	"the walk":  {walkListening, walkEstablished, walkBoth},
+// eachWay calls f with each of the two ways to sockets, which must agree.
+func eachWay(t *testing.T, f func(name string, way *asker)) {
+	t.Helper()
+	fast := newAsker()
+	defer fast.close()
+	f("sock_diag", fast)
+	if fast.err != nil {
+		t.Fatalf("not by sock_diag: %v", fast.err)
+	}
+	f("the walk", &asker{err: errNoDiag})
 }
 
-func diagListening(port uint16) ([]socket, error) {
-	d, err := dialDiag()
-	if err != nil {
-		return nil, err
-	}
-	defer d.Close()
-	return d.listening(port)
-}
-
-func diagEstablished(local, remote uint16) ([]socket, error) {
-	d, err := dialDiag()
-	if err != nil {
-		return nil, err
-	}
-	defer d.Close()
-	return d.established(local, remote)
-}
-
-func diagBoth(port uint16) ([]socket, error) {
-	d, err := dialDiag()
-	if err != nil {
-		return nil, err
-	}
-	defer d.Close()
-	return d.both(port)
-}
+// port is where all sockets with a port are.
+func port(addr netip.AddrPort) netip.AddrPort { return netip.AddrPortFrom(netip.Addr{}, addr.Port()) }
 
 func TestListeningSocketsAreFoundByEveryWay(t *testing.T) {
 	t.Parallel()
 	for _, addr := range []string{"127.0.0.1:0", "127.9.8.7:0", "[::1]:0", "tcp4=0.0.0.0:0", "[::]:0"} {
 		h := startHelper(t, "listen", addr)
 		want := parsed(t, h)
-		for name, way := range ways {
-			found, err := way.listening(want.Port())
+		eachWay(t, func(name string, way *asker) {
+			found, err := way.listening(port(want))
 			if err != nil {
 				t.Fatalf("%s: %v", name, err)
 			}
@@ -74,17 +52,39 @@ func TestListeningSocketsAreFoundByEveryWay(t *testing.T) {
 			if owned := ownedBy([]int{0, 1 << 22, unix.Getpid()}, found); len(owned) > 0 {
 				t.Errorf("%s on %s: %+v is ours or nobody's", name, addr, owned)
 			}
-			if all, err := way.listening(0); err != nil || !slices.Contains(locals(all), want) {
+			if all, err := way.listening(anywhere); err != nil || !slices.Contains(locals(all), want) {
 				t.Errorf("%s on %s: not among all: %v, %v", name, addr, locals(all), err)
 			}
-		}
-		if found, err := listening(want.Port()); err != nil || !slices.Contains(locals(found), want) {
+		})
+		if found, err := listening(want); err != nil || !slices.Contains(locals(found), want) {
 			t.Errorf("%s: %v, %v", addr, found, err)
 		}
 		h.kill()
-		if found, err := listening(want.Port()); err != nil || slices.Contains(locals(found), want) {
+		if found, err := listening(want); err != nil || slices.Contains(locals(found), want) {
 			t.Errorf("%s: still there after its end: %v, %v", addr, found, err)
 		}
+	}
+}
+
+// TestOnlyWhatAnAddressTakesIsTold: a thousand tunnels may listen on one port, each on an address of its own.
+func TestOnlyWhatAnAddressTakesIsTold(t *testing.T) {
+	t.Parallel()
+	for listen, takes := range map[string]map[string]bool{
+		"127.9.8.7:0":    {"127.9.8.7": true, "127.9.8.8": false, "::1": false, "0.0.0.0": true},
+		"[::1]:0":        {"::1": true, "127.9.8.7": false, "::": true},
+		"tcp4=0.0.0.0:0": {"127.9.8.7": true, "127.9.8.8": true},
+		"[::]:0":         {"127.9.8.7": true, "127.9.8.8": true, "::1": true},
+	} {
+		h := startHelper(t, "listen", listen)
+		own := parsed(t, h)
+		eachWay(t, func(name string, way *asker) {
+			for ip, want := range takes {
+				found, err := way.listening(netip.AddrPortFrom(netip.MustParseAddr(ip), own.Port()))
+				if got := len(ownedBy([]int{h.pid()}, found)) == 1; err != nil || got != want {
+					t.Errorf("%s: what listens on %s is told of %s: %v (%v), want %v", name, listen, ip, got, err, want)
+				}
+			}
+		})
 	}
 }
 
@@ -95,20 +95,20 @@ func TestConnectionsAreFoundByEveryWay(t *testing.T) {
 		addr := netip.AddrPortFrom(netip.MustParseAddr(connect), parsed(t, server).Port())
 		client := startHelper(t, "dial", addr.String())
 		want := parsed(t, client)
-		for name, way := range ways {
-			found, err := way.established(0, addr.Port())
+		eachWay(t, func(name string, way *asker) {
+			found, err := way.established(anywhere, addr.Port())
 			if err != nil || len(found) != 1 || found[0].local != want || found[0].remote != addr {
 				t.Errorf("%s to %s: %+v, %v; want %v", name, addr, found, err, want)
 			}
 			if owned := ownedBy([]int{server.pid(), client.pid()}, found); len(owned) != 1 || owned[0].pid != client.pid() {
 				t.Errorf("%s to %s: owned %+v, want the client's", name, addr, owned)
 			}
-			found, err = way.both(addr.Port())
+			found, err = way.both(addr)
 			listens, connected := split(found)
 			if err != nil || len(ownedBy([]int{server.pid()}, listens)) != 1 || len(connected) != 1 || connected[0].local != addr || connected[0].remote != want {
 				t.Errorf("%s to %s: %+v listen and %+v are connected, %v", name, addr, listens, connected, err)
 			}
-		}
+		})
 	}
 }
 
@@ -211,7 +211,7 @@ func TestSocketOfSeveralProcessesBelongsToEach(t *testing.T) {
 	}
 	defer l.Close()
 	addr := netip.MustParseAddrPort(l.Addr().String())
-	found, err := listening(addr.Port())
+	found, err := listening(addr)
 	if err != nil {
 		t.Fatal(err)
 	}

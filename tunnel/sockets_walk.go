@@ -13,25 +13,25 @@ type listed struct {
 	state string // "LISTEN", "ESTABLISHED" and so on, as netstat(8) says
 }
 
-func walkListening(port uint16) ([]socket, error) {
-	return walk(func(l listed) bool { return l.state == "LISTEN" && l.hasPorts(port, 0) })
+func walkListening(local netip.AddrPort) ([]socket, error) {
+	return walk(func(l listed) bool { return l.state == "LISTEN" && l.isAt(local, 0) })
 }
 
 // passing are the states of a connection that is not made yet, or that no process has open any more.
 var passing = []string{"SYN_SENT", "SYN_RECV", "TIME_WAIT", "CLOSE", "CLOSED", "LAST_ACK", "CLOSING"}
 
-func walkEstablished(local, remote uint16) ([]socket, error) {
+func walkEstablished(local netip.AddrPort, remote uint16) ([]socket, error) {
 	return walk(func(l listed) bool {
-		return l.hasPorts(local, remote) && l.remote.Port() != 0 && !slices.Contains(passing, l.state) && (!l.half || l.isOpen())
+		return l.isAt(local, remote) && l.remote.Port() != 0 && !slices.Contains(passing, l.state) && (!l.half || l.isOpen())
 	})
 }
 
-func walkBoth(port uint16) ([]socket, error) {
-	listens, err := walkListening(port)
+func walkBoth(local netip.AddrPort) ([]socket, error) {
+	listens, err := walkListening(local)
 	if err != nil {
 		return nil, err
 	}
-	connected, err := walkEstablished(port, 0)
+	connected, err := walkEstablished(local, 0)
 	return append(listens, connected...), err
 }
 

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -80,10 +81,10 @@ func (e endings) close() { unix.Close(e.fd) }
 const tcpTraces = 1<<12 - 1 - tcpListen
 
 func (d diag) traces(port uint16) ([]socket, error) {
-	tunnels, err := d.ask(tcpTraces, port, 0)
+	tunnels, err := d.ask(tcpTraces, netip.AddrPortFrom(netip.Addr{}, port), 0)
 	if err != nil {
 		return nil, err
 	}
-	clients, err := d.ask(tcpTraces, 0, port)
+	clients, err := d.ask(tcpTraces, anywhere, port)
 	return append(tunnels, clients...), err
 }

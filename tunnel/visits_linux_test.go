@@ -124,14 +124,13 @@ func TestVisitsAreRememberedWhereTheKernelTellsOfNone(t *testing.T) {
 // TestAHalfClosedConnectionIsAConnection for as long as both ends are open, by every way to sockets.
 func TestAHalfClosedConnectionIsAConnection(t *testing.T) {
 	t.Parallel()
-	for way, newWay := range map[string]func() *asker{"sock_diag": newAsker, "the walk": func() *asker { return &asker{err: errNoDiag} }} {
+	eachWay(t, func(way string, a *asker) {
 		for _, host := range []string{"127.0.0.1", "::1"} {
 			v := newVisited(t, net.JoinHostPort(host, "0"))
-			a := newWay()
 			want := func(n int, half bool, when string) {
 				t.Helper()
 				tunneltest.Eventually(t, way+": "+when, func() bool {
-					ends, err := a.established(v.addr().Port(), 0)
+					ends, err := a.established(v.addr(), 0)
 					seen := slices.ContainsFunc(ends, func(s socket) bool { return s.half })
 					return err == nil && len(a.sources(ends, v.addr())) == n && (seen == half || n == 0)
 				})
@@ -163,7 +162,6 @@ func TestAHalfClosedConnectionIsAConnection(t *testing.T) {
 			client.Close()
 			want(0, true, "and closed the other, which the tunnel does not notice")
 			end.Close()
-			a.close()
 		}
-	}
+	})
 }

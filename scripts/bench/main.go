@@ -12,18 +12,21 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
+	"strings"
 	"syscall"
 )
 
 func main() {
 	tunhook := flag.String("tunhook", "./tunhook", "the tunhook `PROGRAM` to measure, stripped")
 	rounds := flag.Int("rounds", 200, "`ROUNDS` of the quick rows; slow ones have a part of them")
+	only := flag.String("only", "", "measure only these `GROUPS` of rows, separated by commas: start, nothing, crowd, records, tunnels, today, listener, idle, size")
 	check := flag.Bool("check", true, "exit with status 1 when a bound is broken")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) // a reader that leaves, as "| head" does, must not prevent the cleaning up
-	broken, err := measure(ctx, *tunhook, *rounds)
+	broken, err := measure(ctx, *tunhook, *rounds, *only)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
@@ -36,16 +39,25 @@ func main() {
 	}
 }
 
-// measure prints the whole table and tells which bounds are broken.
-func measure(ctx context.Context, tunhook string, rounds int) (broken []string, err error) {
+// measure prints the table, or only those groups of its rows, and tells which bounds are broken.
+func measure(ctx context.Context, tunhook string, rounds int, only string) (broken []string, err error) {
 	b, err := newBench(ctx, tunhook, rounds)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, b.close()) }()
 	b.table.head()
-	for _, rows := range []func() error{b.startRow, b.nothingToDoRows, b.crowdRows, b.recordRows, b.tunnelRows, b.todayRows, b.listenerRows, b.idleRows, b.sizeRow} {
-		if err := rows(); err != nil {
+	for _, group := range []struct {
+		name string
+		rows func() error
+	}{
+		{"start", b.startRow}, {"nothing", b.nothingToDoRows}, {"crowd", b.crowdRows}, {"records", b.recordRows}, {"tunnels", b.tunnelRows},
+		{"today", b.todayRows}, {"listener", b.listenerRows}, {"idle", b.idleRows}, {"size", b.sizeRow},
+	} {
+		if only != "" && !slices.Contains(strings.Split(only, ","), group.name) {
+			continue
+		}
+		if err := group.rows(); err != nil {
 			return b.table.broken, err
 		}
 	}

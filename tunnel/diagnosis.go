@@ -100,8 +100,9 @@ type diagnoser struct {
 	compiled []*regexp.Regexp
 }
 
-// read gives what a line means.
+// read gives what a line means: without its end and its colours, so that a row may begin with ^ and end with $.
 func (d *diagnoser) read(line string) Diagnosis {
+	line = Plain(line)
 	if d.compiled == nil {
 		for _, row := range d.rows {
 			d.compiled = append(d.compiled, pattern(row.Match))

@@ -19,8 +19,11 @@ func TestRealProgramsTakeOurCommandLine(t *testing.T) {
 	}
 	t.Parallel()
 	const closed = "127.0.0.1:1" // nobody listens there
+	// Those that listen before they have reached anything say so when somebody connects.
+	rdp := []string{"--ready", "rdp", "--timeout", "20s"}
 	for name, program := range map[string]struct {
 		route string
+		flags []string
 		env   []string
 		files map[string]string // below HOME
 		says  string
@@ -48,10 +51,11 @@ contexts: [{name: admin@lab, context: {cluster: lab, user: me}}]
 			},
 			says: "cannot reach its gateway",
 		},
-		"cloudflared": {route: "cloudflared://desk.invalid"},
+		"cloudflared": {route: "cloudflared://desk.invalid", flags: rdp, says: "no address is known"},
 		"tailscale":   {route: "tailscale://desk:3389"},
-		"chisel":      {route: "chisel://127.0.0.1:1/desk:3389"},
-		"wstunnel":    {route: "wstunnel://127.0.0.1:1/desk:3389"},
+		"chisel":      {route: "chisel://" + closed + "/desk:3389", flags: rdp, says: "cannot reach its gateway"},
+		"wstunnel":    {route: "wstunnel://" + closed + "/desk:3389", flags: rdp, says: "cannot reach its gateway"},
+		"frpc":        {route: "frp://" + closed + "/desk", says: "cannot reach its gateway"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -71,7 +75,8 @@ contexts: [{name: admin@lab, context: {cluster: lab, user: me}}]
 			u.extraEnv = append(u.extraEnv, program.env...)
 			tunhook := u.installTunhook()
 			listen := freeAddress(t)
-			got := u.run(tunhook, "start", "--timeout", "60s", program.route, listen)
+			args := append([]string{"start", "--timeout", "60s"}, program.flags...)
+			got := u.run(tunhook, append(args, program.route, listen)...)
 			for _, wrong := range []string{"does not understand", "usage:", "unknown flag"} {
 				if strings.Contains(got.stderr, wrong) {
 					t.Errorf("%v", got)

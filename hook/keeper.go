@@ -557,6 +557,10 @@ func (k *keeper) relaunch(ctx context.Context, v verdict) error {
 			why = "may have lost its connection while the machine slept or its network changed"
 		}
 		fmt.Fprintf(k.log, "keeper: %s (pid %d) %s: starting it again\n", dead.Program, dead.Tunnel.PID, why)
+		// What it was lost with, a VPN perhaps, may have to come first again. Where the configuration cannot be read, nobody knows what.
+		if t, err := k.target(tx.rec.Route, tx.rec.Listen); err == nil {
+			tx.before = t.route.Before(tx.rec.Public(), k.Self)
+		}
 		if _, err := tx.launch(program{argv: allText(k.Argv), env: allText(k.Variables)}, k.log); err != nil { // an update may be replacing the program
 			tx.rec = dead // the next try finds it as this one did
 			return errors.Join(err, tx.write())

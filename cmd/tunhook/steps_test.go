@@ -1,9 +1,11 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/tunhook/tunhook/tunnel/tunneltest"
@@ -61,5 +63,27 @@ func TestAKilledStopDoesNotKeepWhatComesAfterFromRunning(t *testing.T) {
 	tunneltest.Eventually(t, "the tunnel is gone, and what comes after has run", func() bool {
 		return len(w.records()) == 0 && strings.HasSuffix(did(), "down\n") && len(w.left()) == 0
 	})
+	w.nothingLeft()
+}
+
+// TestWhatComesBeforeAProgramComesBeforeItAgain where its keeper starts it again: what it needs may be gone, too.
+func TestWhatComesBeforeAProgramComesBeforeItAgain(t *testing.T) {
+	t.Parallel()
+	w, port := newWorld(t), port(t)
+	did := w.withSteps(t)
+	w.must("start", "--keep-alive", "--end-with", fmt.Sprint(os.Getpid()), "vpn", port)
+	rec := w.record()
+	check(t, syscall.Kill(rec.Tunnel.PID, syscall.SIGKILL))
+	tunneltest.Eventually(t, "it is started again", func() bool {
+		now := w.record()
+		return now.Tunnel.PID != 0 && now.Tunnel != rec.Tunnel && !free("127.0.0.1:"+port)
+	})
+	if got := did(); got != "up\nup\n" {
+		t.Errorf("what ran: %q", got)
+	}
+	w.must("stop", "vpn", port)
+	if got := did(); got != "up\nup\ndown\n" {
+		t.Errorf("what ran: %q", got)
+	}
 	w.nothingLeft()
 }

@@ -213,6 +213,8 @@ func TestSSHConfigurations(t *testing.T) {
 		"GatewayPorts":             {"GatewayPorts yes"},
 		"GatewayPorts, forwards":   {"GatewayPorts yes", "LocalForward PORT 127.0.0.1:9"},
 		"AddKeysToAgent":           {"AddKeysToAgent yes"},
+		"asks of unknown hosts":    {"StrictHostKeyChecking ask"}, // this one is known
+		"accepts unknown hosts":    {"StrictHostKeyChecking accept-new", "UserKnownHostsFile HOME/known"},
 		"X11 and agent forwarding": {"ForwardX11 yes", "ForwardAgent yes"},
 		"ProxyCommand":             {"ProxyCommand sh -c 'exec socat - TCP:%h:%p'"},
 		"ServerAliveInterval":      {"ServerAliveInterval 0"},

@@ -75,8 +75,8 @@ contexts: [{name: admin@lab, context: {cluster: lab, user: me}}]
 			u.extraEnv = append(u.extraEnv, program.env...)
 			tunhook := u.installTunhook()
 			listen := freeAddress(t)
-			args := append([]string{"start", "--timeout", "60s"}, program.flags...)
-			got := u.run(tunhook, append(args, program.route, listen)...)
+			start := append([]string{tunhook, "start", "--timeout", "60s"}, program.flags...)
+			got := u.run(append(start, program.route, listen)...)
 			for _, wrong := range []string{"does not understand", "usage:", "unknown flag"} {
 				if strings.Contains(got.stderr, wrong) {
 					t.Errorf("%v", got)

@@ -176,6 +176,7 @@ func (s *start) replace(ctx context.Context, q *question) (netip.AddrPort, error
 		if s.private.IsValid() {
 			tx.rec.Starter = s.self
 		}
+		tx.before = s.route.Before(tx.rec.Public(), s.Self) // the VPN may be as dead as the tunnel
 		return s.launchAgain(tx, at, "does not answer any more")
 	})
 	if err != nil {

@@ -239,6 +239,39 @@ func TestAfterASleepAPlainStartReplaces(t *testing.T) {
 	}
 }
 
+// TestWhatComesBeforeAProgramComesBeforeItsReplacement too, be that a start's or the keeper's.
+func TestWhatComesBeforeAProgramComesBeforeItsReplacement(t *testing.T) {
+	w := newOddWorld(t, tunneltest.ResponderOptions{})
+	file := filepath.Join(w.dir, "steps")
+	config, err := os.OpenFile(filepath.Join(w.dir, "config.toml"), os.O_APPEND|os.O_WRONLY, 0)
+	check(t, err)
+	_, err = config.WriteString("[tunnel.vpn]\nroute = '" + w.odd("mute") + "'\nbefore = [['sh', '-c', 'echo up >>" + file + "']]\n")
+	check(t, errors.Join(err, config.Close()))
+	up := func(times int) {
+		t.Helper()
+		if got, err := os.ReadFile(file); err != nil || string(got) != strings.Repeat("up\n", times) {
+			t.Errorf("what ran: %q, %v, want it %d times", got, err, times)
+		}
+	}
+	w.mustStart(w.request("vpn", tunnel.ReadyListen))
+	up(1)
+	w.sleeps(time.Hour)
+	w.mustStart(w.request("vpn", tunnel.ReadyListen))
+	up(2)
+	holder := w.holder()
+	held := w.request("vpn", tunnel.ReadyListen)
+	held.EndWith = append(held.EndWith, holder.id)
+	old := w.mustStart(held).Record
+	up(2)
+	w.awaitKeeper()
+	w.sleeps(2 * time.Hour)
+	tunneltest.Eventually(t, "the keeper replaces it", func() bool { return w.mustRecord().Tunnel != old.Tunnel && w.served() })
+	up(3)
+	holder.kill()
+	w.mustStop(hook.StopRequest{Route: "vpn"})
+	w.nothingLeft()
+}
+
 // TestAKeeperReplacesAnIdleTunnelAfterASleep, and one that is in use only when its client has left.
 func TestAKeeperReplacesAnIdleTunnelAfterASleep(t *testing.T) {
 	w := newOddWorld(t, tunneltest.ResponderOptions{})

@@ -74,6 +74,9 @@ var roles = map[string]func(args []string) error{
 		}
 		return h.Keep(ctx, os.Stdout)
 	},
+	"before": func(args []string) error {
+		return hookOf(os.Environ()).Before(context.Background(), args[1:], os.Stdout)
+	},
 	"relay": func(args []string) error {
 		return tunnel.Relay(context.Background(), args[1], args[2], os.Stderr)
 	},

@@ -10,9 +10,13 @@ BASHDIR = $(DESTDIR)$(PREFIX)/share/bash-completion/completions
 ZSHDIR  = $(DESTDIR)$(PREFIX)/share/zsh/site-functions
 FISHDIR = $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
 
+# What is built is called this; packagers who build from an archive need say nothing.
+VERSION = $(shell scripts/version)
+
 # The tag leaves out the documentation generator of the cli package, whose set-up
-# would cost half a millisecond at every start.
-GOFLAGS_BUILD = -trimpath -tags urfave_cli_no_docs -ldflags '-s -w'
+# would cost half a millisecond at every start. The version is stamped, so that git need
+# not let whoever builds look at the checkout, and two builds are the same bytes.
+GOFLAGS_BUILD = -trimpath -buildvcs=false -tags urfave_cli_no_docs -ldflags '-s -w -X main.stampedVersion=$(VERSION)'
 
 STATICCHECK = go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOFUMPT     = go run mvdan.cc/gofumpt@v0.12.0
@@ -28,16 +32,30 @@ SEED  =
 ARTIFACTS = $(CURDIR)/artifacts
 
 .PHONY: build
-build: ## build ./tunhook
+build: needs-go ## build ./tunhook
 	CGO_ENABLED=0 go build $(GOFLAGS_BUILD) -o tunhook ./cmd/tunhook
 
 .PHONY: help
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
+.PHONY: needs-go
+needs-go:
+	@scripts/needs-go
+
+# Builds only what is not what the checkout would build: under sudo there is often no Go,
+# and with it root would compile everything once more.
+.PHONY: current
+current:
+	@why=$$(scripts/stale '$(VERSION)') || exit; \
+		if [ -n "$$why" ]; then echo "$$why: it is built now"; $(MAKE) --no-print-directory build; fi
+
 .PHONY: demo
-demo: build ## show the main job on real sockets, step by step
-	@go run ./scripts/demo
+demo: needs-go ## show the main job on real sockets, step by step
+	@[ -z "$$(scripts/stale '$(VERSION)')" ] || \
+		echo 'Building tunhook and the demo: a minute or two the first time, seconds from then on.'
+	@$(MAKE) --no-print-directory current
+	@CGO_ENABLED=0 go run $(GOFLAGS_BUILD) ./scripts/demo
 
 .PHONY: test
 test: ## run the tests, with the race detector where there is a C compiler
@@ -91,12 +109,8 @@ e2e-providers: ## give real tunnel programs, those that are installed, their com
 bench: build ## measure, and check the bounds (scripts/bench-setup installs the comparators)
 	@go run ./scripts/bench $(BENCH)
 
-# Built only where it is not there yet: under sudo there is often no Go.
-tunhook:
-	$(MAKE) build
-
 .PHONY: install
-install: tunhook ## install under PREFIX (/usr/local), inside DESTDIR, what build has built
+install: current ## install under PREFIX (/usr/local), inside DESTDIR, what build has built
 	mkdir -p $(BINDIR) $(MANDIR) $(BASHDIR) $(ZSHDIR) $(FISHDIR)
 	install -m 755 tunhook $(BINDIR)/tunhook
 	install -m 755 scripts/xfreerdp-tunnel $(BINDIR)/xfreerdp-tunnel

@@ -13,9 +13,6 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// version is the released version, or the next one with "-dev".
-const version = "0.1.0-dev"
-
 // command is one call of tunhook.
 type command struct {
 	environ []string
@@ -88,7 +85,7 @@ left out (any free port).
 
 The manual page tunhook(1) has it all.`),
 		UsageText:              "tunhook COMMAND [flags] ROUTE [LISTEN] ...",
-		Version:                version,
+		Version:                version(),
 		HideHelpCommand:        true,
 		UseShortOptionHandling: true,
 		Writer:                 c.ui.stdout,

@@ -9,6 +9,10 @@ MANDIR  = $(DESTDIR)$(PREFIX)/share/man/man1
 BASHDIR = $(DESTDIR)$(PREFIX)/share/bash-completion/completions
 ZSHDIR  = $(DESTDIR)$(PREFIX)/share/zsh/site-functions
 FISHDIR = $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
+DOCDIR  = $(DESTDIR)$(PREFIX)/share/doc/tunhook
+
+# What build makes and install installs.
+TUNHOOK = tunhook
 
 # What is built is called this; packagers who build from an archive need say nothing.
 VERSION = $(shell scripts/version)
@@ -33,7 +37,7 @@ ARTIFACTS = $(CURDIR)/artifacts
 
 .PHONY: build
 build: needs-go ## build ./tunhook
-	CGO_ENABLED=0 go build $(GOFLAGS_BUILD) -o tunhook ./cmd/tunhook
+	CGO_ENABLED=0 go build $(GOFLAGS_BUILD) -o $(TUNHOOK) ./cmd/tunhook
 
 .PHONY: help
 help: ## list these targets
@@ -109,20 +113,38 @@ e2e-providers: ## give real tunnel programs, those that are installed, their com
 bench: build ## measure, and check the bounds (scripts/bench-setup installs the comparators)
 	@go run ./scripts/bench $(BENCH)
 
+.PHONY: packages
+packages: needs-go ## make deb, rpm and archive for amd64 and arm64 in artifacts/packages, with checksums
+	rm -rf $(ARTIFACTS)/packages
+	VERSION='$(VERSION)' scripts/packages $(ARTIFACTS)/packages
+
+.PHONY: e2e-packages
+e2e-packages: ## install, use, upgrade and remove the packages (as root; installs lintian, rpm and others first)
+	scripts/e2e-packages-setup
+	go test -tags e2e -count=1 -timeout 40m -v ./scripts/e2e-packages
+
 .PHONY: install
-install: current ## install under PREFIX (/usr/local), inside DESTDIR, what build has built
-	mkdir -p $(BINDIR) $(MANDIR) $(BASHDIR) $(ZSHDIR) $(FISHDIR)
-	install -m 755 tunhook $(BINDIR)/tunhook
+install: current install-files ## build where that is needed, and install under PREFIX (/usr/local), inside DESTDIR
+
+# For packagers: what is in a package, without a look at whether it has to be built.
+.PHONY: install-files
+install-files:
+	mkdir -p $(BINDIR) $(MANDIR) $(BASHDIR) $(ZSHDIR) $(FISHDIR) $(DOCDIR)/examples
+	install -m 755 $(TUNHOOK) $(BINDIR)/tunhook
 	install -m 755 scripts/xfreerdp-tunnel $(BINDIR)/xfreerdp-tunnel
 	install -m 644 packaging/tunhook.1 $(MANDIR)/tunhook.1
+	install -m 644 packaging/xfreerdp-tunnel.1 $(MANDIR)/xfreerdp-tunnel.1
 	install -m 644 packaging/completions/tunhook.bash $(BASHDIR)/tunhook
 	install -m 644 packaging/completions/_tunhook $(ZSHDIR)/_tunhook
 	install -m 644 packaging/completions/tunhook.fish $(FISHDIR)/tunhook.fish
+	install -m 644 packaging/config.toml $(DOCDIR)/examples/config.toml
 
 .PHONY: uninstall
-uninstall: ## remove what install has installed
-	rm -f $(BINDIR)/tunhook $(BINDIR)/xfreerdp-tunnel $(MANDIR)/tunhook.1
+uninstall: ## remove what install has installed; before, each user disables what is enabled
+	@packaging/before-removal remove
+	rm -f $(BINDIR)/tunhook $(BINDIR)/xfreerdp-tunnel $(MANDIR)/tunhook.1 $(MANDIR)/xfreerdp-tunnel.1
 	rm -f $(BASHDIR)/tunhook $(ZSHDIR)/_tunhook $(FISHDIR)/tunhook.fish
+	rm -rf $(DOCDIR)
 
 .PHONY: clean
 clean: ## remove what the other targets have made here

@@ -66,7 +66,8 @@ func TestScriptAndBuildInfoAgreeOnTheVersion(t *testing.T) {
 	for _, state := range []struct{ name, command, has string }{
 		{"untracked files", "git commit --quiet --allow-empty --message=empty", ".dirty"},
 		{"a commit", "git add . && git commit --quiet --message=first", "0.3.0-dev.20"},
-		{"a tag", "git tag v0.3.0", "0.3.0"},
+		// Go remembers what a commit is called, and so each state has one of its own.
+		{"a tag", "git commit --quiet --allow-empty --message=released && git tag v0.3.0", "0.3.0"},
 		{"a tag of something else", "git tag nightly", "0.3.0"},
 		{"a changed file", "echo >>go.mod", "0.3.0+dirty"},
 		{"a commit behind the tag", "git commit --quiet --all --message=second", "0.3.0-dev.20"},

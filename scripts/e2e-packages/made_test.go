@@ -1,0 +1,192 @@
+//go:build e2e
+
+package e2epackages
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// TestPackagesAreReproducible by who has the same commit and the same Go, at another time, in another place and with other
+// habits.
+func TestPackagesAreReproducible(t *testing.T) {
+	checkout, again := filepath.Join(t.TempDir(), "elsewhere"), t.TempDir()
+	output(t, "git", "clone", "--quiet", "../..", checkout)
+	// What is not committed yet is built too.
+	output(t, "sh", "-c", `git -C ../.. diff HEAD --binary | git -C "$0" apply --allow-empty`, checkout)
+	t.Setenv("TZ", "Pacific/Auckland")
+	t.Setenv("HOSTNAME", "elsewhere")
+	t.Setenv("LC_ALL", "C")
+	cmd := exec.Command("sh", "-c", `umask 077 && exec scripts/packages "$0"`, again)
+	cmd.Dir, cmd.Env = checkout, append(os.Environ(), "VERSION="+newVersion)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	first, err := os.ReadFile(filepath.Join(packages.dir, "SHA256SUMS"))
+	check(t, err)
+	second, err := os.ReadFile(filepath.Join(again, "SHA256SUMS"))
+	check(t, err)
+	if diff := cmp.Diff(string(first), string(second)); diff != "" {
+		t.Errorf("the first time (-) and the second (+):\n%s", diff)
+	}
+	if got := strings.Count(string(first), "\n"); got != 8 {
+		t.Errorf("%d checksums: deb, rpm, archive and bill for two architectures are 8\n%s", got, first)
+	}
+	sums := exec.Command("sha256sum", "--check", "--strict", "SHA256SUMS")
+	sums.Dir = packages.dir
+	if out, err := sums.CombinedOutput(); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// TestLintianFindsNothing that is an error or a warning, beside what packaging/lintian-overrides answers for.
+func TestLintianFindsNothing(t *testing.T) {
+	for _, arch := range []string{"amd64", "arm64"} {
+		out := output(t, "lintian", "--allow-root", "--no-cfg", "--show-overrides", "--fail-on", "error,warning",
+			theOne(t, packages.dir, "*_"+arch+".deb"))
+		overridden := regexp.MustCompile(`(?m)^[OM]: tunhook: (\S+)`).FindAllStringSubmatch(out, -1)
+		if len(overridden) == 0 {
+			t.Errorf("%s: none of the overrides is needed\n%s", arch, out)
+		}
+	}
+}
+
+// TestRpmlintFindsNoError beside what packaging/rpmlint.toml answers for.
+func TestRpmlintFindsNoError(t *testing.T) {
+	for _, arch := range []string{"x86_64", "aarch64"} {
+		out := output(t, "rpmlint", "--config", "../../packaging/rpmlint.toml", theOne(t, packages.dir, "*."+arch+".rpm"))
+		if !strings.Contains(out, " 0 errors") {
+			t.Errorf("%s\n%s", arch, out)
+		}
+	}
+}
+
+// TestArchiveRunsFromAnywhere without anything that is installed.
+func TestArchiveRunsFromAnywhere(t *testing.T) {
+	prefix := t.TempDir()
+	output(t, "tar", "-xzf", theOne(t, packages.dir, "*-linux-amd64.tar.gz"), "--directory", prefix, "--strip-components", "1")
+	tunhook := filepath.Join(prefix, "bin", "tunhook")
+	if got := output(t, tunhook, "--version"); got != "tunhook version "+newVersion {
+		t.Error(got)
+	}
+	if out, err := exec.Command("ldd", tunhook).CombinedOutput(); err == nil || !strings.Contains(string(out), "not a dynamic executable") {
+		t.Errorf("it is not linked statically: %v, %s", err, out)
+	}
+	for _, name := range []string{"LICENSE", "CHANGELOG.md", "README.md", "THIRD_PARTY_NOTICES", "sbom.cdx.json", "examples/config.toml"} {
+		if info, err := os.Stat(filepath.Join(prefix, "share", "doc", "tunhook", name)); err != nil || info.Size() == 0 {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// TestBillAndNoticesNameWhatIsLinked: each module, its version, its licence and the text of that.
+func TestBillAndNoticesNameWhatIsLinked(t *testing.T) {
+	root := t.TempDir()
+	output(t, "dpkg-deb", "--extract", theOne(t, packages.dir, "*_arm64.deb"), root)
+	linked := regexp.MustCompile(`(?m)^\tdep\t(\S+)\t(\S+)`).FindAllStringSubmatch(output(t, "go", "version", "-m", filepath.Join(root, "usr/bin/tunhook")), -1)
+	if len(linked) < 5 {
+		t.Fatalf("linked: %q", linked)
+	}
+	text, err := os.ReadFile(filepath.Join(root, "usr/share/doc/tunhook/sbom.cdx.json"))
+	check(t, err)
+	var bill struct {
+		BOMFormat, SpecVersion string
+		Metadata               struct {
+			Component struct {
+				Version string
+				Hashes  []struct{ Content string }
+			}
+		}
+		Components []struct {
+			Name, Version, PURL string
+			Licenses            []struct{ License struct{ ID string } }
+		}
+	}
+	check(t, json.Unmarshal(text, &bill))
+	self := bill.Metadata.Component
+	sum, _, _ := strings.Cut(output(t, "sha256sum", filepath.Join(root, "usr/bin/tunhook")), " ")
+	if bill.BOMFormat != "CycloneDX" || bill.SpecVersion != "1.5" || self.Version != newVersion || self.Hashes[0].Content != sum {
+		t.Errorf("the bill is of %+v", self)
+	}
+	if len(bill.Components) != len(linked)+1 { // and Go's own library
+		t.Errorf("%d components, and %d modules", len(bill.Components), len(linked))
+	}
+	notices := output(t, "gzip", "--decompress", "--stdout", filepath.Join(root, "usr/share/doc/tunhook/THIRD_PARTY_NOTICES.gz"))
+	for i, m := range linked {
+		c := bill.Components[i+1]
+		if c.Name != m[1] || c.Version != m[2] || !strings.HasPrefix(c.PURL, "pkg:golang/") || len(c.Licenses) != 1 || c.Licenses[0].License.ID == "" {
+			t.Errorf("component %+v, and module %q", c, m[1:])
+		}
+		if !regexp.MustCompile(`\n` + regexp.QuoteMeta(m[1]+" "+m[2]) + `, (?:LICEN|COPYING).*\n\n\s*\S`).MatchString(notices) {
+			t.Errorf("no licence of %s in the notices", m[1])
+		}
+	}
+}
+
+// TestManualIsClean for those who read it with mandoc, and with man.
+func TestManualIsClean(t *testing.T) {
+	pages, err := filepath.Glob("../../packaging/*.[1-8]")
+	check(t, err)
+	if len(pages) < 2 {
+		t.Fatalf("pages: %q", pages)
+	}
+	for _, page := range pages {
+		out, _ := exec.Command("mandoc", "-Tlint", page).CombinedOutput() // exits 1 for what is looked over below
+		for line := range strings.Lines(string(out)) {
+			// Of programs that are not installed here, and of a data base that nobody has made.
+			if !strings.Contains(line, "referenced manual not found") && !strings.Contains(line, "outdated mandoc.db") {
+				t.Error(strings.TrimSpace(line))
+			}
+		}
+		cmd := exec.Command("man", "--warnings", "--local-file", page)
+		cmd.Env = append(os.Environ(), "LC_ALL=C.UTF-8", "MANWIDTH=80", "MANROFFSEQ=")
+		var stderr strings.Builder
+		cmd.Stderr = &stderr
+		text, err := cmd.Output()
+		if err != nil || stderr.Len() > 0 || !strings.Contains(string(text), "DESCRIPTION") {
+			t.Errorf("man %s: %v, %s", page, err, &stderr)
+		}
+	}
+}
+
+// formula loads a formula of Homebrew's without Homebrew, and prints what it would run.
+const formula = `
+class Formula
+  def self.method_missing(*) = nil
+  def method_missing(name, *args) = name == :system ? puts(args.join(" ")) : "/#{name}"
+  def version = "1.2.3"
+end
+load ARGV[0]
+puts Tunhook.new.caveats
+Tunhook.new.install
+`
+
+// TestOtherSystemsCanReadTheirFiles as far as they come to Debian.
+func TestOtherSystemsCanReadTheirFiles(t *testing.T) {
+	got := output(t, "ruby", "-e", formula, "../../packaging/tunhook.rb")
+	for _, want := range []string{"make build VERSION=1.2.3\n", "\nmake install-files PREFIX=/prefix MANDIR=/man1 BASHDIR=/bash_completion", "tunhook disable --all"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("the formula runs %q", got)
+		}
+	}
+	output(t, "nix-instantiate", "--parse", "../../packaging/flake.nix")
+}
+
+// TestFlakeHasTheHashOfTheModules as Nix will find them.
+func TestFlakeHasTheHashOfTheModules(t *testing.T) {
+	vendor := filepath.Join(t.TempDir(), "vendor")
+	output(t, "go", "-C", "../..", "mod", "vendor", "-o", vendor)
+	want := output(t, "nix", "--extra-experimental-features", "nix-command", "hash", "path", vendor)
+	text, err := os.ReadFile("../../packaging/flake.nix")
+	check(t, err)
+	if !strings.Contains(string(text), `vendorHash = "`+want+`";`) {
+		t.Errorf("packaging/flake.nix should have vendorHash = %q", want)
+	}
+}

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/tunhook/tunhook/tunnel"
 )
 
 func read(t *testing.T, name string) string {
@@ -139,5 +140,20 @@ func TestEveryPackageHasWhatInstallInstalls(t *testing.T) {
 	}
 	if left := files(t, installed); len(left) > 0 {
 		t.Errorf("uninstall leaves %q", left)
+	}
+}
+
+// TestExampleConfigurationIsOne that tunhook takes as it is.
+func TestExampleConfigurationIsOne(t *testing.T) {
+	t.Parallel()
+	c, err := tunnel.LoadConfig("../packaging/config.toml")
+	check(t, err)
+	if got := c.Names(); !slices.Equal(got, []string{"desk", "lab"}) {
+		t.Errorf("names: %q", got)
+	}
+	for _, route := range []string{"desk", "lab", "oc://lab/pod/desk:3389"} {
+		if _, err := c.Route(route); err != nil {
+			t.Error(err)
+		}
 	}
 }

@@ -1,0 +1,114 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/urfave/cli/v2"
+)
+
+func document(t *testing.T, name string) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join("..", "..", name))
+	check(t, err)
+	return string(text)
+}
+
+// eachCommand calls use for every command that people are shown, with its name as it is typed, such as "remmina enable".
+func eachCommand(commands []*cli.Command, path string, use func(name string, sub *cli.Command)) {
+	for _, sub := range commands {
+		if sub.Hidden {
+			continue
+		}
+		if len(sub.Subcommands) == 0 {
+			use(path+sub.Name, sub)
+		}
+		eachCommand(sub.Subcommands, path+sub.Name+" ", use)
+	}
+}
+
+// TestEveryCommandAndFlagIsInTheManualAndTheCompletions of each shell.
+func TestEveryCommandAndFlagIsInTheManualAndTheCompletions(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	manual := document(t, "packaging/tunhook.1")
+	_, synopsis, _ := strings.Cut(manual, "\n.Sh SYNOPSIS\n")
+	synopsis, description, _ := strings.Cut(synopsis, "\n.Sh DESCRIPTION\n")
+	zsh, fish := document(t, "packaging/completions/_tunhook"), document(t, "packaging/completions/tunhook.fish")
+
+	app := (&command{ui: newUI(os.Stdout, os.Stderr)}).app()
+	var names []string
+	eachCommand(app.Commands, "", func(name string, sub *cli.Command) {
+		names = append(names, name)
+		last := sub.Name
+		var said string // all that the synopsis has of this command
+		for form := range strings.SplitSeq(synopsis+"\n", ".Nm\n") {
+			if strings.HasPrefix(form, ".Cm "+name+"\n") || strings.HasPrefix(form, ".Cm "+name+" ") {
+				said += form
+			}
+		}
+		if said == "" {
+			t.Errorf("the synopsis of the manual has no %s", name)
+		}
+		for shell, has := range map[string]bool{
+			"zsh":  strings.Contains(zsh, "'"+last+":"),
+			"fish": strings.Contains(fish, " -a "+last+" "),
+			"bash": slices.Contains(w.tab("tunhook "+strings.TrimSuffix(name, last)), last),
+		} {
+			if !has {
+				t.Errorf("%s does not complete %s", shell, name)
+			}
+		}
+
+		offered := w.tab("tunhook " + name + " --")
+		want := []string{"--help"}
+		for _, flag := range sub.VisibleFlags() {
+			long := flag.Names()[0]
+			want = append(want, "--"+long)
+			inSynopsis := slices.ContainsFunc(flag.Names(), func(n string) bool {
+				return regexp.MustCompile(`Fl ` + strings.Repeat("-", min(len(n)-1, 1)) + n + `\b`).MatchString(said)
+			})
+			for place, has := range map[string]bool{
+				"the synopsis":    inSynopsis,
+				"the description": strings.Contains(description, "-"+long+"\n") || strings.Contains(description, "-"+long+" "),
+				"zsh":             regexp.MustCompile(`--` + long + `[\[}]`).MatchString(zsh),
+				"fish":            strings.Contains(fish, " -l "+long+" "),
+			} {
+				if !has {
+					t.Errorf("%s has no --%s of %s", place, long, name)
+				}
+			}
+		}
+		slices.Sort(want)
+		if slices.Sort(offered); !slices.Equal(offered, want) {
+			t.Errorf("bash offers %q for %s, want %q", offered, name, want)
+		}
+	})
+	if len(names) < 10 {
+		t.Errorf("the commands are %q", names)
+	}
+}
+
+// TestEveryProviderIsInTheManual with what is known of it, and no other one is.
+func TestEveryProviderIsInTheManual(t *testing.T) {
+	t.Parallel()
+	var want, got []string
+	for _, m := range regexp.MustCompile(`(?m)^\[provider\.([^].]+)\]`).FindAllStringSubmatch(document(t, "tunnel/providers.toml"), -1) {
+		want = append(want, m[1])
+	}
+	_, table, _ := strings.Cut(document(t, "packaging/tunhook.1"), "\n.Sh PROVIDERS\n")
+	table, _, _ = strings.Cut(table, "\n.El\n")
+	for _, m := range regexp.MustCompile(`(?m)^\.It (\S.*?) Ta `).FindAllStringSubmatch(table, -1) {
+		if m[1] != "Sy provider" {
+			got = append(got, strings.Split(m[1], ", ")...)
+		}
+	}
+	slices.Sort(want)
+	if slices.Sort(got); !slices.Equal(got, want) || len(want) == 0 {
+		t.Errorf("the manual has the providers %q, and providers.toml %q", got, want)
+	}
+}

@@ -144,7 +144,8 @@ uninstall: ## remove what install has installed; before, each user disables what
 	@packaging/before-removal remove
 	rm -f $(BINDIR)/tunhook $(BINDIR)/xfreerdp-tunnel $(MANDIR)/tunhook.1 $(MANDIR)/xfreerdp-tunnel.1
 	rm -f $(BASHDIR)/tunhook $(ZSHDIR)/_tunhook $(FISHDIR)/tunhook.fish
-	rm -rf $(DOCDIR)
+	rm -f $(DOCDIR)/examples/config.toml
+	rmdir $(DOCDIR)/examples $(DOCDIR) 2>/dev/null || true
 
 .PHONY: clean
 clean: ## remove what the other targets have made here

@@ -160,7 +160,9 @@ func TestManualIsClean(t *testing.T) {
 const formula = `
 class Formula
   def self.method_missing(*) = nil
-  def method_missing(name, *args) = name == :system ? puts(args.join(" ")) : "/#{name}"
+  def self.test = nil
+  def method_missing(name) = "/#{name}"
+  def system(*args) = puts(args.join(" "))
   def version = "1.2.3"
 end
 load ARGV[0]
@@ -183,7 +185,8 @@ func TestOtherSystemsCanReadTheirFiles(t *testing.T) {
 func TestFlakeHasTheHashOfTheModules(t *testing.T) {
 	vendor := filepath.Join(t.TempDir(), "vendor")
 	output(t, "go", "-C", "../..", "mod", "vendor", "-o", vendor)
-	want := output(t, "nix", "--extra-experimental-features", "nix-command", "hash", "path", vendor)
+	out := output(t, "nix", "--extra-experimental-features", "nix-command", "hash", "path", vendor)
+	want := out[strings.LastIndex(out, "\n")+1:] // behind what it warns of
 	text, err := os.ReadFile("../../packaging/flake.nix")
 	check(t, err)
 	if !strings.Contains(string(text), `vendorHash = "`+want+`";`) {

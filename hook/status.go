@@ -62,8 +62,7 @@ func (h *Env) selected(dir pidfile.Dir, route, listen string) (records []pidfile
 		return []pidfile.Record{rec}, nil, err
 	}
 	if route != "" {
-		config, _ := h.Config() // what is wrong with it find tells
-		records, others, err := ofRoute(dir, config, route)
+		records, others, err := ofRoute(dir, h.Config(), route)
 		if len(records) == 0 {
 			records = others
 		}

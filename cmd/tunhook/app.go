@@ -28,6 +28,8 @@ type command struct {
 	dashes      bool     // there was a "--"
 	helps       bool     // somebody asks for help
 
+	unreadSaid bool // what could not be read of the configuration was said
+
 	quiet   bool       // nobody shall be told on the desktop
 	sockets []*os.File // the service manager's; none before they were taken
 }

@@ -81,6 +81,16 @@ func (c *command) absoluteOrUnset(name string) error {
 
 func (c *command) variable(name string) string { return hook.Variable(c.environ, name) }
 
+// loadConfig loads the configuration, and says once what of it has no effect because it could not be read.
+func (c *command) loadConfig(paths []string) *tunnel.Config {
+	config := tunnel.LoadConfig(paths...)
+	if unread := config.Unread(); !c.unreadSaid {
+		c.unreadSaid = len(unread) > 0
+		c.ui.unread(unread)
+	}
+	return config
+}
+
 // hook puts together what the use cases need.
 func (c *command) hook() (*hook.Env, error) {
 	d, err := c.findDirs()
@@ -92,7 +102,7 @@ func (c *command) hook() (*hook.Env, error) {
 		return nil, fmt.Errorf("finding out where tunhook is: %w", err)
 	}
 	return &hook.Env{
-		Config:       func() (*tunnel.Config, error) { return tunnel.LoadConfig(d.config...) },
+		Config:       func() *tunnel.Config { return c.loadConfig(d.config) },
 		RunDir:       d.run,
 		RunParent:    d.runParent,
 		OtherRunDirs: d.otherRuns,

@@ -48,7 +48,7 @@ func TestCompletionRunsNothingThatAFileSays(t *testing.T) {
 	var text strings.Builder
 	for _, name := range []string{
 		`"$(touch ` + trap + `)"`, "\"`touch " + trap + "`\"", `'$(touch ` + trap + `)'`, `"<(touch ` + trap + `)"`, `"a b"`, `"*"`, `"x;y"`, `"a'b"`, `"$HOME"`, `"{a,b}"`, `"!!"`,
-		"good", `"[ab]c"`, `"~root"`, "größe", `"goods"`,
+		"good", `"[ab]c"`, `"~root"`, `"größe"`, `"goods"`,
 	} {
 		text.WriteString("[tunnel." + name + "]\nroute = \"a:1\"\n")
 	}

@@ -48,7 +48,7 @@ _tunhook() {
     status) flags+=' --all --json' ;;
     wait) flags+=' --timeout --listen' ;;
     logs) flags+=' --follow' ;;
-    remmina) [[ $route == enable ]] && flags+=' --by --route --listen --ready --force' ;;
+    remmina) [[ $route == enable ]] && flags+=' --by --route --listen --ready --force --all --dry-run' ;;
     '') flags+=' --version' ;;
     esac
 

@@ -119,6 +119,8 @@ complete -c tunhook -n __tunhook_enable -l by -x -a 'connection hook' -d 'What s
 complete -c tunhook -n __tunhook_enable -l route -x -a '(__tunhook_running route --all)' -d 'Where the tunnel leads'
 complete -c tunhook -n __tunhook_enable -l listen -x -a stable -d 'Where Remmina connects to'
 complete -c tunhook -n __tunhook_enable -l ready -x -a 'listen rdp vnc ssh' -d 'What the server speaks'
+complete -c tunhook -n __tunhook_enable -l all -d 'Every profile whose own command starts a tunnel'
+complete -c tunhook -n __tunhook_enable -l dry-run -d 'Only show what would change'
 complete -c tunhook -n __tunhook_enable -l force -d 'Set commands of your own aside, until disable'
 
 complete -c tunhook -n __tunhook_at_client -a '(__tunhook_client)'

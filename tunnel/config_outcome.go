@@ -99,6 +99,8 @@ func plainValue(key string, v reflect.Value) any {
 	switch v := v.Interface().(type) {
 	case *bool:
 		return *v
+	case *Listing:
+		return map[string]any{"command": v.Command, "match": v.Match, "route": v.Route}
 	case []ErrorPattern:
 		var rows []any
 		for _, row := range v {

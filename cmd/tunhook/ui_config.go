@@ -7,7 +7,9 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"text/tabwriter"
 
+	"github.com/tunhook/tunhook/hook"
 	"github.com/tunhook/tunhook/tunnel"
 )
 
@@ -106,4 +108,17 @@ func tomlString(s string) string {
 	e.SetEscapeHTML(false)
 	_ = e.Encode(s) // a string can always be written
 	return strings.TrimSuffix(text.String(), "\n")
+}
+
+// routes prints a line for each route that a gateway has. Without one nothing is printed.
+func (u *ui) routes(routes []hook.ListedRoute) error {
+	if len(routes) == 0 {
+		return nil
+	}
+	table := tabwriter.NewWriter(u.stdout, 0, 0, 2, ' ', 0)
+	row(table, "ROUTE", "PROVIDER", "NAME")
+	for _, r := range routes {
+		row(table, r.Route, r.Provider, dash(r.Name))
+	}
+	return table.Flush()
 }

@@ -5,6 +5,12 @@ _tunhook_running() {
     tunhook status --json "${@:2}" 2>/dev/null | sed -n 's/^ *"'"$1"'": "\(.*\)",\{0,1\}$/\1/p'
 }
 
+# Routes: those of the configuration, those that there are, and those that a gateway has listed. Nothing but tunhook is run for them.
+_tunhook_routes() {
+    _tunhook_running route --all
+    tunhook routes --cached 2>/dev/null | sed -n '2,$s/ .*//p'
+}
+
 # Names of the Remmina profiles.
 _tunhook_profiles() {
     tunhook remmina list 2>/dev/null | sed -nE 's/^(.*[^ ])  +[^ ]+  +(yes|no)  .*$/\1/p'
@@ -46,6 +52,7 @@ _tunhook() {
     listen | enable) flags+=' --ready --linger --timeout --notify' ;;
     disable) flags+=' --now --all' ;;
     status) flags+=' --all --json' ;;
+    routes) flags+=' --cached --timeout' ;;
     wait) flags+=' --timeout --listen' ;;
     logs) flags+=' --follow' ;;
     remmina) [[ $route == enable ]] && flags+=' --by --route --listen --ready --force --all --dry-run' ;;
@@ -57,14 +64,16 @@ _tunhook() {
     elif [[ $cur == -* ]]; then
         choices=$flags
     elif [[ -z $command ]]; then
-        choices='start stop run listen enable disable status wait logs remmina config'
+        choices='start stop run listen enable disable status wait logs remmina config routes'
     elif [[ $command == remmina ]] && ((count == 0)); then
         choices='enable disable show list'
     elif [[ $command == remmina ]]; then
         [[ $route == list ]] || _tunhook_profile "${COMP_WORDS[COMP_CWORD]}"
         return
+    elif [[ $command == routes ]]; then
+        choices='boundary kubectl pomerium tsh-app'
     elif ((count == 0)); then
-        choices=$(_tunhook_running route --all)
+        choices=$(_tunhook_routes)
     elif ((count == 1)) && [[ $command != config ]]; then
         choices=stable
         [[ $command == @(start|run|listen|enable) ]] || choices+=" $(_tunhook_running address "$route")"
@@ -89,7 +98,7 @@ _tunhook_values() {
     --ready) echo listen rdp vnc ssh ;;
     --end-with) echo parent ;;
     --notify) echo auto always never ;;
-    --route) _tunhook_running route --all ;;
+    --route) _tunhook_routes ;;
     --listen) [[ $1 == remmina ]] && echo stable ;;
     --by) echo connection hook ;;
     esac

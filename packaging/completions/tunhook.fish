@@ -5,6 +5,12 @@ function __tunhook_running
     tunhook status --json $argv[2..] 2>/dev/null | string match --regex --groups-only '^ *"'$argv[1]'": "(.*)",?$'
 end
 
+# Routes: those of the configuration, those that there are, and those that a gateway has listed. Nothing but tunhook is run for them.
+function __tunhook_routes
+    __tunhook_running route --all
+    tunhook routes --cached 2>/dev/null | tail -n +2 | string match --regex --groups-only '^(\S+)'
+end
+
 # Names of the Remmina profiles.
 function __tunhook_profiles
     tunhook remmina list 2>/dev/null | string match --regex --groups-only '^(.*[^ ])  +[^ ]+  +(?:yes|no)  '
@@ -81,10 +87,14 @@ complete -c tunhook -n 'test (count (__tunhook_words)) -eq 0' -a status -d 'Show
 complete -c tunhook -n 'test (count (__tunhook_words)) -eq 0' -a wait -d 'Wait until a tunnel is ready'
 complete -c tunhook -n 'test (count (__tunhook_words)) -eq 0' -a logs -d 'Show what a tunnel program has logged'
 
+complete -c tunhook -n 'test (count (__tunhook_words)) -eq 0' -a routes -d 'List the routes that a gateway has'
+complete -c tunhook -n '__tunhook_at 0 routes' -a 'boundary kubectl pomerium tsh-app' -d Provider
+complete -c tunhook -n '__tunhook_in routes' -l cached -d 'Those that were listed last'
+complete -c tunhook -n '__tunhook_in routes' -l timeout -x -d 'Give up after this time'
 complete -c tunhook -n 'test (count (__tunhook_words)) -eq 0' -a config -d 'Show what the configuration comes to'
 complete -c tunhook -n 'test (count (__tunhook_words)) -eq 0' -a remmina -d 'Make Remmina profiles use a tunnel'
 
-complete -c tunhook -n "__tunhook_at 0 $all config" -a '(__tunhook_running route --all)' -d Route
+complete -c tunhook -n "__tunhook_at 0 $all config" -a '(__tunhook_routes)' -d Route
 complete -c tunhook -n "__tunhook_at 1 $all" -a stable -d 'An address of its own for every route'
 complete -c tunhook -n '__tunhook_at 1 stop disable status wait logs' -a '(__tunhook_running address (__tunhook_words)[2])' -d Running
 
@@ -116,7 +126,7 @@ complete -c tunhook -n '__tunhook_at 0 remmina' -a show -d 'Show what a profile 
 complete -c tunhook -n '__tunhook_at 0 remmina' -a list -d 'Show all profiles'
 complete -c tunhook -n __tunhook_at_profile -F -a '(__tunhook_profiles)' -d Profile
 complete -c tunhook -n __tunhook_enable -l by -x -a 'connection hook' -d 'What starts the tunnel'
-complete -c tunhook -n __tunhook_enable -l route -x -a '(__tunhook_running route --all)' -d 'Where the tunnel leads'
+complete -c tunhook -n __tunhook_enable -l route -x -a '(__tunhook_routes)' -d 'Where the tunnel leads'
 complete -c tunhook -n __tunhook_enable -l listen -x -a stable -d 'Where Remmina connects to'
 complete -c tunhook -n __tunhook_enable -l ready -x -a 'listen rdp vnc ssh' -d 'What the server speaks'
 complete -c tunhook -n __tunhook_enable -l all -d 'Every profile whose own command starts a tunnel'

@@ -27,8 +27,10 @@ func TestOldTunnelsAreRecognised(t *testing.T) {
 		// ssh
 		{"localhost:3390", "ssh -f -N -L 3390:desk:3389 me@gate", "", old("ssh://me@gate/desk:3389", false)},
 		{"localhost:3390", "/usr/bin/ssh -fNTL3390:desk:3389 gate", "pkill -f 3390:desk", old("ssh://gate/desk:3389", true)},
-		{"127.0.0.1:3390", "ssh -f -N -p 2222 -l me -i ~/.ssh/lab -o ExitOnForwardFailure=yes -o ServerAliveInterval=5 -C gate -L localhost:3390:desk:3389", "logger bye",
-			old("ssh://me@gate:2222/desk:3389", false, "-i", "~/.ssh/lab", "-o", "ServerAliveInterval=5", "-C")},
+		{
+			"127.0.0.1:3390", "ssh -f -N -p 2222 -l me -i ~/.ssh/lab -o ExitOnForwardFailure=yes -o ServerAliveInterval=5 -C gate -L localhost:3390:desk:3389", "logger bye",
+			old("ssh://me@gate:2222/desk:3389", false, "-i", "~/.ssh/lab", "-o", "ServerAliveInterval=5", "-C"),
+		},
 		{"[::1]:3390", "ssh -J a,b -f -N -L [::1]:3390:[2001:db8::1]:3389 gate", "killall ssh", old("ssh://gate/[2001:db8::1]:3389", true, "-J", "a,b")},
 		{"localhost:3390", `bash -c "nohup ssh -N -L 3390:desk:3389 gate >/dev/null 2>&1 & sleep 3"`, "", old("ssh://gate/desk:3389", false)},
 		{"localhost:3390", "ssh -f -L 3390:desk:3389 gate sleep 10", "", old("ssh://gate/desk:3389", false)},
@@ -52,8 +54,10 @@ func TestOldTunnelsAreRecognised(t *testing.T) {
 		{"localhost:3390", "ssh -f -N -L 3390:desk:3389 'gate", "", Old{}},
 		// pomerium-cli
 		{"localhost:3390", "pomerium-cli tcp desk:3389 --listen localhost:3390", "", old("desk:3389", false)},
-		{"localhost:3390", `sh -c "pomerium-cli tcp --listen=:3390 --pomerium-url https://p.example.com --disable-tls-verification desk:3389 &"`, "pkill pomerium-cli",
-			old("desk:3389", true, "--pomerium-url=https://p.example.com", "--disable-tls-verification")},
+		{
+			"localhost:3390", `sh -c "pomerium-cli tcp --listen=:3390 --pomerium-url https://p.example.com --disable-tls-verification desk:3389 &"`, "pkill pomerium-cli",
+			old("desk:3389", true, "--pomerium-url=https://p.example.com", "--disable-tls-verification"),
+		},
 		{"localhost:3390", "/opt/pomerium-cli tcp tcp+https://gate:8443/desk:3389 --listen 127.0.0.1:3390", "", old("tcp+https://gate:8443/desk:3389", false)},
 		{"localhost:3390", "pomerium-cli tcp desk:3389", "", Old{}},
 		{"localhost:3390", "pomerium-cli tcp desk:3389 --listen 127.0.0.1:3391", "", Old{}},

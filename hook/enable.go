@@ -55,7 +55,7 @@ func (e *EnabledError) Error() string {
 // listen addresses and configuration, of the record's directory, of the package autostart, and a *FailedError of a
 // listener that ended at once.
 func (h *Env) Enable(ctx context.Context, req EnableRequest) (Enabled, error) {
-	t, err := h.frontTarget(req.Route, req.Listen)
+	t, err := h.toStart(frontOf, req.Route, req.Listen)
 	if err != nil {
 		return Enabled{}, err
 	}
@@ -91,11 +91,7 @@ func (h *Env) lockEntries(ctx context.Context, dir pidfile.Dir) (*pidfile.Lock, 
 
 // frontTarget is target for a listener, which needs an address that stays.
 func (h *Env) frontTarget(route, listen string) (target, error) {
-	config, err := h.Config()
-	if err != nil {
-		return target{}, err
-	}
-	return frontOf(config, route, listen)
+	return frontOf(h.Config(), route, listen)
 }
 
 // newEntry makes the entry of a listener that could serve a connection: what is missing is found now, not when somebody

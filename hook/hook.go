@@ -21,7 +21,7 @@ import (
 // Env is what all use cases need of the world around them.
 type Env struct {
 	// Config loads the configuration; it is asked for only where it is needed.
-	Config func() (*tunnel.Config, error)
+	Config func() *tunnel.Config
 	// RunDir holds records and locks, LogDir the tunnels' logs: absolute paths. RunDir's parent must be private too where
 	// RunParent says so: it is the user's runtime directory then.
 	RunDir, LogDir string
@@ -92,11 +92,15 @@ type HandedOver struct {
 	To     []tunnel.Peer // those that are connected already; none where somebody is still to connect
 }
 
+// NoEffect says what of the configuration has none, since it could not be read: what it was to say may concern any route.
+type NoEffect struct{ Faults []*tunnel.ConfigError }
+
 func (SetAside) notice()   {}
 func (OtherArgs) notice()  {}
 func (Exposed) notice()    {}
 func (NotAsked) notice()   {}
 func (HandedOver) notice() {}
+func (NoEffect) notice()   {}
 
 // records opens the directory of the records.
 func (h *Env) records(create bool) (pidfile.Dir, error) {
@@ -115,11 +119,17 @@ func (t target) key() pidfile.Key {
 }
 
 func (h *Env) target(route, listen string) (target, error) {
-	config, err := h.Config()
-	if err != nil {
-		return target{}, err
+	return targetOf(h.Config(), route, listen)
+}
+
+// toStart is the target of what somebody wants to be started: targetOf, or frontOf where its connection does that.
+func (h *Env) toStart(targets func(*tunnel.Config, string, string) (target, error), route, listen string) (target, error) {
+	config := h.Config()
+	t, err := targets(config, route, listen)
+	if faults := config.Unread(); err == nil && len(faults) > 0 {
+		h.notice(NoEffect{faults})
 	}
-	return targetOf(config, route, listen)
+	return t, err
 }
 
 func targetOf(config *tunnel.Config, route, listen string) (target, error) {
@@ -152,11 +162,8 @@ func (h *Env) ListenAddress(route, listen string) (string, error) {
 // address was given. So a tunnel is still found after the configuration changed, or when it cannot be read. The error is a
 // *NoTunnelError where there is none.
 func (h *Env) find(dir pidfile.Dir, route, listen string) (pidfile.Record, error) {
-	config, inputErr := h.Config()
-	var t target
-	if inputErr == nil {
-		t, inputErr = targetOf(config, route, listen)
-	}
+	config := h.Config()
+	t, inputErr := targetOf(config, route, listen)
 	var dead *pidfile.Record // of the key, where the route may have a tunnel that lives under another name
 	if inputErr == nil {
 		rec, err := dir.Read(t.key())
@@ -195,10 +202,9 @@ func (h *Env) find(dir pidfile.Dir, route, listen string) (pidfile.Record, error
 	return pidfile.Record{}, &NoTunnelError{route, listen, own}
 }
 
-// ofRoute gives the records of a route: those that were started as it is called here, and those by another of its names, as
-// far as there is a configuration to tell them; it may be nil.
+// ofRoute gives the records of a route: those that were started as it is called here, and those by another of its names.
 func ofRoute(dir pidfile.Dir, config *tunnel.Config, route string) (own, others []pidfile.Record, err error) {
-	if own, err = dir.ListRoute(route); err != nil || config == nil {
+	if own, err = dir.ListRoute(route); err != nil {
 		return own, nil, err
 	}
 	r, err := config.Route(route)
@@ -221,10 +227,8 @@ func ofRoute(dir pidfile.Dir, config *tunnel.Config, route string) (own, others 
 // guessListen gives what a listen address means where the configuration cannot tell what the route does: most addresses need no
 // route, and the embedded providers know most routes.
 func (h *Env) guessListen(route, listen string) tunnel.Listen {
-	if embedded, err := tunnel.LoadConfig(); err == nil {
-		if t, err := targetOf(embedded, route, listen); err == nil {
-			return t.listen
-		}
+	if t, err := targetOf(tunnel.LoadConfig(), route, listen); err == nil {
+		return t.listen
 	}
 	asked, _ := tunnel.ParseAddress(listen) // none: no record has that
 	return asked

@@ -121,11 +121,7 @@ type listener struct {
 }
 
 func (h *Env) newListener(ctx context.Context, req ListenRequest) (*listener, error) {
-	config, err := h.Config()
-	if err != nil {
-		return nil, err
-	}
-	t, err := frontOf(config, req.Route, req.Listen)
+	t, err := h.toStart(frontOf, req.Route, req.Listen)
 	if err != nil {
 		return nil, err
 	}

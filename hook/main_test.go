@@ -126,7 +126,7 @@ func hookOf(environ []string) *hook.Env {
 		panic(err)
 	}
 	return &hook.Env{
-		Config:  func() (*tunnel.Config, error) { return tunnel.LoadConfig(filepath.Join(dir, "config.toml")) },
+		Config:  func() *tunnel.Config { return tunnel.LoadConfig(filepath.Join(dir, "config.toml")) },
 		RunDir:  filepath.Join(dir, "run"),
 		LogDir:  filepath.Join(dir, "log"),
 		Self:    self,

@@ -49,7 +49,7 @@ type Started struct {
 // not become ready is ended; so it is when ctx is done. Errors are *TakenError, *FailedError, *StoppedError,
 // *tunnel.ProgramError, those of routes, listen addresses and configuration, and those of the record's directory.
 func (h *Env) Start(ctx context.Context, req StartRequest) (Started, error) {
-	t, err := h.target(req.Route, req.Listen)
+	t, err := h.toStart(targetOf, req.Route, req.Listen)
 	if err != nil {
 		return Started{}, err
 	}

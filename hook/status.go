@@ -2,7 +2,9 @@ package hook
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
+	"slices"
 
 	"github.com/tunhook/tunhook/pidfile"
 	"github.com/tunhook/tunhook/tunnel"
@@ -19,6 +21,7 @@ const (
 	Ending   State = "ending"           // a stop has begun
 	Dead     State = "dead"             // it ended without a stop; the next start or stop clears it away
 	Waiting  State = "waiting"          // there is none: the next connection to the listener that is enabled starts it
+	Idle     State = "not running"      // there is none, but the configuration has a name for it
 )
 
 // Tunnel is what is known of one tunnel now.
@@ -56,14 +59,47 @@ func (h *Env) Status(route, listen string) (tunnels []Tunnel, bad []error, err e
 	return h.withListeners(tunnels, entries), append(bad, h.problems(entries)...), nil
 }
 
+// StatusAll is Status of all tunnels, and of those that the configuration has a name for and that do not run. What is wrong with the
+// configuration comes back as bad, too.
+func (h *Env) StatusAll() (tunnels []Tunnel, bad []error, err error) {
+	if tunnels, bad, err = h.Status("", ""); err != nil {
+		return nil, bad, err
+	}
+	config := h.Config()
+	for _, fault := range config.Faults() {
+		bad = append(bad, fault)
+	}
+	there := tunnels
+	for _, name := range config.Names() {
+		t, err := targetOf(config, name, "")
+		switch {
+		case errors.As(err, new(*tunnel.ConfigError)): // was told
+		case err != nil:
+			bad = append(bad, fmt.Errorf("[tunnel.%s]: %w", name, err))
+		case !slices.ContainsFunc(there, t.isThere):
+			rec := pidfile.Record{
+				Route: name, Listen: t.key().Listen, Address: t.listen.Addr,
+				Target: t.route.Text, Provider: t.route.Provider.Name(), Log: h.logPath(t.key()),
+			}
+			tunnels = append(tunnels, Tunnel{Record: rec, State: Idle})
+		}
+	}
+	return tunnels, bad, nil
+}
+
+// isThere tells whether a tunnel is the target's, by whatever name it was started.
+func (t target) isThere(other Tunnel) bool {
+	rec := other.Record
+	return rec.Route == t.route.Given || rec.Target == t.route.Text && !t.listen.Auto() && rec.Public() == t.listen.Addr
+}
+
 func (h *Env) selected(dir pidfile.Dir, route, listen string) (records []pidfile.Record, bad []error, err error) {
 	if route != "" && listen != "" {
 		rec, err := h.find(dir, route, listen)
 		return []pidfile.Record{rec}, nil, err
 	}
 	if route != "" {
-		config, _ := h.Config() // what is wrong with it find tells
-		records, others, err := ofRoute(dir, config, route)
+		records, others, err := ofRoute(dir, h.Config(), route)
 		if len(records) == 0 {
 			records = others
 		}

@@ -44,7 +44,7 @@ func newWorld(t *testing.T, variables ...string) *world {
 	check(t, os.Mkdir(w.path("bin"), 0o700))
 	check(t, os.Symlink(self, w.path("bin", "pomerium-cli")))
 	w.Env = &hook.Env{
-		Config: func() (*tunnel.Config, error) { return tunnel.LoadConfig(w.path("config.toml")) },
+		Config: func() *tunnel.Config { return tunnel.LoadConfig(w.path("config.toml")) },
 		RunDir: w.path("run"),
 		LogDir: w.path("log"),
 		Self:   self,

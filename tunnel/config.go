@@ -10,10 +10,10 @@ import (
 	"io/fs"
 	"maps"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
-	"github.com/BurntSushi/toml"
 	"golang.org/x/sys/unix"
 )
 
@@ -38,7 +38,12 @@ type Config struct {
 	builtin   map[string]string    // the embedded tables
 	providers map[string]*Provider // those of the files, and the embedded ones that were needed so far
 	named     map[string]Named
+	layers    map[tableKey][]layer      // what each of those is made of, the most important last
+	broken    map[tableKey]*ConfigError // tables that cannot be used, and why
+	faults    []*ConfigError
+	blind     *ConfigError // of a file that could not be read at all
 	paths     []string
+	read      []string // the files that were there
 }
 
 // Named is a [tunnel.NAME] table: a route under a short name, with what goes with it.
@@ -56,9 +61,10 @@ type Named struct {
 
 // ConfigError says what is wrong in which file.
 type ConfigError struct {
-	Path string
-	Line int // 0 where it is not known
-	Err  error
+	Path  string
+	Line  int    // 0 where it is not known
+	Table string // "tunnel.NAME" or "provider.NAME", which cannot be used; "" where the file is concerned, or a part that is unknown
+	Err   error
 }
 
 func (e *ConfigError) Error() string {
@@ -70,28 +76,62 @@ func (e *ConfigError) Error() string {
 
 func (e *ConfigError) Unwrap() error { return e.Err }
 
-type configFile struct {
-	Provider map[string]toml.Primitive `toml:"provider"`
-	Tunnel   map[string]toml.Primitive `toml:"tunnel"`
-}
-
-// LoadConfig reads the files at paths over the embedded providers, each over the one before it. Files that do not exist are
-// passed over. Errors are *ConfigError.
-func LoadConfig(paths ...string) (*Config, error) {
-	c := &Config{builtin: builtinTables(), providers: map[string]*Provider{}, named: map[string]Named{}, paths: paths}
+// LoadConfig reads the files at paths over the embedded providers, each over the one before it, and beside each one its drop-ins,
+// config.d/*.toml, in the order of their names. Files that do not exist are passed over. What is wrong breaks no more than the
+// table that it is in, or the file where that is no TOML: see Faults. What a file that cannot be read was to say nobody knows, so then
+// no route can be used.
+func LoadConfig(paths ...string) *Config {
+	c := &Config{
+		builtin: builtinTables(), providers: map[string]*Provider{}, named: map[string]Named{},
+		layers: map[tableKey][]layer{}, broken: map[tableKey]*ConfigError{}, paths: paths,
+	}
 	for _, path := range paths {
-		text, err := readConfig(path)
-		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, errNotDir) {
-			continue
-		}
-		if err != nil {
-			return nil, &ConfigError{Path: path, Err: fmt.Errorf("cannot be read: %w", underlying(err))}
-		}
-		if err := c.add(path, string(text)); err != nil {
-			return nil, err
+		c.load(path, fs.ErrNotExist, errNotDir)
+		for _, path := range c.dropIns(filepath.Join(filepath.Dir(path), dropInDir)) {
+			c.load(path)
 		}
 	}
-	return c, nil
+	return c
+}
+
+// dropInDir is the directory of drop-ins beside a configuration file.
+const dropInDir = "config.d"
+
+// dropIns lists the files in a directory of drop-ins. What editors keep beside a file is none: it begins with a dot, or ends
+// otherwise.
+func (c *Config) dropIns(dir string) (paths []string) {
+	entries, err := os.ReadDir(dir) // sorted by name
+	if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, errNotDir) {
+		c.cannotRead(dir, err)
+	}
+	for _, entry := range entries {
+		if name := entry.Name(); filepath.Ext(name) == ".toml" && name[0] != '.' {
+			paths = append(paths, filepath.Join(dir, name))
+		}
+	}
+	return paths
+}
+
+// load reads one file. One whose errors are of the passed kinds is as good as empty.
+func (c *Config) load(path string, passed ...error) {
+	text, err := readConfig(path)
+	if slices.ContainsFunc(passed, func(kind error) bool { return errors.Is(err, kind) }) {
+		return
+	}
+	c.read = append(c.read, path)
+	if err != nil {
+		c.cannotRead(path, err)
+		return
+	}
+	c.add(path, string(text))
+}
+
+func (c *Config) cannotRead(path string, err error) {
+	fault := &ConfigError{Path: path, Err: fmt.Errorf("cannot be read: %w", underlying(err))}
+	c.fault(fault)
+	if c.blind == nil {
+		c.blind = fault
+	}
 }
 
 // maxConfig bounds a configuration file, in bytes: people write them.
@@ -118,91 +158,32 @@ func readConfig(path string) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(f, maxConfig))
 }
 
-func (c *Config) add(path, text string) error {
-	var file configFile
-	meta, err := toml.Decode(text, &file)
-	if err != nil {
-		return syntaxError(path, err)
-	}
-	for _, table := range []string{"provider", "tunnel"} {
-		if kind := meta.Type(table); kind != "" && kind != "Hash" {
-			return &ConfigError{path, lineOf(text, "", table, ""), fmt.Errorf("%s is not a table: write [%s.NAME]", table, table)}
+// Faults lists what is wrong with the configuration: all of it, in the order of the files.
+func (c *Config) Faults() []*ConfigError {
+	faults := slices.Clone(c.faults)
+	for _, name := range c.Names() {
+		var fault *ConfigError
+		if _, err := c.Route(name); errors.As(err, &fault) && !slices.Contains(faults, fault) {
+			faults = append(faults, fault)
 		}
 	}
-	fail := func(table, name string, err error) error {
-		var in *keyError
-		key := ""
-		if errors.As(err, &in) {
-			key = in.key
-		}
-		return &ConfigError{path, lineOf(text, table, name, key), fmt.Errorf("[%s.%s]: %w", table, name, err)}
-	}
-	providers, named := map[string]*Provider{}, map[string]Named{}
-	for name, table := range file.Provider {
-		defined := func(key string) bool { return meta.IsDefined("provider", name, key) }
-		if providers[name], err = c.startingWith(name, path != builtinPath, defined); err != nil {
-			return err
-		}
-		embedded := providers[name].Errors
-		providers[name].Errors = nil
-		if err := meta.PrimitiveDecode(table, providers[name]); err != nil {
-			return fail("provider", name, err)
-		}
-		providers[name].Errors = append(providers[name].Errors, embedded...) // one's own come first
-	}
-	for name, table := range file.Tunnel {
-		var n Named
-		if err := meta.PrimitiveDecode(table, &n); err != nil {
-			return fail("tunnel", name, err)
-		}
-		named[name] = n
-	}
-	for _, key := range meta.Keys() {
-		if len(key) == 3 && (key[2] == "env" || key[2] == "defaults") && meta.Type(key...) != "Hash" { // which the decoder passes over
-			return fail(key[0], key[1], keyErrorf(key[2], "it is a table: write { NAME = \"value\" }"))
-		}
-	}
-	if err := unknownKey(path, text, meta); err != nil { // before what a misspelt key would seem to leave out
-		return err
-	}
-	for _, name := range slices.Sorted(maps.Keys(providers)) {
-		providers[name].complete(name)
-		if path == builtinPath { // checked by a test, and not at every start
-			continue
-		}
-		if err := providers[name].check(); err != nil {
-			return fail("provider", name, err)
-		}
-	}
-	for _, name := range slices.Sorted(maps.Keys(named)) {
-		if err := named[name].check(name); err != nil {
-			return fail("tunnel", name, err)
-		}
-	}
-	maps.Copy(c.providers, providers)
-	maps.Copy(c.named, named)
-	return nil
+	return faults
 }
 
-// startingWith gives what a provider's table adds its keys to. One with a command is whole, and takes nothing from
-// another of its name: such a one may be embedded only since the last update.
-func (c *Config) startingWith(name string, own bool, defined func(key string) bool) (*Provider, error) {
-	if defined("command") || defined("stdio") {
-		delete(c.builtin, name)
-		return &Provider{own: own}, nil
+// Unread lists the faults of those files, or parts of them, that have no effect. Of a file that cannot be read at all it is Route that
+// tells.
+func (c *Config) Unread() []*ConfigError {
+	return slices.DeleteFunc(slices.Clone(c.faults), func(e *ConfigError) bool { return e.Table != "" || c.blind != nil })
+}
+
+// fault keeps what is wrong, and that the table where it is cannot be used.
+func (c *Config) fault(e *ConfigError, tables ...tableKey) {
+	c.faults = append(c.faults, e)
+	for _, table := range tables {
+		if c.broken[table] == nil {
+			c.broken[table] = e
+		}
 	}
-	old, err := c.provider(name)
-	if err != nil || old == nil {
-		return &Provider{own: own}, err
-	}
-	p := *old
-	if defined("env") { // a table would be added to
-		p.Env = nil
-	}
-	if defined("defaults") {
-		p.Defaults = nil
-	}
-	return &p, nil
 }
 
 func (n Named) check(name string) error {
@@ -227,53 +208,11 @@ func (n Named) check(name string) error {
 	return checkSteps(n.Before, n.After, stepNames)
 }
 
-func syntaxError(path string, err error) error {
-	var parse toml.ParseError
-	if errors.As(err, &parse) {
-		return &ConfigError{path, parse.Position.Line, errors.New(parse.Message)}
-	}
-	return &ConfigError{Path: path, Err: err}
+// Names returns the names of the [tunnel.NAME] tables that can be used, sorted.
+func (c *Config) Names() []string {
+	names := slices.Sorted(maps.Keys(c.named))
+	return slices.DeleteFunc(names, func(name string) bool { return c.broken[tableKey{"tunnel", name}] != nil })
 }
-
-func unknownKey(path, text string, meta toml.MetaData) error {
-	undecoded := slices.DeleteFunc(meta.Undecoded(), func(key toml.Key) bool {
-		return len(key) > 3 && key[2] == "env" // see checkEnv
-	})
-	if len(undecoded) == 0 {
-		return nil
-	}
-	key := undecoded[0]
-	table, name, last := "", key[0], ""
-	if len(key) > 1 {
-		table, name, last = key[0], key[1], key[len(key)-1]
-	}
-	return &ConfigError{path, lineOf(text, table, name, last), fmt.Errorf("unknown key %q", key.String())}
-}
-
-// lineOf finds the line of a key in a table, or that on which the table, or a key outside of all tables, begins, which is near
-// enough to an error in it; 0 where it finds neither.
-func lineOf(text, table, name, key string) int {
-	wanted := strings.TrimPrefix(table+"."+name, ".")
-	plain := strings.NewReplacer(" ", "", "\t", "", `"`, "", "'", "")
-	begins := 0
-	for i, line := range strings.Split(text, "\n") {
-		line = plain.Replace(line)
-		found, _, ok := strings.Cut(line, "=")
-		if header, is := strings.CutPrefix(line, "["); is {
-			found, _, ok = strings.Cut(header, "]")
-		}
-		switch {
-		case begins > 0 && ok && key != "" && found == key:
-			return i + 1
-		case begins == 0 && ok && (found == wanted || strings.HasPrefix(found, wanted+".")):
-			begins = i + 1
-		}
-	}
-	return begins
-}
-
-// Names returns the names of the [tunnel.NAME] tables, sorted.
-func (c *Config) Names() []string { return slices.Sorted(maps.Keys(c.named)) }
 
 // Aliases gives all that a route is called: as it is written out, and by the names that the configuration has for it.
 func (c *Config) Aliases(r Route) []string {
@@ -295,12 +234,20 @@ func (c *Config) Aliases(r Route) []string {
 // providerNames returns the names of the providers, sorted.
 func (c *Config) providerNames() []string {
 	names := slices.AppendSeq(slices.Collect(maps.Keys(c.providers)), maps.Keys(c.builtin))
+	for table := range c.broken {
+		if table.kind == "provider" {
+			names = append(names, table.name)
+		}
+	}
 	slices.Sort(names)
 	return slices.Compact(names)
 }
 
-// provider gives the provider of that name, nil for none.
+// provider gives the provider of that name, nil for none. The error is a *ConfigError where it cannot be used.
 func (c *Config) provider(name string) (*Provider, error) {
+	if fault := c.broken[tableKey{"provider", name}]; fault != nil {
+		return nil, fault
+	}
 	if p, ok := c.providers[name]; ok {
 		return p, nil
 	}
@@ -309,13 +256,17 @@ func (c *Config) provider(name string) (*Provider, error) {
 		return nil, nil
 	}
 	delete(c.builtin, name)
-	err := c.add(builtinPath, text)
-	return c.providers[name], err
+	c.add(builtinPath, text) // which a test checks
+	return c.providers[name], nil
 }
 
-// mayServe tells whether the provider could have routes of that scheme, "" for none, as far as can be told without decoding it.
+// mayServe tells whether the provider could have routes of that scheme, "" for none, as far as can be told without decoding it. Of
+// one that cannot be used it tells what it would have.
 func (c *Config) mayServe(name, scheme string) bool {
 	text, ok := c.builtin[name]
+	if key := (tableKey{"provider", name}); c.broken[key] != nil {
+		return name == scheme || slices.ContainsFunc(c.written(key), func(route string) bool { return schemeOf(route) == scheme })
+	}
 	return !ok || scheme == "" && strings.Contains(text, `routes = ["{`) || scheme != "" && strings.Contains(text, scheme+"://")
 }
 

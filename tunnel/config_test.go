@@ -30,8 +30,11 @@ func load(t *testing.T, texts ...string) (*Config, []string, error) {
 		}
 		paths = append(paths, path)
 	}
-	c, err := LoadConfig(paths...)
-	return c, paths, err
+	c := LoadConfig(paths...)
+	for _, fault := range c.faults {
+		return c, paths, fault
+	}
+	return c, paths, nil
 }
 
 func mustProvider(t *testing.T, c *Config, name string) *Provider {
@@ -223,15 +226,14 @@ func TestConfigErrorsNameFileAndLine(t *testing.T) {
 
 func TestUnreadableConfigIsAnErrorAndAMissingOneIsNot(t *testing.T) {
 	dir := t.TempDir()
-	var bad *ConfigError
-	if _, err := LoadConfig(dir); !errors.As(err, &bad) || bad.Path != dir {
-		t.Errorf("a directory: %v", err)
+	if faults := LoadConfig(dir).Faults(); len(faults) != 1 || faults[0].Path != dir {
+		t.Errorf("a directory: %v", faults)
 	}
 	file := filepath.Join(dir, "file")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := LoadConfig(filepath.Join(file, "config.toml"), filepath.Join(dir, "none"), file); err != nil {
-		t.Error(err)
+	if faults := LoadConfig(filepath.Join(file, "config.toml"), filepath.Join(dir, "none"), file).Faults(); len(faults) > 0 {
+		t.Error(faults)
 	}
 }

@@ -32,6 +32,7 @@ type Provider struct {
 	Before      Steps          `toml:"before"`
 	After       Steps          `toml:"after"`
 	Timeout     string         `toml:"timeout"`
+	List        *Listing       `toml:"list"`
 
 	Defaults map[string]any `toml:"defaults"` // values of parts that a route leaves out: strings, and numbers of ports
 	Env      map[string]any `toml:"env"`      // see variables
@@ -102,6 +103,11 @@ func (p *Provider) check() error {
 	}
 	if err := checkTimeout(p.Timeout); err != nil {
 		return err
+	}
+	if p.List != nil {
+		if err := p.List.check(); err != nil {
+			return err
+		}
 	}
 	if err := checkEnv(p.Env, known); err != nil {
 		return err

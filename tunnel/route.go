@@ -1,6 +1,7 @@
 package tunnel
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -79,28 +80,52 @@ func quote(s string) string {
 }
 
 // Route finds out what route means: a name of the configuration, a route with a scheme, or a bare HOST:PORT. Errors are
-// *RouteError.
+// *RouteError, and *ConfigError where it is the configuration that is wrong.
 func (c *Config) Route(route string) (Route, error) {
 	if reason := badText(route); reason != "" {
 		return Route{}, &RouteError{Route: route, Reason: reason}
 	}
-	r := Route{Text: route}
-	if !strings.ContainsAny(route, ":/") {
-		named, ok := c.named[route]
-		if !ok {
-			return Route{}, &RouteError{route, c.unknownName(route), c.Names()}
-		}
-		r.Given, r.Text, r.Named = route, named.Route, named
-		if reason := badText(r.Text); reason != "" || !strings.ContainsAny(r.Text, ":/") {
-			return Route{}, &RouteError{Route: r.Text, Reason: "of [tunnel." + route + "] " + or(reason, "is a name itself: write the route there")}
-		}
+	if c.blind != nil {
+		return Route{}, c.blind
 	}
-	r.written = r.Text
+	if !strings.ContainsAny(route, ":/") {
+		return c.namedRoute(route)
+	}
+	r := Route{Text: route, written: route}
 	err := c.resolve(&r)
-	if r.Given == "" {
-		r.Given = r.Text
+	r.Given = r.Text
+	return r, err
+}
+
+func (c *Config) namedRoute(name string) (Route, error) {
+	table := tableKey{"tunnel", name}
+	if fault := c.broken[table]; fault != nil {
+		return Route{}, fault
+	}
+	named, ok := c.named[name]
+	if !ok {
+		return Route{}, &RouteError{name, c.unknownName(name) + c.unreadHint(), c.Names()}
+	}
+	r := Route{Given: name, Text: named.Route, Named: named, written: named.Route}
+	var err error
+	if reason := badText(r.Text); reason != "" || !strings.ContainsAny(r.Text, ":/") {
+		err = &RouteError{Route: r.Text, Reason: "of [tunnel." + name + "] " + or(reason, "is a name itself: write the route there")}
+	} else {
+		err = c.resolve(&r)
+	}
+	var bad *RouteError
+	if errors.As(err, &bad) {
+		err = c.lastGiving(table, "route").fault(table, "route", err)
 	}
 	return r, err
+}
+
+// unreadHint says, where something is not in the configuration, that it may be in what could not be read of it.
+func (c *Config) unreadHint() string {
+	if unread := c.Unread(); len(unread) > 0 {
+		return fmt.Sprintf(" (it may be in what could not be read: %v)", unread[0])
+	}
+	return ""
 }
 
 func or(s, other string) string {
@@ -179,7 +204,7 @@ func (c *Config) resolve(r *Route) error {
 	}
 	if len(candidates) == 0 {
 		return &RouteError{r.Text, fmt.Sprintf("has the unknown scheme %q: known are %s; add [provider.%s] to %s for another",
-			scheme, strings.Join(c.schemes(), ", "), or(scheme, "SCHEME"), c.userPath()), c.schemes()}
+			scheme, strings.Join(c.schemes(), ", "), or(scheme, "SCHEME"), c.userPath()) + c.unreadHint(), c.schemes()}
 	}
 	for _, read := range []func(form, string) (map[string]string, bool){form.parts, form.looseParts} {
 		for _, can := range candidates {

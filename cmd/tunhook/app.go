@@ -95,7 +95,7 @@ The manual page tunhook(1) has it all.`),
 		Action:                 noCommand,
 		Commands: []*cli.Command{
 			c.startCommand(), c.stopCommand(), c.runCommand(), c.listenCommand(), c.enableCommand(), c.disableCommand(),
-			c.statusCommand(), c.waitCommand(), c.logsCommand(), c.remminaCommand(),
+			c.statusCommand(), c.waitCommand(), c.logsCommand(), c.remminaCommand(), c.configCommand(), c.routesCommand(),
 			c.relayCommand(), c.frontCommand(), c.beforeCommand(), c.keeperCommand(),
 		},
 		DisableSliceFlagSeparator: true,

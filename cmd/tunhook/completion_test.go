@@ -45,16 +45,15 @@ func TestCompletionRunsNothingThatAFileSays(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	trap := w.path("trap")
-	var text strings.Builder
-	for _, name := range []string{
-		`"$(touch ` + trap + `)"`, "\"`touch " + trap + "`\"", `'$(touch ` + trap + `)'`, `"<(touch ` + trap + `)"`, `"a b"`, `"*"`, `"x;y"`, `"a'b"`, `"$HOME"`, `"{a,b}"`, `"!!"`,
-		"good", `"[ab]c"`, `"~root"`, "größe", `"goods"`,
-	} {
-		text.WriteString("[tunnel." + name + "]\nroute = \"a:1\"\n")
-	}
-	dir := w.path("home", ".config", "tunhook")
+	dir := w.path("home", ".config", "tunhook", "config.d")
 	check(t, os.MkdirAll(dir, 0o700))
-	check(t, os.WriteFile(filepath.Join(dir, "config.toml"), []byte(text.String()), 0o600))
+	for i, name := range []string{
+		`"$(touch ` + trap + `)"`, "\"`touch " + trap + "`\"", `'$(touch ` + trap + `)'`, `"<(touch ` + trap + `)"`, `"a b"`, `"*"`, `"x;y"`, `"a'b"`, `"$HOME"`, `"{a,b}"`, `"!!"`,
+		"good", `"[ab]c"`, `"~root"`, `"größe"`, `"goods"`,
+	} {
+		text := "[tunnel." + name + "]\nroute = \"a:1\"\n"
+		check(t, os.WriteFile(filepath.Join(dir, strconv.Itoa(i)+".toml"), []byte(text), 0o600))
+	}
 	profiles := w.path("home", ".local", "share", "remmina")
 	check(t, os.MkdirAll(profiles, 0o700))
 	check(t, os.WriteFile(filepath.Join(profiles, "a.remmina"), []byte("[remmina]\nname=$(touch "+trap+")\nprotocol=RDP\nserver=a:1\n"), 0o600))

@@ -92,7 +92,7 @@ func (c *command) hook() (*hook.Env, error) {
 		return nil, fmt.Errorf("finding out where tunhook is: %w", err)
 	}
 	return &hook.Env{
-		Config:       func() (*tunnel.Config, error) { return tunnel.LoadConfig(d.config...) },
+		Config:       func() *tunnel.Config { return tunnel.LoadConfig(d.config...) },
 		RunDir:       d.run,
 		RunParent:    d.runParent,
 		OtherRunDirs: d.otherRuns,

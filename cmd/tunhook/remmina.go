@@ -17,7 +17,7 @@ func (c *command) remminaCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "remmina",
 		Usage:     "make Remmina profiles use a tunnel, and give them back as they were",
-		UsageText: "tunhook remmina enable|disable|show PROFILE\ntunhook remmina list",
+		UsageText: "tunhook remmina enable|disable|show PROFILE\ntunhook remmina enable --all\ntunhook remmina list",
 		Description: "PROFILE is the name that Remmina shows, or a file. Close the profile's settings in Remmina first: " +
 			"what it holds in memory it writes back.",
 		Action: noSubcommand,
@@ -25,15 +25,18 @@ func (c *command) remminaCommand() *cli.Command {
 			{
 				Name:      "enable",
 				Usage:     "make a profile use a tunnel",
-				UsageText: "tunhook remmina enable [flags] PROFILE",
+				UsageText: "tunhook remmina enable [flags] PROFILE\ntunhook remmina enable [flags] --all",
 				Description: "By connection, it points the profile's server at a listen address and listens there, as tunhook enable does: the " +
 					"connection starts the tunnel. That works with every Remmina. By hook, it fills in the profile's two commands as well, which " +
-					"Remmina 1.4.42 and later do not run. Everything else stays as it is, and disable gives back what was there.",
+					"Remmina 1.4.42 and later do not run. Everything else stays as it is, and disable gives back what was there. Where the profile's own command starts a tunnel, " +
+					"a script, ssh or pomerium-cli, its route is taken, and the command is set aside.",
 				Flags: []cli.Flag{
 					&cli.StringFlag{Name: "by", Usage: "what starts the tunnel, `WAY`: connection or hook", DefaultText: "connection, unless nothing here can listen at every login"},
 					&cli.StringFlag{Name: "route", Usage: "where the tunnel leads: `ROUTE`", DefaultText: "that of the last enable, or the profile's server, through Pomerium"},
 					&cli.StringFlag{Name: "listen", Usage: "where Remmina connects to: `LISTEN`", DefaultText: "that of the last enable, or stable"},
 					&cli.StringFlag{Name: "ready", Usage: "what the server behind the tunnel speaks, `KIND`: " + tunnel.OneOf(tunnel.ReadyKinds()[1:]) + "; listen for anything else", DefaultText: "by the profile's protocol"},
+					&cli.BoolFlag{Name: "all", Usage: "every profile whose own command starts a tunnel, after showing them"},
+					&cli.BoolFlag{Name: "dry-run", Usage: "only show what would change"},
 					&cli.BoolFlag{Name: "force", Usage: "set commands of your own in the profile aside, until disable"},
 				},
 				Action: c.remminaEnable,

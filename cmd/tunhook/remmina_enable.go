@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -23,36 +24,125 @@ func (c *command) remminaEnable(ctx *cli.Context) error {
 	if ctx.IsSet("by") && asked != remmina.ByHook && asked != remmina.ByConnection {
 		return usagef("--by is %q: give connection or hook", asked)
 	}
-	profile, err := c.findProfile(ctx)
-	if err != nil {
+	if err := checkReady(ctx.String("ready")); err != nil {
 		return err
 	}
 	h, err := c.hook()
 	if err != nil {
 		return err
 	}
-	ready := ctx.String("ready")
-	if err := checkReady(ready); err != nil {
+	if ctx.Bool("all") {
+		return c.enableAll(ctx, h)
+	}
+	profile, err := c.findProfile(ctx)
+	if err != nil {
 		return err
 	}
-	e := enabling{command: c, hook: h, profile: profile, force: ctx.Bool("force")}
-	e.tunnel.Ready = ready
-	if e.tunnel.Route, err = enableRoute(profile, ctx.String("route")); err != nil {
+	e, err := c.newEnabling(ctx, h, profile)
+	if err != nil {
 		return err
 	}
 	if server := profile.Server.Original; e.tunnel.Route != profile.Route && ctx.String("route") == "" && strings.TrimSpace(server) != server {
 		c.ui.say("the server of %s has a space before or behind it, which is left out: %q", profile.Name, server)
 	}
-	if e.tunnel.Listen, err = h.ListenAddress(e.tunnel.Route, enableListen(h, profile, ctx.String("listen"))); err != nil {
+	if ctx.Bool("dry-run") {
+		if err := e.check(); err != nil {
+			return err
+		}
+		return c.ui.plan([]remmina.Profile{profile}, []remmina.Tunnel{e.tunnel})
+	}
+	return e.do(ctx.Context)
+}
+
+// enableAll enables every profile whose own commands start a tunnel, after it has shown which. One that cannot be keeps no other from
+// it.
+func (c *command) enableAll(ctx *cli.Context, h *hook.Env) error {
+	switch {
+	case ctx.Args().Present():
+		return usagef("--all takes every profile that calls a script for its tunnel: leave out %q", ctx.Args().First())
+	case ctx.String("route") != "" || ctx.String("listen") != "":
+		return usagef("--all takes the routes from the profiles, and gives each an address of its own: leave out --route and --listen")
+	}
+	if err := c.nothingAfterDashes(ctx); err != nil {
 		return err
 	}
-	e.choice = c.choice(ctx.Context, profile, asked)
-	result, err := e.enable(ctx.Context)
+	dirs, err := c.profileDirs()
 	if err != nil {
 		return err
 	}
-	c.ui.enabled(result, e.choice)
-	return nil
+	entries, err := remmina.List(dirs)
+	if err != nil {
+		return err
+	}
+	var all []*enabling
+	var profiles []remmina.Profile
+	var tunnels []remmina.Tunnel
+	var errs []error
+	for _, entry := range entries {
+		if _, calls := entry.Old(); entry.Err != nil || entry.Enabled || !calls {
+			continue
+		}
+		e, err := c.newEnabling(ctx, h, entry.Profile)
+		if err == nil {
+			err = e.check()
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%q: %w", entry.Name, err))
+			continue
+		}
+		all, profiles, tunnels = append(all, e), append(profiles, entry.Profile), append(tunnels, e.tunnel)
+	}
+	if err := c.ui.plan(profiles, tunnels); err != nil || ctx.Bool("dry-run") {
+		return errors.Join(append(errs, err)...)
+	}
+	for _, e := range all {
+		if err := e.do(ctx.Context); err != nil {
+			errs = append(errs, fmt.Errorf("%q: %w", e.profile.Name, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// newEnabling finds out what a profile shall use.
+func (c *command) newEnabling(ctx *cli.Context, h *hook.Env, profile remmina.Profile) (*enabling, error) {
+	e := &enabling{command: c, hook: h, profile: profile, force: ctx.Bool("force")}
+	e.tunnel.Ready = ctx.String("ready")
+	var err error
+	if e.tunnel.Route, err = enableRoute(profile, ctx.String("route")); err != nil {
+		return nil, err
+	}
+	old, calls := profile.Old()
+	if calls && old.Route == e.tunnel.Route {
+		e.tunnel.Args = old.Args
+	}
+	e.tunnel.Listen, err = h.ListenAddress(e.tunnel.Route, enableListen(h, profile, ctx.String("listen")))
+	if err != nil && calls && ctx.String("listen") == "" { // it listened somewhere, such as above the port of the route that is root's
+		e.tunnel.Listen, err = h.ListenAddress(e.tunnel.Route, profile.OwnPort())
+	}
+	if err != nil {
+		return nil, err
+	}
+	e.choice = c.choice(ctx.Context, profile, remmina.Way(ctx.String("by")))
+	return e, nil
+}
+
+// check fails where enabling would, as far as that can be told without doing it.
+func (e *enabling) check() error {
+	t := e.tunnel
+	t.By = remmina.ByConnection
+	if e.choice.asked == remmina.ByHook {
+		t.By = remmina.ByHook
+		t.Before, t.After = e.commands(e.hook.Self)
+	}
+	return remmina.Check(e.profile.Path, t, e.force)
+}
+
+func (e *enabling) do(ctx context.Context) error {
+	result, err := e.enable(ctx)
+	if err == nil {
+		e.ui.enabled(result, e.choice)
+	}
+	return err
 }
 
 // choice is the way that is taken, and what it is chosen by.
@@ -130,11 +220,19 @@ func (e *enabling) byHook(ctx context.Context) (remmina.Result, error) {
 	if err != nil {
 		return remmina.Result{}, err
 	}
-	t := &e.tunnel
-	t.By = remmina.ByHook
-	t.Before = []string{program, "start", t.Route, t.Listen, "--ready", cmp.Or(t.Ready, e.profile.Ready()), "--end-with", "parent", "--keep-alive"}
-	t.After = []string{program, "stop", t.Route, t.Listen}
-	return profiles.Enable(ctx, e.profile.Path, *t, e.force)
+	e.tunnel.By = remmina.ByHook
+	e.tunnel.Before, e.tunnel.After = e.commands(program)
+	return profiles.Enable(ctx, e.profile.Path, e.tunnel, e.force)
+}
+
+// commands are what Remmina runs before and after connecting.
+func (e *enabling) commands(program string) (before, after []string) {
+	t := e.tunnel
+	before = []string{program, "start", t.Route, t.Listen, "--ready", cmp.Or(t.Ready, e.profile.Ready()), "--end-with", "parent", "--keep-alive"}
+	if len(t.Args) > 0 {
+		before = slices.Concat(before, []string{"--"}, t.Args)
+	}
+	return before, []string{program, "stop", t.Route, t.Listen}
 }
 
 func (c *command) profiles(l *listeners) (remmina.Profiles, error) {
@@ -149,7 +247,7 @@ type listeners struct {
 }
 
 func (l *listeners) Enable(ctx context.Context, wanted remmina.Listener) (err error) {
-	l.enabled, err = l.hook.Enable(ctx, hook.EnableRequest{Route: wanted.Route, Listen: wanted.Address, Ready: wanted.Ready, For: wanted.For})
+	l.enabled, err = l.hook.Enable(ctx, hook.EnableRequest{Route: wanted.Route, Listen: wanted.Address, Ready: wanted.Ready, Args: wanted.Args, For: wanted.For})
 	if errors.As(err, new(*autostart.SystemdError)) || errors.As(err, new(*autostart.FileError)) {
 		return &remmina.NoListenerError{Err: err}
 	}

@@ -40,9 +40,14 @@ func newDesk(t *testing.T, version string) desk {
 // fakeRemmina installs a remmina that tells its version, and no more.
 func fakeRemmina(t testing.TB, dir, version string) {
 	t.Helper()
+	fakeProgram(t, filepath.Join(dir, "remmina"), "#!/bin/sh\necho \"org.remmina.Remmina - "+version+" (git n/a)\"\n")
+}
+
+func fakeProgram(t testing.TB, path, text string) {
+	t.Helper()
 	syscall.ForkLock.RLock() // what another test forks meanwhile would have the program open: then it cannot be executed
 	defer syscall.ForkLock.RUnlock()
-	check(t, tunneltest.WriteProgram(filepath.Join(dir, "remmina"), []byte("#!/bin/sh\necho \"org.remmina.Remmina - "+version+" (git n/a)\"\n")))
+	check(t, tunneltest.WriteProgram(path, []byte(text)))
 }
 
 func (d desk) remminaIs(version string) {
@@ -423,4 +428,60 @@ func (d desk) unit() string {
 	text, err := os.ReadFile(strings.Join(files, ""))
 	check(d.t, err)
 	return string(text)
+}
+
+// TestRemminaEnableTakesOverFromAScript: without a flag, one profile or all of them.
+func TestRemminaEnableTakesOverFromAScript(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, "1.4.43")
+	own := "localhost:" + port(t)
+	script := "[remmina]\nname=Old desk\nprotocol=RDP\nserver=" + own + "\nprecommand=/x/t.sh start " + d.route + " " + own + "\npostcommand=/x/t.sh stop " + d.route + " " + own + "\n"
+	cli := strings.NewReplacer("Old desk", "Lab", "/x/t.sh start "+d.route+" "+own, "pomerium-cli tcp lab.example.com:3389 --browser-cmd true --listen "+own,
+		"/x/t.sh stop "+d.route+" "+own, "killall pomerium-cli").Replace(script)
+	fakeProgram(t, filepath.Join(d.dir, "bin", "pomerium-cli"), "#!/bin/sh\n")
+	desk, lab := d.profile(nativeProfiles, "old.remmina", script), d.profile(nativeProfiles, "lab.remmina", cli)
+	same := func(when string) {
+		t.Helper()
+		d.is(desk, script)
+		d.is(lab, cli)
+		d.is(d.path, deskProfile)
+		if t.Failed() {
+			t.Fatal(when)
+		}
+	}
+
+	d.says([]string{"Old desk", d.route, own, "/x/t.sh start"}, "remmina", "enable", "--dry-run", "Old desk")
+	same("only shown")
+	d.says([]string{
+		`"Old desk" now connects to 127.`, "the connection starts its tunnel for " + d.route, "its server was " + own, "before connecting is set aside until then: /x/t.sh start",
+		"after connecting is set aside until then: /x/t.sh stop", "!keeps its own commands",
+	}, "remmina", "enable", "Old desk")
+	if now := keys(t, desk); now["precommand"] != "" || now["postcommand"] != "" || now["server"] == own {
+		t.Errorf("%q", now)
+	}
+	d.must("remmina", "disable", "Old desk")
+	same("disabled")
+
+	d.says([]string{"Old desk", "Lab", "lab.example.com:3389", "!My desk"}, "remmina", "enable", "--all", "--dry-run")
+	same("all only shown")
+	d.says([]string{`"Old desk" now connects to`, `"Lab" now connects to`, "!My desk"}, "remmina", "enable", "--all")
+	entries, _ := filepath.Glob(filepath.Join(d.dir, "home", ".config", "autostart", "tunhook-*"))
+	var text strings.Builder
+	for _, entry := range entries {
+		data, err := os.ReadFile(entry)
+		check(t, err)
+		text.Write(data)
+	}
+	if !strings.Contains(text.String(), "lab.example.com:3389") || !strings.Contains(text.String(), "--browser-cmd=true") {
+		t.Errorf("what listens is %q", text.String())
+	}
+	d.says([]string{"no profile that is not enabled yet"}, "remmina", "enable", "--all")
+	d.must("remmina", "disable", "Old desk")
+	d.must("remmina", "disable", "Lab")
+	same("all disabled")
+	for _, args := range [][]string{{"--all", "Lab"}, {"--all", "--route", "a:1"}} {
+		if e := d.do(append([]string{"remmina", "enable"}, args...)...); e.status != exitUsage {
+			t.Errorf("%q: %+v", args, e)
+		}
+	}
 }

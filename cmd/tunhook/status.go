@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 
+	"github.com/tunhook/tunhook/hook"
 	"github.com/urfave/cli/v2"
 )
 
@@ -12,6 +13,7 @@ func (c *command) statusCommand() *cli.Command {
 		Usage:     "show the tunnels and the clients connected to them",
 		UsageText: "tunhook status [flags] [ROUTE [LISTEN]]",
 		Flags: []cli.Flag{
+			&cli.BoolFlag{Name: "all", Usage: "also those that the configuration has a name for and that do not run"},
 			&cli.BoolFlag{Name: "json", Usage: "print JSON, in the form that tunhook(1) describes"},
 		},
 		Action: c.status,
@@ -23,11 +25,20 @@ func (c *command) status(ctx *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	if ctx.Bool("all") && route != "" {
+		return usagef("--all shows all of them: leave out %q", route)
+	}
 	h, err := c.hook()
 	if err != nil {
 		return err
 	}
-	tunnels, bad, err := h.Status(route, listen)
+	var tunnels []hook.Tunnel
+	var bad []error
+	if ctx.Bool("all") {
+		tunnels, bad, err = h.StatusAll()
+	} else {
+		tunnels, bad, err = h.Status(route, listen)
+	}
 	if err != nil {
 		return err
 	}
@@ -36,6 +47,10 @@ func (c *command) status(ctx *cli.Context) error {
 	}
 	if ctx.Bool("json") {
 		return c.ui.statusJSON(tunnels)
+	}
+	if len(tunnels) == 0 && ctx.Bool("all") {
+		c.ui.noneConfigured()
+		return nil
 	}
 	return c.ui.statusTable(tunnels)
 }

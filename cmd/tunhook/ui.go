@@ -178,6 +178,10 @@ func (u *ui) notice(n hook.Notice) {
 	case hook.NotAsked:
 		u.say("--ready %s asks nobody here: a connection through %s costs something (probe = false), so the tunnel for %s is ready when it listens",
 			n.Ready, n.Provider, n.Route)
+	case hook.NoEffect:
+		for _, fault := range n.Faults {
+			u.say("warning: %v: what that was to say has no effect", fault)
+		}
 	case hook.Turned:
 		u.say("turned away a connection from %s: %v (%d so far)", n.From, n.Why, n.Count)
 	}
@@ -266,12 +270,25 @@ func (u *ui) statusTable(tunnels []hook.Tunnel) error {
 	row(table, "ROUTE", "ADDRESS", "STATE", "PID", "UP SINCE", "CLIENTS")
 	for _, t := range tunnels {
 		pid, up := strconv.Itoa(t.Record.Tunnel.PID), since(t.Record.Started)
-		if t.State == hook.Waiting {
+		if t.State == hook.Waiting || t.State == hook.Idle {
 			pid, up = "-", "-"
 		}
-		row(table, t.Record.Route, t.Record.Public().String(), string(t.State), pid, up, clients(t.Clients))
+		row(table, t.Record.Route, dash(publicAddress(t)), string(t.State), pid, up, clients(t.Clients))
 	}
 	return table.Flush()
+}
+
+// noneConfigured says that there is no tunnel, running or configured.
+func (u *ui) noneConfigured() {
+	u.say("no tunnel is running, and the configuration names none: see [tunnel.NAME] in tunhook(1)")
+}
+
+// publicAddress is where clients connect to, "" where each start finds another address.
+func publicAddress(t hook.Tunnel) string {
+	if public := t.Record.Public(); public.Port() != 0 {
+		return public.String()
+	}
+	return ""
 }
 
 func clients(peers []tunnel.Peer) string {
@@ -305,13 +322,13 @@ type statusDocument struct {
 type statusTunnel struct {
 	Route    string        `json:"route"`
 	Listen   string        `json:"listen"`  // as it was asked for: an address, or "auto"
-	Address  string        `json:"address"` // IP:PORT
+	Address  string        `json:"address"` // IP:PORT; "" of one that does not run, where each start finds another
 	State    hook.State    `json:"state"`
 	Provider string        `json:"provider"`
 	Program  string        `json:"program"`
-	PID      int           `json:"pid"`     // 0 where none runs
-	Started  time.Time     `json:"started"` // RFC 3339; of one that waits, when it was enabled
-	Log      string        `json:"log"`     // path
+	PID      int           `json:"pid"`              // 0 where none runs
+	Started  time.Time     `json:"started,omitzero"` // RFC 3339; of one that waits, when it was enabled; left out of one that does not run
+	Log      string        `json:"log"`              // path
 	Clients  []tunnel.Peer `json:"clients"`
 	Enabled  bool          `json:"enabled"` // it listens at every login
 }
@@ -322,7 +339,7 @@ func (u *ui) statusJSON(tunnels []hook.Tunnel) error {
 	for _, t := range tunnels {
 		r := t.Record
 		doc.Tunnels = append(doc.Tunnels, statusTunnel{
-			r.Route, r.Listen, r.Public().String(), t.State, r.Provider, r.Program, r.Tunnel.PID, r.Started, r.Log,
+			r.Route, r.Listen, publicAddress(t), t.State, r.Provider, r.Program, r.Tunnel.PID, r.Started, r.Log,
 			append([]tunnel.Peer{}, t.Clients...), t.Enabled,
 		})
 	}

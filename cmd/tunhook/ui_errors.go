@@ -135,6 +135,7 @@ func errorTable() []errorRow {
 		kind(exitUsage, meantHint),
 		kind[*tunnel.ListenError](exitUsage, nil),
 		kind[*tunnel.ConfigError](exitUsage, nil),
+		kind[*tunnel.NoListError](exitUsage, nil),
 		{is: badProfile, status: exitUsage},
 		// There is no tunnel.
 		kind(exitNoTunnel, noTunnelHint),
@@ -147,6 +148,7 @@ func errorTable() []errorRow {
 		value(tunnel.ErrClosed, exitRouteDown),
 		kind[*tunnel.ProtocolError](exitProtocol, nil),
 		kind[*hook.FailedError](exitFailed, nil),
+		kind(exitFailed, always[*hook.ListError](": run it by hand, or give it arguments behind --")),
 		kind(exitTaken, takenHint),
 		kind[*tunnel.ProgramError](exitNoProgram, nil),
 		// The rest.

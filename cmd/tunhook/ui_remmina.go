@@ -22,6 +22,7 @@ func (u *ui) enabled(r remmina.Result, ch choice) {
 	default:
 		u.say("%q now connects to %s, and the connection starts its tunnel for %s", p.Name, p.Server.Now, p.Route)
 	}
+	u.setAside(r)
 	u.chosen(r, ch)
 	if len(ch.here) > 1 && slices.ContainsFunc(ch.here, func(r remmina.Installed) bool { return r.Version != ch.here[0].Version }) {
 		u.say("there are %s; %q is opened by %s", remminas(ch.here), p.Name, opener(ch))
@@ -41,6 +42,43 @@ func (u *ui) enabled(r remmina.Result, ch choice) {
 			"take the tick from \"Use system proxy settings\" in the profile, or have no_proxy=127.0.0.0/8 where Remmina is started", p.Name, p.Server.Now)
 	}
 	u.stillUsed(r.Stays)
+}
+
+// setAside says which commands of the profile's own tunhook takes the place of.
+func (u *ui) setAside(r remmina.Result) {
+	p := r.Profile
+	old, calls := p.Old()
+	if !calls || !r.Changed {
+		return
+	}
+	u.say("its server was %s, until tunhook remmina disable %q", p.Server.Original, p.Name)
+	for _, c := range []struct {
+		when, command string
+		aside         bool
+	}{{"before", p.Before.Original, old.Before}, {"after", p.After.Original, old.After}} {
+		if c.aside && c.command != "" {
+			u.say("its command %s connecting is set aside until then: %s", c.when, c.command)
+		}
+	}
+}
+
+// plan prints what would change in profiles.
+func (u *ui) plan(profiles []remmina.Profile, tunnels []remmina.Tunnel) error {
+	if len(profiles) == 0 {
+		u.say("no profile that is not enabled yet calls a script, ssh or pomerium-cli for its tunnel")
+		return nil
+	}
+	table := tabwriter.NewWriter(u.stdout, 0, 0, 2, ' ', 0)
+	row(table, "NAME", "ROUTE", "SERVER NOW", "THEN", "COMMAND NO LONGER RUN")
+	for i, p := range profiles {
+		command := ""
+		if old, _ := p.Old(); old.Before {
+			command = p.Before.Original
+		}
+		t := tunnels[i]
+		row(table, p.Name, t.Route, p.Server.Now, t.Listen, dash(command))
+	}
+	return table.Flush()
 }
 
 // chosen says why it is this way, and how to have the other.

@@ -13,6 +13,7 @@ import (
 type Listener struct {
 	Route, Address string // those of Tunnel
 	Ready          string // Profile.Ready
+	Args           []string
 	// For is the profile that it was enabled for, which may share it with others; "" where a person enabled it, and may need it
 	// for other clients too.
 	For string
@@ -66,7 +67,7 @@ func (ps Profiles) enable(ctx context.Context, path string, t Tunnel, force bool
 		if err != nil {
 			return Result{}, err
 		}
-		if err := ps.Listeners.Enable(ctx, Listener{Route: t.Route, Address: t.Listen, Ready: cmp.Or(t.Ready, p.Ready()), For: path}); err != nil {
+		if err := ps.Listeners.Enable(ctx, Listener{Route: t.Route, Address: t.Listen, Ready: cmp.Or(t.Ready, p.Ready()), Args: t.Args, For: path}); err != nil {
 			return Result{}, err
 		}
 	}

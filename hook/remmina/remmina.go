@@ -90,6 +90,7 @@ type Tunnel struct {
 	Listen string // IP:PORT that Remmina is to connect to
 	By     Way
 	Ready  string   // what the connection speaks, or the start waits for; "" for what fits the protocol
+	Args   []string // extra arguments of the tunnel program
 	Before []string // by hook: argv before connecting, its program an absolute path
 	After  []string // by hook: argv after connecting
 }
@@ -109,7 +110,7 @@ type Result struct {
 // Disable gives back stays the same; with the same tunnel it changes nothing.
 //
 // Commands that are not Enable's own stay where the tunnel starts by connection, unless they start one themselves. By
-// hook there is no room for them. What cannot stay is a *ForeignError; with force it is set aside, until Disable. Other
+// hook there is no room for them. Those of Profile.Old are set aside, until Disable. What else cannot stay is a *ForeignError; with force it is set aside, until Disable. Other
 // errors are *FileError, *WriteError, *DamagedError, *DetourError, *ServerlessError, *ListenError and *QuoteError. All of
 // them leave the file as it was.
 func Enable(path string, t Tunnel, force bool) (Result, error) {
@@ -153,7 +154,8 @@ func prepare(path string, t Tunnel, force bool) (*file, [managedKeys]*string, er
 		return nil, none, err
 	}
 	if t.By == ByConnection {
-		return f, [...]*string{&t.Listen, aside(p.Before, force), aside(p.After, force)}, nil
+		old, _ := p.Old()
+		return f, [...]*string{&t.Listen, aside(p.Before, force || old.Before), aside(p.After, force || old.After)}, nil
 	}
 	before, err := quote(t.Before)
 	if err != nil {
@@ -219,18 +221,20 @@ func (f *file) change(edit func()) (Result, error) {
 	return Result{Profile: p, Changed: changed}, err
 }
 
-// checkForeign looks for commands that cannot stay: by hook all but Enable's own, by connection those that start a tunnel.
+// checkForeign looks for commands that cannot stay: by hook all but Enable's own, by connection those that start a tunnel. Those
+// that tunhook is known to take the place of are set aside.
 func (p Profile) checkForeign(by Way) error {
+	old, replaces := p.Old()
 	if by == ByConnection {
-		if _, startsTunnel := p.script(); !startsTunnel {
+		if _, startsTunnel := p.script(); !startsTunnel || replaces {
 			return nil
 		}
 	}
 	foreign := &ForeignError{Path: p.Path}
-	if !p.Before.Ours {
+	if !p.Before.Ours && !old.Before {
 		foreign.Before = p.Before.Now
 	}
-	if !p.After.Ours {
+	if !p.After.Ours && !old.After {
 		foreign.After = p.After.Now
 	}
 	if foreign.Before == "" && foreign.After == "" {

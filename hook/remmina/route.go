@@ -105,8 +105,8 @@ func (p Profile) Target() (string, error) {
 		return fail("has no port")
 	}
 	if isLoopback(host) {
-		if route, _ := p.script(); route != "" {
-			return route, nil
+		if old, ok := p.Old(); ok {
+			return old.Route, nil
 		}
 		return fail("is this machine itself")
 	}

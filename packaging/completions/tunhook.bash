@@ -1,19 +1,14 @@
 # bash completion for tunhook(1)
 
-# Names of the [tunnel.NAME] tables of the configuration: those that tunhook takes, whose characters are few.
-_tunhook_names() {
-    local dir
-    local -a dirs
-    IFS=: read -ra dirs <<<"${XDG_CONFIG_HOME:-$HOME/.config}:${XDG_CONFIG_DIRS:-/etc/xdg}"
-    for dir in "${dirs[@]}"; do
-        [[ -f $dir/tunhook/config.toml ]] || continue # a named pipe would be waited for
-        sed -n 's/^[[:space:]]*\[tunnel\."\{0,1\}\([][[:alnum:]._~@%+=,-]\{1,\}\)"\{0,1\}\].*/\1/p' "$dir/tunhook/config.toml" 2>/dev/null
-    done
-}
-
-# Values of a key ("route", "address") of the tunnels that there are.
+# Values of a key ("route", "address") of the tunnels that there are; with --all, of those in the configuration, too.
 _tunhook_running() {
     tunhook status --json "${@:2}" 2>/dev/null | sed -n 's/^ *"'"$1"'": "\(.*\)",\{0,1\}$/\1/p'
+}
+
+# Routes: those of the configuration, those that there are, and those that a gateway has listed. Nothing but tunhook is run for them.
+_tunhook_routes() {
+    _tunhook_running route --all
+    tunhook routes --cached 2>/dev/null | sed -n '2,$s/ .*//p'
 }
 
 # Names of the Remmina profiles.
@@ -56,10 +51,11 @@ _tunhook() {
     stop) flags+=' --now --wait --grace --all' ;;
     listen | enable) flags+=' --ready --linger --timeout --notify' ;;
     disable) flags+=' --now --all' ;;
-    status) flags+=' --json' ;;
+    status) flags+=' --all --json' ;;
+    routes) flags+=' --cached --timeout' ;;
     wait) flags+=' --timeout --listen' ;;
     logs) flags+=' --follow' ;;
-    remmina) [[ $route == enable ]] && flags+=' --by --route --listen --ready --force' ;;
+    remmina) [[ $route == enable ]] && flags+=' --by --route --listen --ready --force --all --dry-run' ;;
     '') flags+=' --version' ;;
     esac
 
@@ -68,15 +64,17 @@ _tunhook() {
     elif [[ $cur == -* ]]; then
         choices=$flags
     elif [[ -z $command ]]; then
-        choices='start stop run listen enable disable status wait logs remmina'
+        choices='start stop run listen enable disable status wait logs remmina config routes'
     elif [[ $command == remmina ]] && ((count == 0)); then
         choices='enable disable show list'
     elif [[ $command == remmina ]]; then
         [[ $route == list ]] || _tunhook_profile "${COMP_WORDS[COMP_CWORD]}"
         return
+    elif [[ $command == routes ]]; then
+        choices='boundary kubectl pomerium tsh-app'
     elif ((count == 0)); then
-        choices=$(_tunhook_names; _tunhook_running route)
-    elif ((count == 1)); then
+        choices=$(_tunhook_routes)
+    elif ((count == 1)) && [[ $command != config ]]; then
         choices=stable
         [[ $command == @(start|run|listen|enable) ]] || choices+=" $(_tunhook_running address "$route")"
     fi
@@ -100,7 +98,7 @@ _tunhook_values() {
     --ready) echo listen rdp vnc ssh ;;
     --end-with) echo parent ;;
     --notify) echo auto always never ;;
-    --route) _tunhook_names; _tunhook_running route ;;
+    --route) _tunhook_routes ;;
     --listen) [[ $1 == remmina ]] && echo stable ;;
     --by) echo connection hook ;;
     esac

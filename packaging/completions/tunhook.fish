@@ -1,18 +1,14 @@
 # fish completion for tunhook(1)
 
-# Names of the [tunnel.NAME] tables of the configuration: those that tunhook takes, whose characters are few.
-function __tunhook_names
-    set -l dirs ~/.config /etc/xdg
-    set -q XDG_CONFIG_HOME; and set dirs[1] $XDG_CONFIG_HOME
-    set -q XDG_CONFIG_DIRS; and set dirs $dirs[1] (string split : -- $XDG_CONFIG_DIRS)
-    for file in $dirs/tunhook/config.toml
-        test -f $file -a -r $file; and string match --regex --groups-only '^\s*\[tunnel\."?([][\p{L}\p{N}._~@%+=,-]+)"?\]' <$file
-    end
-end
-
-# Values of a key ("route", "address") of the tunnels that there are.
+# Values of a key ("route", "address") of the tunnels that there are; with --all, of those in the configuration, too.
 function __tunhook_running
     tunhook status --json $argv[2..] 2>/dev/null | string match --regex --groups-only '^ *"'$argv[1]'": "(.*)",?$'
+end
+
+# Routes: those of the configuration, those that there are, and those that a gateway has listed. Nothing but tunhook is run for them.
+function __tunhook_routes
+    __tunhook_running route --all
+    tunhook routes --cached 2>/dev/null | tail -n +2 | string match --regex --groups-only '^(\S+)'
 end
 
 # Names of the Remmina profiles.
@@ -91,10 +87,14 @@ complete -c tunhook -n 'test (count (__tunhook_words)) -eq 0' -a status -d 'Show
 complete -c tunhook -n 'test (count (__tunhook_words)) -eq 0' -a wait -d 'Wait until a tunnel is ready'
 complete -c tunhook -n 'test (count (__tunhook_words)) -eq 0' -a logs -d 'Show what a tunnel program has logged'
 
+complete -c tunhook -n 'test (count (__tunhook_words)) -eq 0' -a routes -d 'List the routes that a gateway has'
+complete -c tunhook -n '__tunhook_at 0 routes' -a 'boundary kubectl pomerium tsh-app' -d Provider
+complete -c tunhook -n '__tunhook_in routes' -l cached -d 'Those that were listed last'
+complete -c tunhook -n '__tunhook_in routes' -l timeout -x -d 'Give up after this time'
+complete -c tunhook -n 'test (count (__tunhook_words)) -eq 0' -a config -d 'Show what the configuration comes to'
 complete -c tunhook -n 'test (count (__tunhook_words)) -eq 0' -a remmina -d 'Make Remmina profiles use a tunnel'
 
-complete -c tunhook -n "__tunhook_at 0 $all" -a '(__tunhook_names)' -d Configured
-complete -c tunhook -n "__tunhook_at 0 $all" -a '(__tunhook_running route)' -d Running
+complete -c tunhook -n "__tunhook_at 0 $all config" -a '(__tunhook_routes)' -d Route
 complete -c tunhook -n "__tunhook_at 1 $all" -a stable -d 'An address of its own for every route'
 complete -c tunhook -n '__tunhook_at 1 stop disable status wait logs' -a '(__tunhook_running address (__tunhook_words)[2])' -d Running
 
@@ -115,6 +115,7 @@ complete -c tunhook -n '__tunhook_in listen enable' -l timeout -x -d 'Close a co
 complete -c tunhook -n '__tunhook_in listen enable' -l notify -x -a 'auto always never' -d 'When to tell the desktop'
 complete -c tunhook -n '__tunhook_in disable' -l now -d 'Also where clients are connected'
 complete -c tunhook -n '__tunhook_in disable' -l all -d 'Disable all that is enabled'
+complete -c tunhook -n '__tunhook_in status' -l all -d 'Also those in the configuration that do not run'
 complete -c tunhook -n '__tunhook_in status' -l json -d 'Print JSON'
 complete -c tunhook -n '__tunhook_in wait' -l listen -x -d 'Wait until anything listens there'
 complete -c tunhook -n '__tunhook_in logs' -l follow -s f -d 'Go on until the tunnel ends'
@@ -125,9 +126,11 @@ complete -c tunhook -n '__tunhook_at 0 remmina' -a show -d 'Show what a profile 
 complete -c tunhook -n '__tunhook_at 0 remmina' -a list -d 'Show all profiles'
 complete -c tunhook -n __tunhook_at_profile -F -a '(__tunhook_profiles)' -d Profile
 complete -c tunhook -n __tunhook_enable -l by -x -a 'connection hook' -d 'What starts the tunnel'
-complete -c tunhook -n __tunhook_enable -l route -x -a '(__tunhook_names) (__tunhook_running route)' -d 'Where the tunnel leads'
+complete -c tunhook -n __tunhook_enable -l route -x -a '(__tunhook_routes)' -d 'Where the tunnel leads'
 complete -c tunhook -n __tunhook_enable -l listen -x -a stable -d 'Where Remmina connects to'
 complete -c tunhook -n __tunhook_enable -l ready -x -a 'listen rdp vnc ssh' -d 'What the server speaks'
+complete -c tunhook -n __tunhook_enable -l all -d 'Every profile whose own command starts a tunnel'
+complete -c tunhook -n __tunhook_enable -l dry-run -d 'Only show what would change'
 complete -c tunhook -n __tunhook_enable -l force -d 'Set commands of your own aside, until disable'
 
 complete -c tunhook -n __tunhook_at_client -a '(__tunhook_client)'

@@ -205,26 +205,19 @@ func (c *Config) startingWith(name string, own bool, defined func(key string) bo
 	return &p, nil
 }
 
-func (n Named) check(name string) error {
-	if err := checkName(name); err != nil {
-		return err
-	}
+func (n Named) check(name string) error { return firstOf(n.problems(name)) }
+
+// problems are all that is wrong with a [tunnel.NAME] table, as far as that does not depend on the route.
+func (n Named) problems(name string) []error {
+	var missing error
 	if n.Route == "" {
-		return errors.New("it has no route")
+		missing = errors.New("it has no route")
 	}
-	if err := checkListen(n.Listen); err != nil {
-		return err
+	all := []error{
+		checkName(name), missing, checkListen(n.Listen), checkTimeout(n.Timeout), checkEnv(n.Env, nil), CheckReady(n.Ready),
+		checkSteps(n.Before, n.After, stepNames),
 	}
-	if err := checkTimeout(n.Timeout); err != nil {
-		return err
-	}
-	if err := checkEnv(n.Env, nil); err != nil {
-		return err
-	}
-	if err := CheckReady(n.Ready); err != nil {
-		return err
-	}
-	return checkSteps(n.Before, n.After, stepNames)
+	return slices.DeleteFunc(all, func(err error) bool { return err == nil })
 }
 
 func syntaxError(path string, err error) error {

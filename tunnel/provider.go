@@ -66,50 +66,60 @@ func (p *Provider) forms() []form {
 }
 
 // check says what is wrong with a provider that a user has written. The embedded ones are checked by a test.
-func (p *Provider) check() error {
-	if _, ok := Signal(p.Signal); !ok {
-		return fmt.Errorf("signal %q is not known: use %s", p.Signal, strings.Join(slices.Sorted(maps.Keys(signals)), ", "))
+func (p *Provider) check() error { return firstOf(p.problems()) }
+
+// problems are all that is wrong with it. What needs the names of its routes is not looked at where those cannot be told.
+func (p *Provider) problems() []error {
+	var all []error
+	found := func(err error) {
+		if err != nil {
+			all = append(all, err)
+		}
 	}
-	known := slices.Clone(ownNames)
+	if _, ok := Signal(p.Signal); !ok {
+		found(fmt.Errorf("signal %q is not known: use %s", p.Signal, strings.Join(slices.Sorted(maps.Keys(signals)), ", ")))
+	}
+	known, badForms := slices.Clone(ownNames), false
 	for _, f := range p.forms() {
 		pattern, err := f.compile(strict)
 		if err != nil {
-			return err
+			badForms = true
+			found(err)
+			continue
 		}
 		known = append(known, pattern.SubexpNames()[1:]...)
 	}
 	if host, err := netip.ParseAddr(p.ListenHost); p.ListenHost != "" && (err != nil || host.Zone() != "") {
-		return fmt.Errorf("listen_host %q is not an IP address", p.ListenHost)
+		found(fmt.Errorf("listen_host %q is not an IP address", p.ListenHost))
 	}
-	if err := checkPattern("sign_in", p.SignIn, 1); err != nil {
-		return err
-	}
-	for key, text := range map[string]string{"refused": p.Refused, "signed_in": p.SignedIn, "sign_in_lost": p.SignInLost} {
-		if err := checkPattern(key, text, 0); err != nil {
-			return err
-		}
-	}
+	found(checkPattern("sign_in", p.SignIn, 1))
+	found(checkPattern("refused", p.Refused, 0))
+	found(checkPattern("signed_in", p.SignedIn, 0))
+	found(checkPattern("sign_in_lost", p.SignInLost, 0))
 	for _, row := range p.Errors {
-		if err := row.check(); err != nil {
-			return err
-		}
+		found(row.check())
 	}
-	if err := p.checkCommand(known); err != nil {
-		return err
+	if badForms {
+		found(checkTimeout(p.Timeout))
+		return all
 	}
-	if err := checkSteps(p.Before, p.After, known); err != nil {
-		return err
+	badCommand := p.checkCommand(known)
+	found(badCommand)
+	found(checkSteps(p.Before, p.After, known))
+	found(checkTimeout(p.Timeout))
+	found(checkEnv(p.Env, known))
+	found(p.checkDefaults(known[len(ownNames):]))
+	if badCommand == nil {
+		found(p.checkOptional())
 	}
-	if err := checkTimeout(p.Timeout); err != nil {
-		return err
+	return all
+}
+
+func firstOf(errs []error) error {
+	if len(errs) == 0 {
+		return nil
 	}
-	if err := checkEnv(p.Env, known); err != nil {
-		return err
-	}
-	if err := p.checkDefaults(known[len(ownNames):]); err != nil {
-		return err
-	}
-	return p.checkOptional()
+	return errs[0]
 }
 
 // keyError is an error in the value of a key.

@@ -31,7 +31,7 @@ type Machine struct {
 // Scope narrows the look down to one route, one profile, or both where they have the same name; the zero value is all.
 type Scope struct {
 	Route   string
-	Profile *remmina.Profile
+	Profile *remmina.Entry
 }
 
 // Check is one look at something.

@@ -69,7 +69,7 @@ func (e *exam) askManager() (managed, error) {
 // findProfiles gives those in question.
 func (e *exam) findProfiles() ([]remmina.Entry, error) {
 	if e.Profile != nil {
-		return []remmina.Entry{{Profile: *e.Profile}}, nil
+		return []remmina.Entry{*e.Profile}, nil
 	}
 	if e.Route != "" {
 		return nil, nil

@@ -196,3 +196,9 @@ func CheckFiles(paths ...string) (faults []Remark, files []string) {
 	}
 	return faults, slices.DeleteFunc(slices.Clone(paths), func(path string) bool { return missing[path] })
 }
+
+// OfFile is the report on one file of the configuration, of which CheckFiles has given the faults.
+func OfFile(faults []Remark) Report {
+	i := slices.IndexFunc(Checks(), func(c Check) bool { return c.Name == "configuration" })
+	return Report{Checks()[i], faults}
+}

@@ -36,7 +36,7 @@ func CheckConfig(paths ...string) []*ConfigError {
 			all = append(all, &ConfigError{Path: path, Err: fmt.Errorf("cannot be read: %w", underlying(err))})
 			continue
 		}
-		check := checkOfFile{Config: c, path: path, text: string(text), damaged: map[string]bool{}}
+		check := checkOfFile{Config: c, path: path, text: string(text), damaged: map[string]bool{}, misspelt: map[string]bool{}}
 		check.run()
 		slices.SortStableFunc(check.faults, func(a, b *ConfigError) int { return cmp.Compare(a.Line, b.Line) })
 		all = append(all, check.faults...)
@@ -50,7 +50,8 @@ type checkOfFile struct {
 	path, text string
 	meta       toml.MetaData
 	faults     []*ConfigError
-	damaged    map[string]bool // tables, "tunnel.desk", of which something cannot be read: more about them would be guessed
+	damaged    map[string]bool // tables, "tunnel.desk", of which something cannot be read or used: more about them would be guessed
+	misspelt   map[string]bool // tables that have unknown keys
 }
 
 func (c *checkOfFile) fault(line int, err error) {
@@ -140,8 +141,8 @@ func (c *checkOfFile) name(name string, keys map[string]toml.Primitive) {
 	c.decode("tunnel", name, keys, &n)
 	if !c.damaged["tunnel."+name] {
 		c.problems("tunnel", name, keys, n.problems(name))
-		c.named[name] = n
 	}
+	c.named[name] = n
 }
 
 // decode reads the keys of a table one by one into a struct of that form.
@@ -151,6 +152,7 @@ func (c *checkOfFile) decode(table, name string, keys map[string]toml.Primitive,
 		field, ok := fields[strings.ToLower(key)] // as the decoder does
 		if !ok {
 			known := slices.Sorted(maps.Keys(fields))
+			c.misspelt[table+"."+name] = true
 			c.fault(c.lineOf(table, name, key), &UnknownKeyError{table + "." + name + "." + key, known})
 			continue
 		}
@@ -201,6 +203,9 @@ func withoutPlace(err error) string { return place.ReplaceAllString(err.Error(),
 // problems tells of what is wrong in a table that could be read.
 func (c *checkOfFile) problems(table, name string, keys map[string]toml.Primitive, all []error) {
 	for _, err := range all {
+		if c.misspelt[table+"."+name] && strings.HasPrefix(err.Error(), "it has no ") {
+			continue // it has, under a name that is told already
+		}
 		c.damaged[table+"."+name] = true
 		c.faultIn(table, name, keyIn(err, keys), err)
 	}
@@ -222,12 +227,18 @@ var firstWord = regexp.MustCompile(`^[a-z_]+`)
 
 // route looks at where a name leads, and where it listens.
 func (c *checkOfFile) route(name string) {
-	if c.damaged["tunnel."+name] {
+	n, damaged := c.named[name], c.damaged["tunnel."+name]
+	if n.Route == "" || checkName(name) != nil {
 		return
 	}
 	r, err := c.Route(name)
-	if err != nil {
+	switch {
+	case err != nil && c.lacksProvider(): // it may be the one of that route
+		return
+	case err != nil:
 		c.faultIn("tunnel", name, "route", err)
+		return
+	case damaged:
 		return
 	}
 	if _, err := r.ParseListen(""); err != nil {
@@ -239,6 +250,16 @@ func (c *checkOfFile) route(name string) {
 			c.faultIn("tunnel", name, "env", unknownIn(v.name))
 		}
 	}
+}
+
+// lacksProvider tells whether a provider of the file could not be read.
+func (c *checkOfFile) lacksProvider() bool {
+	for table := range c.damaged {
+		if strings.HasPrefix(table, "provider.") {
+			return true
+		}
+	}
+	return false
 }
 
 // header is a line that begins a table. An element of a list begins with a quote, if it is one of ours.

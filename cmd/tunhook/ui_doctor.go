@@ -25,11 +25,17 @@ type said struct {
 	line         int
 }
 
-// Columns of the report: what kind of remark it is, the check, and the words.
+// The report has columns: what kind of remark it is, the check, and the words, which go on below the check.
 const (
-	levelColumn = "%-8s %-14s "
-	wordsIndent = "                        "
+	levelColumns = "%-8s %-14s "
+	belowLevel   = "         "
 )
+
+// inColumns puts words behind a head of the width of the columns.
+func inColumns(head, text string) string {
+	held := strings.Repeat("x", len(head)-len(belowLevel)-1) // the place of the head
+	return head + wrapSafe(held+" "+text, belowLevel)[len(head):]
+}
 
 // reports prints a line for what is well, and one for each finding, with what to do about it below.
 func (u *ui) reports(reports []doctor.Report) error {
@@ -48,12 +54,11 @@ func (u *ui) reports(reports []doctor.Report) error {
 					fixable++
 				}
 			}
-			words := sayRemark(r)
-			head := fmt.Sprintf(levelColumn, level, report.Name)
-			b.WriteString(head + strings.TrimPrefix(wrapSafe(words.text, wordsIndent), wordsIndent))
+			words := sayRemark(report.Name, r)
+			b.WriteString(inColumns(fmt.Sprintf(levelColumns, level, report.Name), words.text))
 			for _, below := range []string{deed(r), words.remedy} {
 				if below != "" && (!isFixed || below != words.remedy) {
-					b.WriteString(wrapSafe("-> "+below, wordsIndent))
+					b.WriteString(wrapSafe("-> "+below, belowLevel))
 				}
 			}
 		}
@@ -86,7 +91,7 @@ func (u *ui) faults(path string, report doctor.Report) error {
 		return u.result(path + ": no fault was found")
 	}
 	for _, r := range report.Remarks {
-		words := sayRemark(r)
+		words := sayRemark(report.Name, r)
 		if words.remedy != "" {
 			words.text += ": " + words.remedy
 		}
@@ -129,7 +134,7 @@ func (u *ui) reportsJSON(reports []doctor.Report) error {
 	for _, report := range reports {
 		check := doctorCheck{report.Name, report.About, []doctorRemark{}}
 		for _, r := range report.Remarks {
-			words := sayRemark(r)
+			words := sayRemark(report.Name, r)
 			check.Remarks = append(check.Remarks, doctorRemark{
 				r.Level, tunnel.WithoutPasswords(words.text), words.remedy, words.file, words.line, r.Fixable(), r.Done != nil && r.Failed == nil, deed(r),
 			})
@@ -159,19 +164,47 @@ func deed(r doctor.Remark) string {
 }
 
 // sayRemark puts a remark into words.
-func sayRemark(r doctor.Remark) said {
+func sayRemark(check string, r doctor.Remark) said {
+	if r.Fact == (doctor.Nothing{}) {
+		return said{text: sayNothing(check)}
+	}
 	for _, say := range []func(any) (said, bool){sayMachine, sayTunnels, sayRemmina, sayEnabled} {
 		if words, ok := say(r.Fact); ok {
+			switch r.Fact.(type) {
+			case doctor.NoBus, doctor.NoNotifier:
+				if r.Level == doctor.Note { // there is nothing to show anything on
+					words.remedy = ""
+				}
+			}
 			return words
 		}
 	}
 	return said{text: fmt.Sprint(r.Fact)}
 }
 
+// sayNothing says of a check that there is nothing for it to look at.
+func sayNothing(check string) string {
+	switch check {
+	case "configuration":
+		return "there is none, and none is needed"
+	case "routes", "addresses":
+		return "none is configured or enabled"
+	case "profiles":
+		return "Remmina has none"
+	case "enabled":
+		return "nothing is"
+	case "records":
+		return "no tunnel runs"
+	}
+	return "none"
+}
+
 func sayMachine(fact any) (said, bool) {
 	switch f := fact.(type) {
-	case doctor.Nothing:
-		return said{text: "nothing to look at"}, true
+	case doctor.Skipped:
+		return said{text: "not looked at, for what is said above"}, true
+	case doctor.Itself:
+		return said{text: f.Version + " (" + f.Path + ")"}, true
 	case doctor.Hangs:
 		return said{
 			text:   fmt.Sprintf("no answer within %s", f.After),
@@ -395,7 +428,7 @@ func sayRemmina(fact any) (said, bool) {
 	switch f := fact.(type) {
 	case doctor.Here:
 		if f.RunsHooks() {
-			return said{text: f.String() + " runs commands, and connects"}, true
+			return said{text: f.String() + " runs commands: both ways work, by connection and by hook"}, true
 		}
 		return said{text: runsNone(f.Installed) + ": its tunnels start by connection"}, true
 	case doctor.NoRemmina:

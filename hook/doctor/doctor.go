@@ -16,6 +16,8 @@ import (
 type Machine struct {
 	// Hook is what the use cases would work with. Where Unset is not nil it knows no directories.
 	Hook *hook.Env
+	// Version is that of this program.
+	Version string
 	// Unset says why the environment does not tell where the directories are.
 	Unset error
 	// Config are the files of the configuration, the most important last.
@@ -55,6 +57,7 @@ const (
 // Checks is the table of all that is looked at, in the order in which it is told.
 func Checks() []Check {
 	return []Check{
+		{"tunhook", "which one this is", machine, (*exam).itself},
 		{"directories", "records and logs have a place, which is yours alone", machine | route, (*exam).directories},
 		{"kernel", "processes have handles, sockets can be asked for, 127.0.0.0/8 is there", machine | route, (*exam).kernel},
 		{"bus", "the session bus answers", machine, (*exam).bus},

@@ -19,7 +19,6 @@ type exam struct {
 	Machine
 	Scope
 
-	config    func() (*tunnel.Config, error)
 	entries   func() ([]autostart.Entry, error)
 	listed    func() ([]remmina.Entry, error)
 	installed func() []remmina.Installed
@@ -37,18 +36,20 @@ func newExam(m Machine, s Scope) *exam {
 	m.Patience = cmp.Or(m.Patience, 5*time.Second)
 	m.Remmina.Patience = m.Patience
 	e := &exam{Machine: m, Scope: s}
-	e.config = sync.OnceValues(func() (*tunnel.Config, error) {
-		if m.Unset != nil {
-			return tunnel.LoadConfig()
-		}
-		return m.Hook.Config()
-	})
 	e.entries = sync.OnceValues(e.findEntries)
 	e.listed = sync.OnceValues(e.findProfiles)
 	e.installed = sync.OnceValue(func() []remmina.Installed { return m.Remmina.Look(context.Background()) })
 	e.manages = sync.OnceValues(e.askManager)
 	e.wanted = sync.OnceValue(e.findWanted)
 	return e
+}
+
+// config reads the configuration, for one check: it is not to be used by two at the same time.
+func (e *exam) config() (*tunnel.Config, error) {
+	if e.Unset != nil {
+		return tunnel.LoadConfig()
+	}
+	return e.Hook.Config()
 }
 
 func (e *exam) askManager() (managed, error) {

@@ -19,6 +19,12 @@ type Hangs struct{ After time.Duration }
 // Nothing says that there is nothing to look at: no configuration, no profile, no record.
 type Nothing struct{}
 
+// Skipped says that nothing could be looked at, for a reason that another check tells.
+type Skipped struct{}
+
+// Itself is this program.
+type Itself struct{ Version, Path string }
+
 // Directories are where records and logs are.
 type Directories struct{ Records, Logs string }
 

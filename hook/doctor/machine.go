@@ -20,6 +20,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+func (e *exam) itself(context.Context) []Remark {
+	return []Remark{well(Itself{e.Version, e.Hook.Self})}
+}
+
 func (e *exam) directories(context.Context) []Remark {
 	if e.Unset != nil {
 		return []Remark{bad(Fault{e.Unset})}

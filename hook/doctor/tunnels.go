@@ -18,7 +18,7 @@ var anywhere = netip.MustParseAddrPort("127.0.0.1:1")
 func (e *exam) routes(context.Context) []Remark {
 	config, err := e.config()
 	if err != nil {
-		return []Remark{note(Nothing{})} // the check of the configuration says why
+		return []Remark{note(Skipped{})} // the check of the configuration says why
 	}
 	var all []Remark
 	count := 0
@@ -82,6 +82,9 @@ type usedProgram struct {
 
 func (e *exam) programs(ctx context.Context) []Remark {
 	config, err := e.config()
+	if err != nil && (e.Route != "" || e.Profile != nil) {
+		return []Remark{note(Skipped{})}
+	}
 	if err != nil {
 		config, _ = tunnel.LoadConfig()
 	}
@@ -179,11 +182,15 @@ func (e *exam) program(ctx context.Context, u *usedProgram) []Remark {
 func (e *exam) addresses(context.Context) []Remark {
 	config, err := e.config()
 	if err != nil || e.Unset != nil {
-		return []Remark{note(Nothing{})}
+		return []Remark{note(Skipped{})}
 	}
 	var all []Remark
 	looked := map[netip.AddrPort]bool{}
+	elsewhere := slices.ContainsFunc(e.wanted(), func(w wanted) bool { return w.listen != "" })
 	for _, w := range e.wanted() {
+		if e.Route != "" && w.listen == "" && elsewhere {
+			continue // it is enabled, on another address than it would have otherwise
+		}
 		remark, address := e.address(config, w)
 		if looked[address] && address.IsValid() || remark.Fact == nil {
 			continue
@@ -260,12 +267,12 @@ func wildcards(looked map[netip.AddrPort]bool) []Remark {
 
 func (e *exam) records(context.Context) []Remark {
 	if e.Unset != nil {
-		return []Remark{note(Nothing{})}
+		return []Remark{note(Skipped{})}
 	}
 	tunnels, problems, err := e.Hook.Status("", "")
 	if err != nil {
 		if errors.As(err, new(*pidfile.DirError)) { // which the check of the directories tells
-			return []Remark{note(Nothing{})}
+			return []Remark{note(Skipped{})}
 		}
 		return []Remark{bad(Fault{err})}
 	}
@@ -276,6 +283,9 @@ func (e *exam) records(context.Context) []Remark {
 		case t.State == hook.Waiting || e.Route != "" && t.Record.Route != e.Route && t.Record.Target != e.Route:
 		case t.State == hook.Dead && e.Hook.Stale(t.Record):
 			all = append(all, e.stale(t.Record))
+		case e.Route != "":
+			rec := t.Record
+			all = append(all, well(Serves{rec.Route, rec.Program, rec.Tunnel.PID, rec.Public()}))
 		default:
 			count++
 		}

@@ -49,6 +49,7 @@ func Examine(p Profile, runs func(program string) bool) []Fault {
 			all = append(all, Fault{ProgramGone, text, program})
 		}
 	}
+	all = slices.CompactFunc(all, func(a, b Fault) bool { return a.Trouble == b.Trouble && a.Detail == b.Detail })
 	if start, ok := p.startsTunnel(); ok {
 		all = append([]Fault{{StartsTunnel, start, ""}}, all...)
 	}

@@ -40,7 +40,7 @@ _tunhook() {
         elif [[ $word == -- ]]; then
             _tunhook_after_dashes "$command" "$cur" $((${#words[@]} - i - 1))
             return
-        elif [[ $word == --@(timeout|grace|listen|ready|end-with|idle-stop|linger|notify|route|by) ]]; then
+        elif [[ $word == --@(timeout|grace|listen|ready|end-with|idle-stop|linger|notify|route|by|config) ]]; then
             flag=$word
         elif [[ $word == -* ]]; then
             :
@@ -60,21 +60,28 @@ _tunhook() {
     wait) flags+=' --timeout --listen' ;;
     logs) flags+=' --follow' ;;
     remmina) [[ $route == enable ]] && flags+=' --by --route --listen --ready --force' ;;
+    doctor) flags+=' --fix --config --json' ;;
     '') flags+=' --version' ;;
     esac
 
-    if [[ -n $flag ]]; then
+    if [[ $flag == --config ]]; then
+        compopt -o default
+        return
+    elif [[ -n $flag ]]; then
         choices=$(_tunhook_values "$command" "$flag")
     elif [[ $cur == -* ]]; then
         choices=$flags
     elif [[ -z $command ]]; then
-        choices='start stop run listen enable disable status wait logs remmina'
+        choices='start stop run listen enable disable status wait logs remmina doctor'
     elif [[ $command == remmina ]] && ((count == 0)); then
         choices='enable disable show list'
     elif [[ $command == remmina ]]; then
         [[ $route == list ]] || _tunhook_profile "${COMP_WORDS[COMP_CWORD]}"
         return
+    elif [[ $command == doctor ]] && ((count > 0)); then
+        return
     elif ((count == 0)); then
+        [[ $command != doctor ]] || _tunhook_profile "${COMP_WORDS[COMP_CWORD]}"
         choices=$(_tunhook_names; _tunhook_running route)
     elif ((count == 1)); then
         choices=stable

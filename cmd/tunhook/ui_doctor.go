@@ -34,7 +34,11 @@ const (
 // inColumns puts words behind a head of the width of the columns.
 func inColumns(head, text string) string {
 	held := strings.Repeat("x", len(head)-len(belowLevel)-1) // the place of the head
-	return head + wrapSafe(held+" "+text, belowLevel)[len(head):]
+	behind := wrapSafe(held+" "+text, belowLevel)[len(head)-1:]
+	if behind[0] == '\n' { // the first word has no room there
+		return strings.TrimRight(head, " ") + behind
+	}
+	return head + behind[1:]
 }
 
 // reports prints a line for what is well, and one for each finding, with what to do about it below.

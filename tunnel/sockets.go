@@ -118,7 +118,7 @@ func listening(local netip.AddrPort) ([]socket, error) {
 func SeeSockets() (fast bool, err error) {
 	a := newAsker()
 	defer a.close()
-	_, err = a.listening(1)
+	_, err = a.listening(netip.AddrPortFrom(loopback, 1))
 	return a.err == nil, err
 }
 

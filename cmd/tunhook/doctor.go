@@ -88,7 +88,7 @@ func (c *command) doctorOfFile(path string, asJSON bool) error {
 
 // machine is this machine as far as the environment tells.
 func (c *command) machine() doctor.Machine {
-	m := doctor.Machine{Version: version, Remmina: remmina.Machine{Root: "/", DataHome: xdg.DataHome, Path: c.variable("PATH"), Environ: c.environ}}
+	m := doctor.Machine{Version: version(), Remmina: remmina.Machine{Root: "/", DataHome: xdg.DataHome, Path: c.variable("PATH"), Environ: c.environ}}
 	d, unset := c.findDirs()
 	m.Config = d.config
 	if m.Hook, m.Unset = c.hook(); m.Unset == nil {

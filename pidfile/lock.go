@@ -77,7 +77,9 @@ func (d Dir) LockIfUsed(ctx context.Context, key Key) (*Lock, error) {
 	return nil, nil
 }
 
-func (d Dir) flockPath(key Key) string { return filepath.Join(d.path, key.Name()+".flock") }
+const flockSuffix = ".flock"
+
+func (d Dir) flockPath(key Key) string { return filepath.Join(d.path, key.Name()+flockSuffix) }
 func (d Dir) ownerPath(key Key) string { return filepath.Join(d.path, key.Name()+".lock") }
 
 func (d Dir) busy(key Key) error {
@@ -130,12 +132,15 @@ func openLock(path string) (*os.File, error) {
 	return nil, fmt.Errorf("%s: %w", path, underlying(err))
 }
 
-func (l *Lock) current() bool {
-	held, err := l.flock.Stat()
+func (l *Lock) current() bool { return isAt(l.flock, l.dir.flockPath(l.key)) }
+
+// isAt tells whether an open file is the one that has that path now.
+func isAt(f *os.File, path string) bool {
+	held, err := f.Stat()
 	if err != nil {
 		return false
 	}
-	named, err := os.Lstat(l.dir.flockPath(l.key))
+	named, err := os.Lstat(path)
 	return err == nil && os.SameFile(held, named)
 }
 
@@ -260,7 +265,10 @@ func (l *Lock) Remove() error {
 
 // SetAside renames whatever stands in the place of the record, so that nothing is lost, and returns its new path.
 func (l *Lock) SetAside(now time.Time) (string, error) {
-	path := l.dir.recordPath(l.key)
+	return setAside(l.dir.recordPath(l.key), now)
+}
+
+func setAside(path string, now time.Time) (string, error) {
 	aside := fmt.Sprintf("%s.bad-%s", path, now.UTC().Format("20060102T150405.000000000"))
 	if err := os.Rename(path, aside); err != nil {
 		return "", fmt.Errorf("setting record %s aside: %w", path, underlying(err))

@@ -103,6 +103,7 @@ func (r Record) Key() Key { return Key{r.Route, r.Listen} }
 type BadRecordError struct {
 	Path   string
 	Reason string
+	Newer  bool // it is a record, which a newer tunhook has written
 }
 
 func (e *BadRecordError) Error() string { return fmt.Sprintf("record %s %s", e.Path, e.Reason) }
@@ -138,7 +139,7 @@ func (d Dir) Read(key Key) (Record, error) {
 func (d Dir) Stat(key Key) (fs.FileInfo, error) { return os.Lstat(d.home(key).recordPath(key)) }
 
 func otherKey(path string, rec Record) error {
-	return &BadRecordError{path, fmt.Sprintf("is of another tunnel (%s on %s)", rec.Route, rec.Listen)}
+	return &BadRecordError{Path: path, Reason: fmt.Sprintf("is of another tunnel (%s on %s)", rec.Route, rec.Listen)}
 }
 
 func (d Dir) recordPath(key Key) string { return filepath.Join(d.path, key.Name()+recordSuffix) }
@@ -182,26 +183,26 @@ func withoutDead(ids []process.Identity) []process.Identity {
 func parseRecord(path string, data []byte) (Record, error) {
 	switch {
 	case len(data) == 0:
-		return Record{}, &BadRecordError{path, "is empty"}
+		return Record{}, &BadRecordError{Path: path, Reason: "is empty"}
 	case len(data) > maxRecordSize:
-		return Record{}, &BadRecordError{path, "is too large"}
+		return Record{}, &BadRecordError{Path: path, Reason: "is too large"}
 	}
 	var rec Record
 	if err := json.Unmarshal(data, &rec); err != nil {
 		var version struct{ Version int }
 		if json.Unmarshal(data, &version) == nil && version.Version > RecordVersion {
-			return Record{}, &BadRecordError{path, newer(version.Version)}
+			return Record{}, &BadRecordError{Path: path, Reason: newer(version.Version), Newer: true}
 		}
-		return Record{}, &BadRecordError{path, "is damaged (" + err.Error() + ")"}
+		return Record{}, &BadRecordError{Path: path, Reason: "is damaged (" + err.Error() + ")"}
 	}
 	var logErr, programErr error
 	rec.Log, logErr = unarmoured(rec.Log)
 	rec.Program, programErr = unarmoured(rec.Program)
 	if err := errors.Join(logErr, programErr); err != nil {
-		return Record{}, &BadRecordError{path, "is damaged (" + err.Error() + ")"}
+		return Record{}, &BadRecordError{Path: path, Reason: "is damaged (" + err.Error() + ")"}
 	}
 	if reason := rec.problem(); reason != "" {
-		return Record{}, &BadRecordError{path, reason}
+		return Record{}, &BadRecordError{Path: path, Reason: reason, Newer: rec.Version > RecordVersion}
 	}
 	return rec, nil
 }
@@ -246,7 +247,7 @@ func readOwnFile(path string) ([]byte, error) {
 	f, err := OpenOwn(path, os.O_RDONLY)
 	var notOurs *FileError
 	if errors.As(err, &notOurs) {
-		return nil, &BadRecordError{notOurs.Path, notOurs.Reason}
+		return nil, &BadRecordError{Path: notOurs.Path, Reason: notOurs.Reason}
 	}
 	if err != nil {
 		return nil, err

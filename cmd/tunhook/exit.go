@@ -20,6 +20,8 @@ const (
 	exitRouteDown  = 8
 	exitProtocol   = 9
 
+	exitFindings = 1 // of doctor
+
 	// Of run, whose other statuses are its client's; env(1) and timeout(1) use them likewise.
 	exitRunFailed       = 125
 	exitClientNotRun    = 126

@@ -72,6 +72,7 @@ var arrows = []struct {
 	{"hook", []string{"hook/*", "tunnel", "pidfile", "pidfile/process"}},
 	{"hook/notify", []string{"hook/sessionbus"}},
 	{"hook/flatpak", []string{"hook/sessionbus"}},
+	{"hook/doctor", []string{"hook", "hook/*", "tunnel", "pidfile", "pidfile/process"}}, // looks at what the use cases work with
 	{"hook/*", []string{"hook/*/*", "tunnel", "pidfile", "pidfile/process"}},
 	{"hook/*/*", nil},
 	{"hook/*/*/*", []string{"hook/*/*"}}, // for tests

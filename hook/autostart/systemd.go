@@ -73,17 +73,26 @@ const answerPatience = 10 * time.Second
 
 // Environment gives the names of the variables that the manager passes on to what it starts. An error says that no manager answers.
 func (s Systemd) Environment(ctx context.Context) ([]string, error) {
+	names, err := s.Variables(ctx)
+	for i, variable := range names {
+		names[i], _, _ = strings.Cut(variable, "=")
+	}
+	return names, err
+}
+
+// Variables gives those variables as NAME=VALUE. A value with special characters is quoted for a shell, and begins with $' then.
+func (s Systemd) Variables(ctx context.Context) ([]string, error) {
 	out, err := s.ask(ctx, "show-environment")
 	if err != nil {
 		return nil, err
 	}
-	var names []string
+	var variables []string
 	for line := range strings.Lines(string(out)) {
-		if name, _, ok := strings.Cut(line, "="); ok {
-			names = append(names, name)
+		if strings.Contains(line, "=") {
+			variables = append(variables, strings.TrimSuffix(line, "\n"))
 		}
 	}
-	return names, nil
+	return variables, nil
 }
 
 // Looks tells by an error that the manager does not look for units in dir: it was started with an environment of its own.

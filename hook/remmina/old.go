@@ -247,9 +247,9 @@ func commands(field string) (all [][]string, ok bool) {
 		for len(words) > 0 {
 			name := filepath.Base(words[0])
 			switch {
-			case isShell(name) && len(words) > 2 && strings.HasPrefix(words[1], "-") && strings.HasSuffix(words[1], "c"):
+			case isPlainShell(name) && len(words) > 2 && strings.HasPrefix(words[1], "-") && strings.HasSuffix(words[1], "c"):
 				inner, ok := shellWords(words[2], true)
-				if !ok || slices.ContainsFunc(inner, func(words []string) bool { return isShell(filepath.Base(words[0])) }) {
+				if !ok || slices.ContainsFunc(inner, func(words []string) bool { return isPlainShell(filepath.Base(words[0])) }) {
 					return nil, false
 				}
 				for _, words := range inner {
@@ -267,7 +267,8 @@ func commands(field string) (all [][]string, ok bool) {
 	return slices.DeleteFunc(all, func(words []string) bool { return len(words) == 0 }), true
 }
 
-func isShell(name string) bool {
+// isPlainShell tells whether "-c" of a program takes a line of sh(1).
+func isPlainShell(name string) bool {
 	return slices.Contains([]string{"sh", "bash", "dash", "zsh", "ksh"}, name)
 }
 

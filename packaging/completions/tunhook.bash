@@ -35,7 +35,7 @@ _tunhook() {
         elif [[ $word == -- ]]; then
             _tunhook_after_dashes "$command" "$cur" $((${#words[@]} - i - 1))
             return
-        elif [[ $word == --@(timeout|grace|listen|ready|end-with|idle-stop|linger|notify|route|by) ]]; then
+        elif [[ $word == --@(timeout|grace|listen|ready|end-with|idle-stop|linger|notify|route|by|config) ]]; then
             flag=$word
         elif [[ $word == -* ]]; then
             :
@@ -56,15 +56,19 @@ _tunhook() {
     wait) flags+=' --timeout --listen' ;;
     logs) flags+=' --follow' ;;
     remmina) [[ $route == enable ]] && flags+=' --by --route --listen --ready --force --all --dry-run' ;;
+    doctor) flags+=' --fix --config --json' ;;
     '') flags+=' --version' ;;
     esac
 
-    if [[ -n $flag ]]; then
+    if [[ $flag == --config ]]; then
+        compopt -o default
+        return
+    elif [[ -n $flag ]]; then
         choices=$(_tunhook_values "$command" "$flag")
     elif [[ $cur == -* ]]; then
         choices=$flags
     elif [[ -z $command ]]; then
-        choices='start stop run listen enable disable status wait logs remmina config routes'
+        choices='start stop run listen enable disable status wait logs remmina config routes doctor'
     elif [[ $command == remmina ]] && ((count == 0)); then
         choices='enable disable show list'
     elif [[ $command == remmina ]]; then
@@ -72,7 +76,10 @@ _tunhook() {
         return
     elif [[ $command == routes ]]; then
         choices='boundary kubectl pomerium tsh-app'
+    elif [[ $command == doctor ]] && ((count > 0)); then
+        return
     elif ((count == 0)); then
+        [[ $command != doctor ]] || _tunhook_profile "${COMP_WORDS[COMP_CWORD]}"
         choices=$(_tunhook_routes)
     elif ((count == 1)) && [[ $command != config ]]; then
         choices=stable

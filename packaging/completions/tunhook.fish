@@ -22,7 +22,7 @@ function __tunhook_words
     for word in (commandline --tokenize --cut-at-cursor --current-process)[2..]
         if test $value = yes
             set value no
-        else if contains -- $word --timeout --grace --listen --ready --end-with --idle-stop --linger --notify --route --by
+        else if contains -- $word --timeout --grace --listen --ready --end-with --idle-stop --linger --notify --route --by --config
             set value yes
         else if not string match --quiet -- '-*' $word
             echo $word
@@ -94,7 +94,9 @@ complete -c tunhook -n '__tunhook_in routes' -l timeout -x -d 'Give up after thi
 complete -c tunhook -n 'test (count (__tunhook_words)) -eq 0' -a config -d 'Show what the configuration comes to'
 complete -c tunhook -n 'test (count (__tunhook_words)) -eq 0' -a remmina -d 'Make Remmina profiles use a tunnel'
 
-complete -c tunhook -n "__tunhook_at 0 $all config" -a '(__tunhook_routes)' -d Route
+complete -c tunhook -n 'test (count (__tunhook_words)) -eq 0' -a doctor -d 'Say what keeps tunnels from working here'
+
+complete -c tunhook -n "__tunhook_at 0 $all config doctor" -a '(__tunhook_routes)' -d Route
 complete -c tunhook -n "__tunhook_at 1 $all" -a stable -d 'An address of its own for every route'
 complete -c tunhook -n '__tunhook_at 1 stop disable status wait logs' -a '(__tunhook_running address (__tunhook_words)[2])' -d Running
 
@@ -117,6 +119,10 @@ complete -c tunhook -n '__tunhook_in disable' -l now -d 'Also where clients are 
 complete -c tunhook -n '__tunhook_in disable' -l all -d 'Disable all that is enabled'
 complete -c tunhook -n '__tunhook_in status' -l all -d 'Also those in the configuration that do not run'
 complete -c tunhook -n '__tunhook_in status' -l json -d 'Print JSON'
+complete -c tunhook -n '__tunhook_in doctor' -l fix -d 'Do what is safe about it'
+complete -c tunhook -n '__tunhook_in doctor' -l json -d 'Print JSON'
+complete -c tunhook -n '__tunhook_in doctor' -l config -r -F -d 'Look at one configuration file only'
+complete -c tunhook -n '__tunhook_at 0 doctor' -a '(__tunhook_profiles)' -d Profile
 complete -c tunhook -n '__tunhook_in wait' -l listen -x -d 'Wait until anything listens there'
 complete -c tunhook -n '__tunhook_in logs' -l follow -s f -d 'Go on until the tunnel ends'
 

@@ -51,8 +51,15 @@ func measure(ctx context.Context, tunhook string, rounds int, only string) (brok
 		name string
 		rows func() error
 	}{
-		{"start", b.startRow}, {"nothing", b.nothingToDoRows}, {"crowd", b.crowdRows}, {"records", b.recordRows}, {"tunnels", b.tunnelRows},
-		{"today", b.todayRows}, {"listener", b.listenerRows}, {"idle", b.idleRows}, {"size", b.sizeRow},
+		{"start", b.startRow},
+		{"nothing", b.nothingToDoRows},
+		{"crowd", b.crowdRows},
+		{"records", b.recordRows},
+		{"tunnels", b.tunnelRows},
+		{"today", b.todayRows},
+		{"listener", b.listenerRows},
+		{"idle", b.idleRows},
+		{"size", b.sizeRow},
 	} {
 		if only != "" && !slices.Contains(strings.Split(only, ","), group.name) {
 			continue

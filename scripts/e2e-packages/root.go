@@ -43,7 +43,7 @@ const finished = "-- finished with status "
 // try runs a command of the shell's, and returns what it prints and its status.
 func (r *root) try(command string) (output string, status int) {
 	r.t.Helper()
-	_, err := fmt.Fprintf(r.stdin, "{ %s\n} </dev/null 2>&1; echo; echo %q$?\n", command, finished)
+	_, err := fmt.Fprintf(r.stdin, "{ %s\n} </dev/null 2>&1; status=$?; echo; echo %q$status\n", command, finished)
 	check(r.t, err)
 	var b strings.Builder
 	for {

@@ -76,6 +76,9 @@ func (c *checkout) withoutGo() string {
 	dir := c.t.TempDir()
 	for _, name := range []string{"make", "sh", "git", "cat", "cut", "dirname", "find", "head", "install", "mkdir", "sed", "sort", "rm"} {
 		program, err := exec.LookPath(name)
+		if name == "git" && err != nil {
+			continue // the checkout may have come as an archive
+		}
 		check(c.t, err)
 		check(c.t, os.Symlink(program, filepath.Join(dir, name)))
 	}

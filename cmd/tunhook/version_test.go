@@ -36,6 +36,9 @@ func TestVersionIsTheTagOrTheCommit(t *testing.T) {
 // tunhook was built.
 func TestScriptAndBuildInfoAgreeOnTheVersion(t *testing.T) {
 	t.Parallel()
+	if _, err := exec.LookPath("git"); err != nil {
+		t.Skip("no git here: tunhook came as an archive, and is called as VERSION says")
+	}
 	dir := t.TempDir()
 	script, err := os.ReadFile("../../scripts/version")
 	check(t, err)

@@ -74,7 +74,7 @@ func (c *command) doctorOfFile(path string, asJSON bool) error {
 	if _, err := os.Stat(path); err != nil {
 		return &tunnel.ConfigError{Path: cmp.Or(path, `""`), Err: errors.New("cannot be read: name a file that is there")}
 	}
-	faults, _ := doctor.CheckFiles(path)
+	faults := doctor.CheckFile(path)
 	report := doctor.OfFile(faults)
 	err := c.ui.faults(path, report)
 	if asJSON {

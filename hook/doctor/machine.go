@@ -174,26 +174,29 @@ func (e *exam) manager(context.Context) []Remark {
 }
 
 func (e *exam) configuration(context.Context) []Remark {
-	all, files := CheckFiles(e.Config...)
-	switch {
+	config := tunnel.LoadConfig(e.Config...)
+	all := faultsOf(config)
+	switch files := config.Files(); {
 	case len(all) > 0:
 		return all
 	case len(files) == 0:
 		return []Remark{well(Nothing{})}
+	default:
+		return []Remark{well(Configured{files, config.Names()})}
 	}
-	return []Remark{well(Configured{files, e.config().Names()})}
 }
 
-// CheckFiles gives every fault in files of the configuration and their drop-ins, and those that are there.
-func CheckFiles(paths ...string) (faults []Remark, files []string) {
-	config := tunnel.LoadConfig(paths...)
+// CheckFile gives every fault in a file of the configuration and its drop-ins.
+func CheckFile(path string) (faults []Remark) { return faultsOf(tunnel.LoadConfig(path)) }
+
+func faultsOf(config *tunnel.Config) (faults []Remark) {
 	for _, fault := range config.Faults() {
 		faults = append(faults, bad(Fault{fault}))
 	}
-	return faults, config.Files()
+	return faults
 }
 
-// OfFile is the report on one file of the configuration, of which CheckFiles has given the faults.
+// OfFile is the report on one file of the configuration, of which CheckFile has given the faults.
 func OfFile(faults []Remark) Report {
 	i := slices.IndexFunc(Checks(), func(c Check) bool { return c.Name == "configuration" })
 	return Report{Checks()[i], faults}

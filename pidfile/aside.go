@@ -24,7 +24,7 @@ func (d Dir) SetAside(path string, now time.Time) (aside string, err error) {
 	if err != nil {
 		return "", fmt.Errorf("lock file %w", err)
 	}
-	defer lock.Close()
+	defer func() { _ = unlock(lock) }()
 	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil || !isAt(lock, name+flockSuffix) {
 		return "", &BusyError{}
 	}

@@ -17,8 +17,8 @@ import (
 // file in the usual form, says who holds it. The lock file alone would not do: taking over a stale one is a race between
 // processes, and a reused pid looks like an owner for ever. While the flock is held any lock file found is stale.
 //
-// A process that is forked while the lock is held shares the flock until its exec closes the descriptor, so the lock is not
-// free again before a launched program is really there, even if the launching process is killed in between.
+// A process that is forked while the lock is held shares the flock until its exec closes the descriptor: should the launching process
+// be killed in between, the lock is not free again before the launched program is really there.
 type Lock struct {
 	dir   Dir
 	key   Key
@@ -187,7 +187,13 @@ func (l *Lock) Unlock() error {
 		os.Remove(l.dir.recordPath(l.key) + tempSuffix) // of one who was killed at writing
 		os.Remove(l.dir.flockPath(l.key))               // still held: whoever waits for it sees that its name is gone
 	}
-	return errors.Join(err, l.flock.Close())
+	return errors.Join(err, unlock(l.flock))
+}
+
+// unlock gives an flock back and closes its file. Closing alone would not do: a process that is just being forked for something else
+// has the file too, until its exec.
+func unlock(f *os.File) error {
+	return errors.Join(unix.Flock(int(f.Fd()), unix.LOCK_UN), f.Close())
 }
 
 // Read reads the record as Dir.Read does; nobody else changes it while the lock is held.

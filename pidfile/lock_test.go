@@ -17,6 +17,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/tunhook/tunhook/pidfile/process/processtest"
 )
 
@@ -110,6 +112,31 @@ func TestLockLetsOneProcessIn(t *testing.T) {
 	}
 	if left := names(t, d); len(left) > 0 {
 		t.Errorf("left behind: %v", left)
+	}
+}
+
+// TestUnlockedIsUnlockedWhoeverElseHasTheFile: so has a process between its fork and its exec.
+func TestUnlockedIsUnlockedWhoeverElseHasTheFile(t *testing.T) {
+	t.Parallel()
+	d, rec := recordDir(t)
+	lock, err := d.Lock(t.Context(), rec.Key())
+	if err != nil {
+		t.Fatal(err)
+	}
+	shared, err := unix.Dup(int(lock.File().Fd()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(shared)
+	if err := lock.Unlock(); err != nil {
+		t.Fatal(err)
+	}
+	again, err := d.tryLock(rec.Key())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := again.Unlock(); err != nil {
+		t.Error(err)
 	}
 }
 

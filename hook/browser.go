@@ -76,15 +76,17 @@ func (e *NoOpenerError) Error() string {
 	return "no program that could open the page was found on PATH: not " + e.Opener + ", nor a browser"
 }
 
-// handedOver is how long a command that opens a page has to fail. One that still runs is the browser itself, which has the page.
-const handedOver = 2 * time.Second
+// PageTaken is how long a command that opens a page has to fail. One that still runs is the browser itself, which has the page.
+const PageTaken = 2 * time.Second
 
 // OpenPage stands in for a command that opens a page, opener, when a tunnel program calls it. It runs the real one in
 // a session of its own, which does not end with the tunnel, and returns its exit status; 127 where there is none, as a
 // shell would. A browser stays for as long as somebody uses it, and the tunnel program may wait for its command: so OpenPage
-// returns 0 as soon as the page can be taken for handed over. self is the path of tunhook. The error is a *LoopError or a
-// *NoOpenerError.
-func OpenPage(environ []string, self, opener string, args []string, stdout, stderr *os.File) (status int, err error) {
+// returns 0 after patience, when the page can be taken for handed over. self is the path of tunhook. The error is a *LoopError or
+// a *NoOpenerError.
+func OpenPage(
+	environ []string, self, opener string, args []string, stdout, stderr *os.File, patience time.Duration,
+) (status int, err error) {
 	opening := filepath.SplitList(Variable(environ, openingVariable))
 	if slices.Contains(opening, opener) {
 		return 126, &LoopError{opener}
@@ -122,7 +124,7 @@ func OpenPage(environ []string, self, opener string, args []string, stdout, stde
 	select {
 	case <-ended:
 		return tunnel.ExitStatus(cmd.ProcessState), nil
-	case <-time.After(handedOver):
+	case <-time.After(patience):
 		return 0, nil
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/tunhook/tunhook/pidfile/process"
 	"github.com/tunhook/tunhook/tunnel"
@@ -19,11 +20,12 @@ import (
 type opener struct {
 	*world
 	links, bin, pages string
+	patience          time.Duration
 }
 
 func newOpener(t *testing.T) *opener {
 	w := newWorld(t)
-	o := &opener{world: w, links: w.path("browser"), bin: w.path("bin"), pages: w.path("pages")}
+	o := &opener{world: w, links: w.path("browser"), bin: w.path("bin"), pages: w.path("pages"), patience: time.Hour}
 	o.install("xdg-open", "")
 	o.install("x-www-browser", "")
 	check(t, os.Mkdir(o.links, 0o700))
@@ -51,7 +53,7 @@ func (o *opener) open(environ ...string) (pages []string, status int, stderr str
 	var said strings.Builder
 	cmd := &exec.Cmd{
 		Path: filepath.Join(o.links, "xdg-open"), Args: []string{"xdg-open", "https://sign.in/"},
-		Env: environ, Dir: o.dir, Stderr: &said,
+		Env: append(environ, patienceVariable+"="+o.patience.String()), Dir: o.dir, Stderr: &said,
 	}
 	if err := cmd.Run(); err != nil && !errors.As(err, new(*exec.ExitError)) {
 		o.t.Fatal(err)
@@ -149,6 +151,7 @@ func TestABrowserThatStaysKeepsNobodyWaiting(t *testing.T) {
 			t.Parallel()
 			o := newOpener(t)
 			o.install("xdg-open", "echo $$ >\"$0.pid\"; echo opened >&2\n"+script)
+			o.patience = 10 * time.Second
 			pages, status, said := o.open("PATH=" + o.links + ":" + o.bin + ":/usr/bin:/bin") // reads stderr through a pipe
 			if status != 0 || len(pages) != 1 || said != "opened\n" {
 				t.Errorf("status %d, %q, pages %q", status, said, pages)

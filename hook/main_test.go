@@ -23,6 +23,9 @@ import (
 	"github.com/tunhook/tunhook/tunnel/tunneltest"
 )
 
+// patienceVariable says how long a command that opens a page is waited for, in place of hook.PageTaken: machines can be slow.
+const patienceVariable = "TEST_PAGE_PATIENCE"
+
 // TestMain makes the test binary into each program that the tests run: pomerium-cli by its name, and by its first argument
 //
 //	keeper                        a keeper, as tunhook is
@@ -41,7 +44,11 @@ func TestMain(m *testing.M) {
 		if err != nil {
 			panic(err)
 		}
-		status, err := hook.OpenPage(os.Environ(), self, name, os.Args[1:], os.Stdout, os.Stderr)
+		patience := hook.PageTaken
+		if p, err := time.ParseDuration(os.Getenv(patienceVariable)); err == nil {
+			patience = p
+		}
+		status, err := hook.OpenPage(os.Environ(), self, name, os.Args[1:], os.Stdout, os.Stderr, patience)
 		if err != nil {
 			fmt.Fprintln(os.Stderr, err)
 		}

@@ -11,7 +11,7 @@ import (
 // environment.
 func (c *command) openPage(opener string, args []string) int {
 	self, _ := os.Executable() // where that is not known, a mark in the environment keeps it from calling itself for ever
-	status, err := hook.OpenPage(c.environ, self, opener, args, c.ui.stdout, c.ui.stderr)
+	status, err := hook.OpenPage(c.environ, self, opener, args, c.ui.stdout, c.ui.stderr, hook.PageTaken)
 	if err != nil {
 		c.ui.failure(err)
 	}

@@ -80,12 +80,50 @@ func (b *bench) listenerRows() error {
 	if _, err := b.run(b.home, b.tunhook, "start", to, b.addr); err != nil {
 		return err
 	}
-	err = b.compare(row{
-		name: "warm listener ÷ its tunnel", bound: maxWarm,
+	// A relay to the next process is the quickest tunnel that there can be. It shows what a listener adds, in milliseconds.
+	err = b.warmRow("warm listener ÷ a bare relay", 0, to, front)
+	return errors.Join(err, b.residentRows(front), stop(b.addr), b.bulkRow(), b.restRow(to), b.warmPomeriumRow(server.Addr()))
+}
+
+// warmRow compares the first byte through a listener whose tunnel is up with that through such a tunnel itself, at b.addr.
+func (b *bench) warmRow(name string, bound float64, to, front string) error {
+	return b.compare(row{
+		name: name, bound: bound,
 		ours:  side{b.table.show(b.tunhook, "listen", to, b.addr), func() (time.Duration, error) { return firstByte(front) }},
 		other: side{b.table.show(b.tunhook, "start", to, b.addr), func() (time.Duration, error) { return firstByte(b.addr) }},
 	})
-	return errors.Join(err, b.residentRows(front), stop(b.addr), b.bulkRow(), b.restRow(to))
+}
+
+// warmPomeriumRow is warmRow with the tunnel program that most people have, to a gateway on this machine: each connection is one of
+// TLS to the gateway, as it is with the real one.
+func (b *bench) warmPomeriumRow(target string) error {
+	const to = "desk.example.com:3389"
+	gateway, err := tunneltest.StartGateway(tunneltest.GatewayOptions{Routes: map[string]string{to: target}})
+	if err != nil {
+		return err
+	}
+	defer gateway.Close()
+	ca, err := gateway.CAFile(b.home.Dir)
+	if err != nil {
+		return err
+	}
+	args := "[provider.pomerium]\nargs = ['--pomerium-url', '" + gateway.URL() + "', '--alternate-ca-path', '" + ca + "']\n"
+	config, err := b.home.Write(".config/tunhook/config.toml", args, 0o600)
+	if err != nil {
+		return err
+	}
+	defer os.Remove(config)
+	listener, front, err := b.startListener("--ready", "rdp", to)
+	if err != nil {
+		return err
+	}
+	defer listener.end()
+	if _, err := b.run(b.home, b.tunhook, "start", to, b.addr); err != nil {
+		return err
+	}
+	err = b.warmRow("warm listener ÷ its tunnel", maxWarm, to, front)
+	_, stopErr := b.run(b.home, b.tunhook, "stop", to, b.addr)
+	return errors.Join(err, stopErr)
 }
 
 // listening is a listener that the bench has started.

@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/BurntSushi/toml"
 )
@@ -359,21 +360,25 @@ func (s *source) outside(text string, key toml.Key, err error) *ConfigError {
 }
 
 // quotedWord is a word of the file in a message of the TOML library, which may be a secret that its quotes were forgotten of.
-var quotedWord = regexp.MustCompile(`"[^"]{2,}"`)
+var quotedWord = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`"[^"]{2,}"`)
+})
 
 func syntaxError(path string, err error) *ConfigError {
 	var parse toml.ParseError
 	if errors.As(err, &parse) {
-		return &ConfigError{Path: path, Line: parse.Position.Line, Err: errors.New(quotedWord.ReplaceAllString(parse.Message, `"…"`))}
+		return &ConfigError{Path: path, Line: parse.Position.Line, Err: errors.New(quotedWord().ReplaceAllString(parse.Message, `"…"`))}
 	}
 	return &ConfigError{Path: path, Err: err}
 }
 
-var header = regexp.MustCompile(`(?m)^[ \t]*\[[ \t]*(tunnel|provider)[ \t]*\.[ \t]*(?:"([^"\n]+)"|'([^'\n]+)'|([^\s"'.\]]+))`)
+var header = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`(?m)^[ \t]*\[[ \t]*(tunnel|provider)[ \t]*\.[ \t]*(?:"([^"\n]+)"|'([^'\n]+)'|([^\s"'.\]]+))`)
+})
 
 // headers gives the tables of a file that is no TOML, as far as their headers can be told.
 func headers(text string) (tables []tableKey) {
-	for _, m := range header.FindAllStringSubmatch(text, -1) {
+	for _, m := range header().FindAllStringSubmatch(text, -1) {
 		tables = append(tables, tableKey{m[1], m[2] + m[3] + m[4]})
 	}
 	return tables

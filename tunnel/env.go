@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -47,7 +48,9 @@ func variables(env map[string]any) ([]variable, error) {
 	return all, nil
 }
 
-var variableName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+var variableName = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+})
 
 // ownVariables is what the variables begin with that are between tunhook and what it launches.
 const ownVariables = "TUNHOOK_"
@@ -61,7 +64,7 @@ func checkEnv(env map[string]any, known []string) error {
 	}
 	for _, v := range all {
 		switch {
-		case !variableName.MatchString(v.name):
+		case !variableName().MatchString(v.name):
 			return keyErrorf("env", "%s is no name of a variable: it has letters, digits and '_'", quote(v.name))
 		case strings.HasPrefix(v.name, ownVariables):
 			return keyErrorf("env", "%s: names that begin with %s are tunhook's own", v.name, ownVariables)

@@ -8,6 +8,7 @@ import (
 	"os"
 	"regexp"
 	"strings"
+	"sync"
 	"time"
 	"unicode"
 )
@@ -83,7 +84,11 @@ func logLines(log *os.File, from int64) []string {
 
 // escape is what a terminal takes for a command: a control sequence, an operating system command, or a shorter one (ECMA-48,
 // section 5).
-var escape = regexp.MustCompile("\x1b(?:\\[[0-?]*[ -/]*[@-~]?|\\][^\a\x1b]*(?:\a|\x1b\\\\)?|[ -/]*[0-~]?)")
+//
+// It is compiled when it is needed, as all of them are: each start would wait for it.
+var escape = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile("\x1b(?:\\[[0-?]*[ -/]*[@-~]?|\\][^\a\x1b]*(?:\a|\x1b\\\\)?|[ -/]*[0-~]?)")
+})
 
 // Printable makes a line from outside safe to show on a terminal or a desktop: no escape sequences, no control or other
 // unprintable characters, and of bounded length.
@@ -106,5 +111,5 @@ func Plain(line string) string {
 			return -1
 		}
 		return r
-	}, escape.ReplaceAllString(strings.ToValidUTF8(line, ""), ""))
+	}, escape().ReplaceAllString(strings.ToValidUTF8(line, ""), ""))
 }

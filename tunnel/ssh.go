@@ -13,6 +13,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -84,11 +85,13 @@ func (s SSH) argv(first []string, last ...string) []string {
 }
 
 // flags are options of ssh's that take no argument, in one word.
-var flags = regexp.MustCompile(`^-[46AaCfGgKkMNnqsTtVvXxYy]+$`)
+var flags = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^-[46AaCfGgKkMNnqsTtVvXxYy]+$`)
+})
 
 // withoutFork takes the option to go into the background out of a word: the tunnel is there already.
 func withoutFork(arg string) string {
-	if !flags.MatchString(arg) {
+	if !flags().MatchString(arg) {
 		return arg
 	}
 	if arg = strings.ReplaceAll(arg, "f", ""); arg == "-" {

@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"runtime/debug"
 	"strings"
+	"sync"
 )
 
 // nextVersion is the released version, or the next one with "-dev". It stands in a file, where scripts/version and
@@ -26,7 +27,11 @@ func version() string {
 }
 
 // pseudoVersion is what Go calls a commit without a tag: https://go.dev/ref/mod#pseudo-versions.
-var pseudoVersion = regexp.MustCompile(`[-.](\d{14})-([0-9a-f]{12})$`)
+//
+// It is compiled when it is needed, as all of them are: each start would wait for it.
+var pseudoVersion = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`[-.](\d{14})-([0-9a-f]{12})$`)
+})
 
 // versionOf is the version that scripts/version gives too, of a program that was built without the Makefile: a tag, or the
 // next version with time and commit (UTC), and "dirty" where the checkout was none of that exactly.
@@ -37,7 +42,7 @@ func versionOf(next string, info *debug.BuildInfo) string {
 	built, dirty := strings.CutSuffix(strings.TrimPrefix(info.Main.Version, "v"), "+dirty")
 	base, _ := strings.CutSuffix(next, "-dev")
 	var of []string
-	if m := pseudoVersion.FindStringSubmatch(built); m != nil {
+	if m := pseudoVersion().FindStringSubmatch(built); m != nil {
 		base, of = base+"-dev."+m[1], append(of, m[2])
 	} else {
 		base = built

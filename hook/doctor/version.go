@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -35,7 +36,11 @@ func versions() map[string]versionOf {
 }
 
 // number is a version within a text. That of a build that was never released is none.
-var number = regexp.MustCompile(`\d+(\.\d+)+[0-9A-Za-z.+-]*`)
+//
+// It is compiled when it is needed, as all of them are: each start would wait for it.
+var number = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`\d+(\.\d+)+[0-9A-Za-z.+-]*`)
+})
 
 const unreleased = "0.0.0"
 
@@ -55,7 +60,7 @@ func (e *exam) version(ctx context.Context, program string, args []string) (vers
 	var said bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &said, &said
 	_ = cmd.Run() // what it has said counts, however it ended
-	if version = number.FindString(said.String()); strings.HasPrefix(version, unreleased) {
+	if version = number().FindString(said.String()); strings.HasPrefix(version, unreleased) {
 		version = ""
 	}
 	return version, version != "" || ctx.Err() == nil
@@ -68,7 +73,7 @@ func older(version, than string) bool {
 		if i >= len(have) {
 			return version != ""
 		}
-		a, err := strconv.Atoi(digits.FindString(have[i]))
+		a, err := strconv.Atoi(digits().FindString(have[i]))
 		b, _ := strconv.Atoi(w)
 		if err != nil || a != b {
 			return err == nil && a < b
@@ -77,4 +82,6 @@ func older(version, than string) bool {
 	return false
 }
 
-var digits = regexp.MustCompile(`^\d+`)
+var digits = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^\d+`)
+})

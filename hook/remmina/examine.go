@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // Trouble is what keeps a profile's command from doing its work, in a word.
@@ -74,7 +75,7 @@ func (p Profile) startsTunnel() (command string, ok bool) {
 	has := func(flag string) bool {
 		return slices.ContainsFunc(words, func(w word) bool { return strings.Contains(w.text, flag) })
 	}
-	forwards := slices.ContainsFunc(words, func(w word) bool { return forward.MatchString(w.text) })
+	forwards := slices.ContainsFunc(words, func(w word) bool { return forward().MatchString(w.text) })
 	switch _, script := p.script(); {
 	case programs["tunhook"]:
 		return "", false
@@ -86,7 +87,11 @@ func (p Profile) startsTunnel() (command string, ok bool) {
 }
 
 // forward is ssh's -L, among other flags perhaps.
-var forward = regexp.MustCompile(`(^|\s)-[A-Za-z46]*L`)
+//
+// It is compiled when it is needed, as all of them are: each start would wait for it.
+var forward = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`(^|\s)-[A-Za-z46]*L`)
+})
 
 // CallsTunhook tells whether the command before connecting starts a tunnel by tunhook: where Remmina runs no commands nothing does.
 func (p Profile) CallsTunhook() bool {
@@ -130,7 +135,7 @@ func split(text string) (words []word, problem string) {
 			inside := text[i+1 : i+1+n]
 			in = true
 			if c == '"' {
-				inside = softEscape.ReplaceAllString(inside, "$1")
+				inside = softEscape().ReplaceAllString(inside, "$1")
 				w.soft += inside
 			}
 			w.text += inside
@@ -153,7 +158,9 @@ func split(text string) (words []word, problem string) {
 }
 
 // softEscape is what a backslash stands before within double quotes.
-var softEscape = regexp.MustCompile("(?s)\\\\([\"\\\\`$\n])")
+var softEscape = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile("(?s)\\\\([\"\\\\`$\n])")
+})
 
 // closing finds the end of a quoted text, -1 for none.
 func closing(text string, quote byte) int {
@@ -169,10 +176,14 @@ func closing(text string, quote byte) int {
 }
 
 // variable is what a shell would put a value or an output in the place of.
-var variable = regexp.MustCompile("\\$[A-Za-z_{(@*#?$!0-9-]|`")
+var variable = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile("\\$[A-Za-z_{(@*#?$!0-9-]|`")
+})
 
 // operator is what parts the commands of a shell's line, or leads their output elsewhere.
-var operator = regexp.MustCompile(`^(\|\|?|&&?|;|[0-9]*(<|>>?)(&?[0-9]+|&?-|.*)?|&>.*)$|[;|]$`)
+var operator = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^(\|\|?|&&?|;|[0-9]*(<|>>?)(&?[0-9]+|&?-|.*)?|&>.*)$|[;|]$`)
+})
 
 // forShell gives what of a command only a shell would understand; "" for nothing.
 func forShell(words []word) string {
@@ -181,16 +192,16 @@ func forShell(words []word) string {
 		switch {
 		case strings.HasPrefix(w.text, "~") && strings.HasPrefix(w.bare, "~"):
 			return "~"
-		case variable.MatchString(w.soft):
+		case variable().MatchString(w.soft):
 			if strings.Contains(w.soft, "`") {
 				return "`"
 			}
 			return "$"
-		case bare && operator.MatchString(w.text):
-			return operator.FindString(w.text)
+		case bare && operator().MatchString(w.text):
+			return operator().FindString(w.text)
 		case i > 0 && bare && strings.HasSuffix(w.text, "&") && !strings.Contains(w.text, "="):
 			return "&"
-		case i == 0 && bare && assignment.MatchString(w.text):
+		case i == 0 && bare && assignment().MatchString(w.text):
 			return w.text
 		}
 	}
@@ -198,7 +209,9 @@ func forShell(words []word) string {
 }
 
 // assignment sets a variable for the command that follows.
-var assignment = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*=`)
+var assignment = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*=`)
+})
 
 func isShell(program string) bool {
 	return slices.Contains([]string{"sh", "bash", "dash", "zsh", "ksh", "fish", "busybox", "python3", "perl"}, filepath.Base(program))

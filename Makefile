@@ -6,6 +6,7 @@ DESTDIR =
 
 BINDIR  = $(DESTDIR)$(PREFIX)/bin
 MANDIR  = $(DESTDIR)$(PREFIX)/share/man/man1
+MAN5DIR = $(DESTDIR)$(PREFIX)/share/man/man5
 BASHDIR = $(DESTDIR)$(PREFIX)/share/bash-completion/completions
 ZSHDIR  = $(DESTDIR)$(PREFIX)/share/zsh/site-functions
 FISHDIR = $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
@@ -129,11 +130,12 @@ install: current install-files ## build where that is needed, and install under 
 # For packagers: what is in a package, without a look at whether it has to be built.
 .PHONY: install-files
 install-files:
-	mkdir -p $(BINDIR) $(MANDIR) $(BASHDIR) $(ZSHDIR) $(FISHDIR) $(DOCDIR)/examples
+	mkdir -p $(BINDIR) $(MANDIR) $(MAN5DIR) $(BASHDIR) $(ZSHDIR) $(FISHDIR) $(DOCDIR)/examples
 	install -m 755 $(TUNHOOK) $(BINDIR)/tunhook
 	install -m 755 scripts/xfreerdp-tunnel $(BINDIR)/xfreerdp-tunnel
 	install -m 644 packaging/tunhook.1 $(MANDIR)/tunhook.1
 	install -m 644 packaging/xfreerdp-tunnel.1 $(MANDIR)/xfreerdp-tunnel.1
+	install -m 644 packaging/tunhook.toml.5 $(MAN5DIR)/tunhook.toml.5
 	install -m 644 packaging/completions/tunhook.bash $(BASHDIR)/tunhook
 	install -m 644 packaging/completions/_tunhook $(ZSHDIR)/_tunhook
 	install -m 644 packaging/completions/tunhook.fish $(FISHDIR)/tunhook.fish
@@ -142,7 +144,7 @@ install-files:
 .PHONY: uninstall
 uninstall: ## remove what install has installed; before, each user disables what is enabled
 	@packaging/before-removal remove
-	rm -f $(BINDIR)/tunhook $(BINDIR)/xfreerdp-tunnel $(MANDIR)/tunhook.1 $(MANDIR)/xfreerdp-tunnel.1
+	rm -f $(BINDIR)/tunhook $(BINDIR)/xfreerdp-tunnel $(MANDIR)/tunhook.1 $(MANDIR)/xfreerdp-tunnel.1 $(MAN5DIR)/tunhook.toml.5
 	rm -f $(BASHDIR)/tunhook $(ZSHDIR)/_tunhook $(FISHDIR)/tunhook.fish
 	rm -f $(DOCDIR)/examples/config.toml
 	rmdir $(DOCDIR)/examples $(DOCDIR) 2>/dev/null || true

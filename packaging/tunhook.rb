@@ -10,7 +10,7 @@ class Tunhook < Formula
 
   def install
     system "make", "build", "VERSION=#{version}"
-    system "make", "install-files", "PREFIX=#{prefix}", "MANDIR=#{man1}",
+    system "make", "install-files", "PREFIX=#{prefix}", "MANDIR=#{man1}", "MAN5DIR=#{man5}",
            "BASHDIR=#{bash_completion}", "ZSHDIR=#{zsh_completion}", "FISHDIR=#{fish_completion}"
   end
 

@@ -59,7 +59,7 @@ func (e *NoListError) Error() string {
 	if e.None {
 		return fmt.Sprintf("there is no provider %s: those that list their routes are %s", quote(e.Provider), strings.Join(e.Known, ", "))
 	}
-	return fmt.Sprintf("nothing is known that lists the routes of %s: give [provider.%[1]s] a list, as tunhook(1) has it", e.Provider)
+	return fmt.Sprintf("nothing is known that lists the routes of %s: give [provider.%[1]s] a list, as tunhook.toml(5) has it", e.Provider)
 }
 
 // Lists names the providers that have a list, sorted.

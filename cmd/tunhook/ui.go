@@ -280,7 +280,7 @@ func (u *ui) statusTable(tunnels []hook.Tunnel) error {
 
 // noneConfigured says that there is no tunnel, running or configured.
 func (u *ui) noneConfigured() {
-	u.say("no tunnel is running, and the configuration names none: see [tunnel.NAME] in tunhook(1)")
+	u.say("no tunnel is running, and the configuration names none: see [tunnel.NAME] in tunhook.toml(5)")
 }
 
 // publicAddress is where clients connect to, "" where each start finds another address.

@@ -353,7 +353,7 @@ func configRemedy(err *tunnel.ConfigError) string {
 		if len(unknown.Known) > 0 {
 			return "the known ones are " + strings.Join(unknown.Known, ", ")
 		}
-		return "tunhook(1) has the known ones"
+		return "tunhook.toml(5) has the known ones"
 	case errors.Is(err, fs.ErrPermission):
 		return "make it readable for you"
 	}

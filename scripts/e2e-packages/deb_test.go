@@ -56,7 +56,7 @@ func TestDebFromInstallationToRemoval(t *testing.T) {
 			if got := r.run("dpkg --verify tunhook"); got != "" {
 				t.Errorf("dpkg --verify: %s", got)
 			}
-			r.run("bash -n /usr/share/bash-completion/completions/tunhook && gzip --test /usr/share/man/man1/tunhook.1.gz /usr/share/man/man1/xfreerdp-tunnel.1.gz")
+			r.run("bash -n /usr/share/bash-completion/completions/tunhook && gzip --test /usr/share/man/man1/tunhook.1.gz /usr/share/man/man1/xfreerdp-tunnel.1.gz /usr/share/man/man5/tunhook.toml.5.gz")
 			if got, status := r.try(as("alice", "xfreerdp-tunnel relay://127.0.0.1:7000")); status != 127 || !strings.Contains(got, "xfreerdp was not found") {
 				t.Errorf("xfreerdp-tunnel without xfreerdp: status %d\n%s", status, got)
 			}

@@ -134,7 +134,7 @@ func TestBillAndNoticesNameWhatIsLinked(t *testing.T) {
 func TestManualIsClean(t *testing.T) {
 	pages, err := filepath.Glob("../../packaging/*.[1-8]")
 	check(t, err)
-	if len(pages) < 2 {
+	if len(pages) < 3 {
 		t.Fatalf("pages: %q", pages)
 	}
 	for _, page := range pages {
@@ -173,7 +173,7 @@ Tunhook.new.install
 // TestOtherSystemsCanReadTheirFiles as far as they come to Debian.
 func TestOtherSystemsCanReadTheirFiles(t *testing.T) {
 	got := output(t, "ruby", "-e", formula, "../../packaging/tunhook.rb")
-	for _, want := range []string{"make build VERSION=1.2.3\n", "\nmake install-files PREFIX=/prefix MANDIR=/man1 BASHDIR=/bash_completion", "tunhook disable --all"} {
+	for _, want := range []string{"make build VERSION=1.2.3\n", "\nmake install-files PREFIX=/prefix MANDIR=/man1 MAN5DIR=/man5 BASHDIR=/bash_completion", "tunhook disable --all"} {
 		if !strings.Contains(got, want) {
 			t.Errorf("the formula runs %q", got)
 		}

@@ -39,9 +39,9 @@ func (c *command) main(ctx context.Context, args []string) int {
 	}
 	c.args = args
 	args, c.afterDashes, c.dashes = cutDashes(args)
-	c.helps = slices.ContainsFunc(args, asksForHelp)
+	c.helps = slices.ContainsFunc(args, asksForHelp) || slices.Contains(args, helpTopic)
 	app := c.app()
-	args = flagsFirst(app, args)
+	args = flagsFirst(app, topicFirst(app, args))
 	activated := calls(args, "listen") && c.activated()
 	err := app.RunContext(ctx, args)
 	defer func() { c.ui.notifier.Close() }()
@@ -77,16 +77,20 @@ func (c *command) app() *cli.App {
 		Name:  "tunhook",
 		Usage: "a tunnel for exactly as long as a remote-desktop client needs it",
 		Description: strings.TrimSpace(`
-A client's "before connecting" command calls "tunhook start ROUTE LISTEN", its
-"after connecting" command "tunhook stop ROUTE LISTEN"; a script or a terminal
-calls "tunhook run ROUTE -- CLIENT ...".
+Remmina:       tunhook remmina enable PROFILE, then connect as ever
+Other clients: tunhook enable ROUTE, then connect to the address it prints
+Terminals:     tunhook run ROUTE -- CLIENT ...
+Scripts:       tunhook start ROUTE LISTEN, later tunhook stop ROUTE LISTEN
 
 ROUTE is HOST:PORT (through Pomerium), ssh://[USER@]GATEWAY/HOST:PORT,
 relay://HOST:PORT, another SCHEME://..., or a NAME from the configuration.
 LISTEN is PORT, IP:PORT, "stable" (an address of its own for every route), or
 left out (any free port).
 
-The manual page tunhook(1) has it all.`),
+Example:
+  tunhook start desk.corp.example.com:3389 stable
+
+The manual pages tunhook(1) and tunhook.toml(5) have it all.`),
 		UsageText:              "tunhook COMMAND [flags] ROUTE [LISTEN] ...",
 		Version:                version(),
 		HideHelpCommand:        true,
@@ -170,10 +174,7 @@ func plainFlagError(text string) string {
 }
 
 func noCommand(ctx *cli.Context) error {
-	switch ctx.Args().First() { // what people type
-	case "help":
-		return cli.ShowAppHelp(ctx)
-	case "version":
+	if ctx.Args().First() == "version" { // what people type
 		cli.ShowVersion(ctx)
 		return nil
 	}

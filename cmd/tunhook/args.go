@@ -63,6 +63,41 @@ func asksForHelp(arg string) bool {
 	return arg == "-h" || arg == "-help" || arg == "--help"
 }
 
+// helpTopic is the command that people type for help: "tunhook help start", and "tunhook remmina help enable" too. It is none of the
+// cli package's, which has commands of that name everywhere, where a tunnel may have it.
+const helpTopic = "help"
+
+// topicFirst makes "help COMMAND" into "COMMAND --help", where help stands in the place of a command.
+func topicFirst(app *cli.App, args []string) []string {
+	commands := app.Commands
+	for i := 1; i < len(args) && len(commands) > 0; i++ {
+		if args[i] == helpTopic {
+			return withHelp(slices.Clone(args[:i]), commands, args[i+1:])
+		}
+		sub := named(commands, args[i])
+		if sub == nil {
+			break
+		}
+		commands = sub.Subcommands
+	}
+	return args
+}
+
+// withHelp gives path with the commands that topic names, and --help; or with the word that is no command, which is an error then.
+func withHelp(path []string, commands []*cli.Command, topic []string) []string {
+	for _, word := range topic {
+		if strings.HasPrefix(word, "-") || word == helpTopic || word == "version" || len(commands) == 0 {
+			break
+		}
+		sub := named(commands, word)
+		if sub == nil {
+			return append(path, word)
+		}
+		path, commands = append(path, word), sub.Subcommands
+	}
+	return append(path, "--help")
+}
+
 func named(commands []*cli.Command, name string) *cli.Command {
 	for _, sub := range commands {
 		if sub.HasName(name) {

@@ -13,7 +13,8 @@ func (c *command) configCommand() *cli.Command {
 		Usage:     "show what the configuration comes to, and where each value is from",
 		UsageText: "tunhook config [NAME|PROVIDER]",
 		Description: "Without an argument it shows all that the files say, with one the whole of that tunnel or provider, built-in values too. " +
-			"What is wrong with the configuration is told, with file and line. Values of environment variables are not shown.",
+			"What is wrong with the configuration is told, with file and line. Values of environment variables are not shown.\n\n" +
+			example + "  tunhook config desk",
 		Action: c.config,
 	}
 }

@@ -22,11 +22,12 @@ func (c *command) doctorCommand() *cli.Command {
 		UsageText: "tunhook doctor [flags] [PROFILE|ROUTE]\ntunhook doctor [--json] --config FILE",
 		Description: "Looks at this machine, its configuration, programs and Remminas, and at all that is enabled and recorded; or at one profile " +
 			"of Remmina's; or at one route: its provider, its program, its listen address and who has it. It starts no tunnel and opens no page. " +
-			"The exit status is 0 where all is well, and 1 where something was found.",
+			"The exit status is 0 where all is well, and 1 where something was found.\n\n" +
+			example + "  tunhook doctor",
 		Flags: []cli.Flag{
-			&cli.BoolFlag{Name: "fix", Usage: "do what is safe about it: set aside records that cannot be read, remove those of tunnels that are gone, " +
+			&cli.BoolFlag{Name: "fix", Usage: "do what is safe: set aside records that cannot be read, remove those of tunnels that are gone, " +
 				"and write what is enabled anew where tunhook has moved"},
-			&cli.StringFlag{Name: "config", Usage: "look at a configuration, `FILE`, and at nothing else: every fault with its line"},
+			&cli.StringFlag{Name: "config", Usage: "look at the configuration `FILE` and at nothing else, and tell every fault with its line"},
 			&cli.BoolFlag{Name: "json", Usage: "print JSON, in the form that tunhook(1) describes"},
 		},
 		Action: c.doctor,

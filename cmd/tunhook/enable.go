@@ -12,7 +12,8 @@ func (c *command) enableCommand() *cli.Command {
 		UsageText: "tunhook enable [flags] ROUTE [LISTEN] [-- TUNNEL-ARG...]",
 		Description: "Listens on LISTEN, \"stable\" where it is left out, from now on and at every login, and prints the address. " +
 			"A connection there starts the tunnel, and the last one ends it. It is a socket of the systemd user manager, with no process " +
-			"of tunhook's until somebody connects, or where there is no such manager an autostart entry of the desktop.",
+			"of tunhook's until somebody connects, or where there is no such manager an autostart entry of the desktop.\n\n" +
+			example + "  tunhook enable desk.corp.example.com:3389",
 		Flags:  listenFlags("always"),
 		Action: c.enable,
 	}
@@ -60,7 +61,8 @@ func (c *command) disableCommand() *cli.Command {
 		Usage:     "take an enable back; disabling what is not enabled succeeds",
 		UsageText: "tunhook disable [flags] ROUTE [LISTEN]\ntunhook disable [flags] --all",
 		Description: "Nothing listens there any more, now and at the next login, the tunnel behind it is ended, and no file is left. " +
-			"LISTEN can be left out where the route is enabled on one address.",
+			"LISTEN can be left out where the route is enabled on one address.\n\n" +
+			example + "  tunhook disable desk.corp.example.com:3389",
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "all", Usage: "disable all that is enabled"},
 			&cli.BoolFlag{Name: "now", Usage: "also where clients are connected, and cut them off"},

@@ -10,6 +10,9 @@ import (
 // Help fits a terminal of 80 columns: what the cli package would print does not.
 const helpWidth = 79
 
+// A paragraph of a description that begins with this is printed as it stands, and not wrapped.
+const example = "Example:\n"
+
 const appHelp = `{{.Name}}: {{.Usage}}
 
 Usage: {{.UsageText}}
@@ -19,7 +22,7 @@ Usage: {{.UsageText}}
 Commands:
 {{range .VisibleCommands}}  {{printf "%-9s" .Name}}{{.Usage}}
 {{end}}
-tunhook COMMAND --help tells more; tunhook --version prints the version.
+tunhook help COMMAND tells more; tunhook version prints the version.
 `
 
 // commandHelp is the whole help of a command, as a template without anything to fill in.
@@ -27,7 +30,13 @@ func commandHelp(path string, sub *cli.Command) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s\nUsage: %s\n", wrap(path+": "+sub.Usage, ""), strings.ReplaceAll(sub.UsageText, "\n", "\n       "))
 	if sub.Description != "" {
-		fmt.Fprintf(&b, "\n%s", wrap(sub.Description, ""))
+		for paragraph := range strings.SplitSeq(sub.Description, "\n\n") {
+			if strings.HasPrefix(paragraph, example) {
+				b.WriteString("\n" + paragraph + "\n")
+			} else {
+				b.WriteString("\n" + wrap(paragraph, ""))
+			}
+		}
 	}
 	if len(sub.Subcommands) > 0 {
 		b.WriteString("\nCommands:\n")
@@ -63,8 +72,8 @@ func flagHelp(f cli.Flag) string {
 		name, after, _ := strings.Cut(rest, "`")
 		usage, value = before+name+after, " "+name
 	}
-	if def := doc.GetDefaultText(); doc.TakesValue() && def != "" && def != `""` {
-		usage += " (" + def + ")"
+	if def := strings.Trim(doc.GetDefaultText(), `"`); doc.TakesValue() && def != "" {
+		usage += " (default: " + def + ")"
 	}
 	return "  " + strings.Join(names, ", ") + value + "\n" + wrap(usage, "      ")
 }

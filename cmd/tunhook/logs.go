@@ -11,8 +11,11 @@ func (c *command) logsCommand() *cli.Command {
 		Name:      "logs",
 		Usage:     "show what a tunnel program has logged",
 		UsageText: "tunhook logs [flags] ROUTE [LISTEN]",
+		Description: "What the program has written to its standard output and standard error, also of a tunnel that has ended. " +
+			"Each start begins with a line of dashes, its time, and what was started.\n\n" +
+			example + "  tunhook logs desk.corp.example.com:3389 stable",
 		Flags: []cli.Flag{
-			&cli.BoolFlag{Name: "follow", Aliases: []string{"f"}, Usage: "go on until the tunnel ends"},
+			&cli.BoolFlag{Name: "follow", Aliases: []string{"f"}, Usage: "show what comes, too, until the tunnel ends"},
 		},
 		Action: c.logs,
 	}

@@ -29,5 +29,6 @@ func run(args, environ []string, stdin, stdout, stderr *os.File) int {
 		ui:      newUI(stdout, stderr),
 		signals: signals,
 	}
+	c.ui.plain = c.variable("TERM") == "dumb"
 	return c.main(ctx, args)
 }

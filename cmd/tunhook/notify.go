@@ -13,7 +13,7 @@ func notifyFlag(value string) cli.Flag {
 	return &cli.StringFlag{
 		Name:  "notify",
 		Value: value,
-		Usage: "say on the desktop, `WHEN`, what fails and where to sign in: auto (where no terminal shows it), always or never",
+		Usage: "show a notification of what fails and of where to sign in: `WHEN` is auto (where no terminal shows it), always or never",
 	}
 }
 

@@ -19,7 +19,8 @@ func (c *command) remminaCommand() *cli.Command {
 		Usage:     "make Remmina profiles use a tunnel, and give them back as they were",
 		UsageText: "tunhook remmina enable|disable|show PROFILE\ntunhook remmina enable --all\ntunhook remmina list",
 		Description: "PROFILE is the name that Remmina shows, or a file. Close the profile's settings in Remmina first: " +
-			"what it holds in memory it writes back.",
+			"what it holds in memory it writes back.\n\n" +
+			example + "  tunhook remmina enable \"My desk\"",
 		Action: noSubcommand,
 		Subcommands: []*cli.Command{
 			{
@@ -29,13 +30,14 @@ func (c *command) remminaCommand() *cli.Command {
 				Description: "By connection, it points the profile's server at a listen address and listens there, as tunhook enable does: the " +
 					"connection starts the tunnel. That works with every Remmina. By hook, it fills in the profile's two commands as well, which " +
 					"Remmina 1.4.42 and later do not run. Everything else stays as it is, and disable gives back what was there. Where the profile's own command starts a tunnel, " +
-					"a script, ssh or pomerium-cli, its route is taken, and the command is set aside.",
+					"a script, ssh or pomerium-cli, its route is taken, and the command is set aside.\n\n" +
+					example + "  tunhook remmina enable \"My desk\"",
 				Flags: []cli.Flag{
-					&cli.StringFlag{Name: "by", Usage: "what starts the tunnel, `WAY`: connection or hook", DefaultText: "connection, unless nothing here can listen at every login"},
+					&cli.StringFlag{Name: "by", Usage: "what starts the tunnel: `WAY` is connection or hook", DefaultText: "connection, unless nothing here can listen at every login"},
 					&cli.StringFlag{Name: "route", Usage: "where the tunnel leads: `ROUTE`", DefaultText: "that of the last enable, or the profile's server, through Pomerium"},
 					&cli.StringFlag{Name: "listen", Usage: "where Remmina connects to: `LISTEN`", DefaultText: "that of the last enable, or stable"},
-					&cli.StringFlag{Name: "ready", Usage: "what the server behind the tunnel speaks, `KIND`: " + tunnel.OneOf(tunnel.ReadyKinds()[1:]) + "; listen for anything else", DefaultText: "by the profile's protocol"},
-					&cli.BoolFlag{Name: "all", Usage: "every profile whose own command starts a tunnel, after showing them"},
+					&cli.StringFlag{Name: "ready", Usage: "what the server behind the tunnel speaks: `KIND` is " + tunnel.OneOf(tunnel.ReadyKinds()[1:]) + ", or listen for anything else", DefaultText: "what fits the profile's protocol"},
+					&cli.BoolFlag{Name: "all", Usage: "enable every profile whose own command starts a tunnel; their list is shown first"},
 					&cli.BoolFlag{Name: "dry-run", Usage: "only show what would change"},
 					&cli.BoolFlag{Name: "force", Usage: "set commands of your own in the profile aside, until disable"},
 				},
@@ -45,19 +47,26 @@ func (c *command) remminaCommand() *cli.Command {
 				Name:      "disable",
 				Usage:     "give a profile back as it was",
 				UsageText: "tunhook remmina disable PROFILE",
-				Action:    c.remminaDisable,
+				Description: "Its address is listened on no more, unless another profile needs that. " +
+					"What you have changed in the profile since stays, and is named.\n\n" +
+					example + "  tunhook remmina disable \"My desk\"",
+				Action: c.remminaDisable,
 			},
 			{
 				Name:      "show",
 				Usage:     "show what a profile connects to and runs",
 				UsageText: "tunhook remmina show PROFILE",
-				Action:    c.remminaShow,
+				Description: "It also shows what it would be without tunhook, and warns where nothing would start the tunnel.\n\n" +
+					example + "  tunhook remmina show \"My desk\"",
+				Action: c.remminaShow,
 			},
 			{
 				Name:      "list",
 				Usage:     "show all profiles",
 				UsageText: "tunhook remmina list",
-				Action:    c.remminaList,
+				Description: "Those of Remmina's Flatpak and Snap, too.\n\n" +
+					example + "  tunhook remmina list",
+				Action: c.remminaList,
 			},
 		},
 	}

@@ -15,10 +15,11 @@ func (c *command) routesCommand() *cli.Command {
 		Usage:     "list the routes that a gateway has",
 		UsageText: "tunhook routes [flags] [PROVIDER [-- ARG...]]",
 		Description: "Without PROVIDER it asks all whose program is here. It may be that somebody has to sign in. What was listed is " +
-			"offered by the shell's completion from then on.",
+			"offered by the shell's completion from then on.\n\n" +
+			example + "  tunhook routes pomerium -- https://pomerium.corp.example.com",
 		Flags: []cli.Flag{
-			&cli.BoolFlag{Name: "cached", Usage: "those that were listed last: run nothing"},
-			&cli.DurationFlag{Name: "timeout", Usage: "give up after `TIME`", Value: hook.DefaultSignInTimeout},
+			&cli.BoolFlag{Name: "cached", Usage: "show what was listed last, and run nothing"},
+			&cli.DurationFlag{Name: "timeout", Usage: "give up after `TIME`", Value: hook.DefaultSignInTimeout, DefaultText: "3m"},
 		},
 		Action: c.routes,
 	}

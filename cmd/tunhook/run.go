@@ -12,15 +12,14 @@ func (c *command) runCommand() *cli.Command {
 		Name:      "run",
 		Usage:     "run a client over a tunnel that ends with the client",
 		UsageText: "tunhook run [flags] ROUTE [LISTEN] -- CLIENT [ARG...]",
-		Description: `In CLIENT's arguments {address}, {host} and {port} stand for the listen address and
-its parts, {route_host} and {route_port} for where the route leads. The client
-finds the first three in its environment too: TUNHOOK_ADDRESS, TUNHOOK_HOST and
-TUNHOOK_PORT. The exit status is the client's; 125, 126 and 127 say that tunhook
-failed, that the client cannot be executed, and that it was not found.
-A client that exits with 0 before anything has connected has handed over, to one
-that ran before or to a child: the tunnel stays for that one, which has 30 s to
-connect, and ends after it.
-Arguments for the tunnel program come from the configuration.`,
+		Description: "Starts the tunnel, or finds it running, runs CLIENT, and ends the tunnel when CLIENT has ended and nobody else uses it.\n\n" +
+			"In CLIENT's arguments {address}, {host} and {port} stand for the listen address and its parts, {route_host} and {route_port} " +
+			"for where the route leads. The client finds the first three in its environment too: TUNHOOK_ADDRESS, TUNHOOK_HOST and TUNHOOK_PORT.\n\n" +
+			"A client that exits with 0 before anything has connected has handed over, to one that ran before or to a child: " +
+			"the tunnel stays for that one, which has 30 seconds to connect, and ends after it.\n\n" +
+			"The exit status is the client's; 125, 126 and 127 say that tunhook failed, that the client cannot be executed, and that it was " +
+			"not found. Arguments for the tunnel program come from the configuration.\n\n" +
+			example + "  tunhook run --ready rdp desk.corp.example.com:3389 stable -- \\\n      xfreerdp /v:{address} /u:alice",
 		Flags:  startFlags(),
 		Action: c.run,
 	}

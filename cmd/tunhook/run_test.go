@@ -175,6 +175,21 @@ func TestWaitingIsShownOnATerminal(t *testing.T) {
 	w.nothingLeft()
 }
 
+// TestWaitingIsSaidOnceOnAPlainTerminal, which can take no line back.
+func TestWaitingIsSaidOnceOnAPlainTerminal(t *testing.T) {
+	t.Parallel()
+	w, port := newWorld(t).with("TUNNELTEST_DELAY=1h", "TERM=dumb"), port(t)
+	term := onTerminal(t, w.command("start", "desk.example.com:3389", port))
+	shown := term.expect(t, "tunhook: waiting for pomerium-cli to listen on 127.0.0.1:"+port+"\r\n")
+	typed("\x03")(t, term)
+	shown += term.expect(t, "tunhook: interrupted by SIGINT\r\n")
+	if strings.Count(shown, "waiting") != 1 || strings.Contains(shown, "\x1b") {
+		t.Errorf("a plain terminal is shown %q", shown)
+	}
+	_ = term.cmd.Wait() // the state says it all
+	w.nothingLeft()
+}
+
 // TestRunWhoseTunnelDiesStillGivesTheClientsStatus and clears away what is left.
 func TestRunWhoseTunnelDiesStillGivesTheClientsStatus(t *testing.T) {
 	t.Parallel()

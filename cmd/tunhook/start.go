@@ -18,7 +18,8 @@ func (c *command) startCommand() *cli.Command {
 		Usage:     "start a tunnel, or find it running, and print its listen address",
 		UsageText: "tunhook start [flags] ROUTE [LISTEN] [-- TUNNEL-ARG...]",
 		Description: "Returns when the tunnel's own process listens, and not before; with --ready when a server answers through it, " +
-			"however long you take to sign in. Starting what runs already changes nothing. What stands behind \"--\" is handed to the tunnel program.",
+			"however long you take to sign in. A tunnel that runs already is found, and left as it is. What stands behind \"--\" is handed to the tunnel program.\n\n" +
+			example + "  tunhook start desk.corp.example.com:3389 stable",
 		Flags:  startFlags(),
 		Action: c.start,
 	}
@@ -27,11 +28,11 @@ func (c *command) startCommand() *cli.Command {
 // startFlags are the flags of start and run alike.
 func startFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringFlag{Name: "ready", Usage: "return when the tunnel is ready in the sense of `KIND`: listen (it listens), " +
+		&cli.StringFlag{Name: "ready", Usage: "wait until the tunnel is ready: `KIND` is listen (it listens), or " +
 			tunnel.OneOf(tunnel.ReadyKinds()[1:]) + " (such a server answers through it)", DefaultText: tunnel.ReadyListen},
-		&cli.DurationFlag{Name: "timeout", Usage: "give up, and end the tunnel, when it is not ready after `D`", DefaultText: fmt.Sprintf("%s, or %s to sign in", hook.DefaultTimeout, "3m")},
+		&cli.DurationFlag{Name: "timeout", Usage: "give up, and end the tunnel, when it is not ready after `TIME`", DefaultText: fmt.Sprintf("%s, or %s to sign in", hook.DefaultTimeout, "3m")},
 		&cli.StringSliceFlag{Name: "end-with", Usage: "end the tunnel when the process `PID` is gone and nobody is connected; \"parent\" is the process that called tunhook"},
-		&cli.DurationFlag{Name: "idle-stop", Usage: "end the tunnel when nobody was connected for `D`", DefaultText: "never"},
+		&cli.DurationFlag{Name: "idle-stop", Usage: "end the tunnel when nobody was connected for `TIME`, such as 30m", DefaultText: "never"},
 		&cli.BoolFlag{Name: "keep-alive", Usage: "start the tunnel program again when it dies while its client is still there"},
 		notifyFlag("auto"),
 		&cli.BoolFlag{Name: "reuse", Usage: "where another program serves LISTEN already, take that as it is"},

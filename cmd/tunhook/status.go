@@ -12,8 +12,10 @@ func (c *command) statusCommand() *cli.Command {
 		Name:      "status",
 		Usage:     "show the tunnels and the clients connected to them",
 		UsageText: "tunhook status [flags] [ROUTE [LISTEN]]",
+		Description: "Without ROUTE it shows every tunnel that was started, and every address that is enabled. It changes nothing.\n\n" +
+			example + "  tunhook status",
 		Flags: []cli.Flag{
-			&cli.BoolFlag{Name: "all", Usage: "also those that the configuration has a name for and that do not run"},
+			&cli.BoolFlag{Name: "all", Usage: "show the tunnels too that do not run and that the configuration has a name for"},
 			&cli.BoolFlag{Name: "json", Usage: "print JSON, in the form that tunhook(1) describes"},
 		},
 		Action: c.status,

@@ -11,12 +11,13 @@ func (c *command) stopCommand() *cli.Command {
 		Usage:     "end a tunnel; stopping what does not run succeeds",
 		UsageText: "tunhook stop [flags] ROUTE [LISTEN]\ntunhook stop [flags] --all",
 		Description: "Returns when the tunnel program and its children are gone and the listen address is free. " +
-			"A tunnel that clients are connected to ends when the last of them has left; stop says who they are, and returns.",
+			"A tunnel that clients are connected to ends when the last of them has left; stop says who they are, and returns.\n\n" +
+			example + "  tunhook stop desk.corp.example.com:3389 stable",
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "all", Usage: "end every tunnel that tunhook has started for you"},
 			&cli.BoolFlag{Name: "now", Usage: "end the tunnel also where clients are connected, and cut them off"},
 			&cli.BoolFlag{Name: "wait", Usage: "where clients are connected, return only when the last has left and the tunnel is gone"},
-			&cli.DurationFlag{Name: "grace", Usage: "kill the tunnel program when it has not ended by itself after `D`", Value: hook.DefaultGrace},
+			&cli.DurationFlag{Name: "grace", Usage: "kill the tunnel program when it has not ended by itself after `TIME`", Value: hook.DefaultGrace},
 		},
 		Action: c.stop,
 	}

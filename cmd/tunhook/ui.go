@@ -36,6 +36,8 @@ type ui struct {
 	notifier *notify.Notifier // nil where people are not told by the desktop
 	route    string           // what its notifications are about, if that is known
 
+	plain bool // the terminal can move no line: TERM is "dumb"
+
 	mu     sync.Mutex
 	moving bool // a moving line is on the terminal
 	asking bool // a question is, which no other line must hide
@@ -429,7 +431,7 @@ func (u *ui) question(text string, asking bool) {
 	}
 }
 
-// waiting shows a line that moves while something takes its time, if a person is looking.
+// waiting shows a line that moves while something takes its time, if a person is looking; one line that stays on a plain terminal.
 func (u *ui) waiting(what string) (done func()) {
 	if !term.IsTerminal(int(u.stderr.Fd())) {
 		return func() {}
@@ -447,6 +449,11 @@ func (u *ui) waiting(what string) (done func()) {
 				u.mu.Unlock()
 				return
 			case <-time.After(pause):
+				if u.plain {
+					u.say("waiting %s", what)
+					<-stop
+					return
+				}
 				u.move(safe(fmt.Sprintf("tunhook: waiting %s, %d s", what, int(now().Sub(began).Seconds()))))
 			}
 		}

@@ -13,10 +13,12 @@ func (c *command) waitCommand() *cli.Command {
 		Usage:     "wait until a tunnel that something else starts is ready",
 		UsageText: "tunhook wait [flags] ROUTE [LISTEN]\ntunhook wait [flags] --listen ADDR",
 		Description: `Prints the listen address when the tunnel is ready. With --listen it waits for
-anything at all to listen there. It never connects to find out.`,
+anything at all to listen there. It never connects to find out.
+
+` + example + `  tunhook wait desk.corp.example.com:3389 stable`,
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "listen", Usage: "wait until anything listens on `ADDR` (PORT or IP:PORT)"},
-			&cli.DurationFlag{Name: "timeout", Usage: "give up after `D`", Value: hook.DefaultTimeout},
+			&cli.DurationFlag{Name: "timeout", Usage: "give up after `TIME`", Value: hook.DefaultTimeout},
 		},
 		Action: c.wait,
 	}

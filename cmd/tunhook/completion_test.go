@@ -105,7 +105,6 @@ func TestEveryKindOfReadinessIsDocumented(t *testing.T) {
 		"packaging/completions/tunhook.fish": {"'" + strings.Join(kinds, " ") + "'": 3},
 		"packaging/tunhook.1":                {inManual: 4},
 		"packaging/tunhook.toml.5":           {inManual: 1},
-		"README.md":                          {"`--ready " + strings.Join(asked, "`, `") + "`": 1},
 	} {
 		text, err := os.ReadFile(filepath.Join("..", "..", file))
 		check(t, err)

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/tunhook/tunhook/tunnel/tunneltest"
 )
 
 func check(t testing.TB, err error) {
@@ -54,7 +56,7 @@ func newCheckout(t *testing.T) *checkout {
 	}
 	c.path = c.dir + "/bin:/usr/bin:/bin"
 	check(t, os.Mkdir(filepath.Join(c.dir, "bin"), 0o700))
-	check(t, os.WriteFile(filepath.Join(c.dir, "bin", "go"), []byte(fakeGo), 0o700))
+	check(t, tunneltest.WriteProgram(filepath.Join(c.dir, "bin", "go"), []byte(fakeGo)))
 	return c
 }
 

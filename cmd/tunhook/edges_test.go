@@ -126,8 +126,8 @@ func TestArgumentsOfAnyBytesAreKept(t *testing.T) {
 	w = w.with("XDG_STATE_HOME=" + state)
 	argv := w.path("argv")
 	program := w.path("pr\xf6g")
-	check(t, os.WriteFile(program, []byte("#!/bin/sh\nport=$1\nprintf '%s|' \"$@\" >> "+argv+"\necho >> "+argv+
-		"\nexec tunhook relay --listen 127.0.0.1:$port 127.0.0.1:9\n"), 0o700))
+	check(t, tunneltest.WriteProgram(program, []byte("#!/bin/sh\nport=$1\nprintf '%s|' \"$@\" >> "+argv+"\necho >> "+argv+
+		"\nexec tunhook relay --listen 127.0.0.1:$port 127.0.0.1:9\n")))
 	link := w.path("bin-prog") // a configuration is UTF-8
 	check(t, os.Symlink(program, link))
 	dir := w.path("home", ".config", "tunhook")

@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -45,8 +44,6 @@ func fakeRemmina(t testing.TB, dir, version string) {
 
 func fakeProgram(t testing.TB, path, text string) {
 	t.Helper()
-	syscall.ForkLock.RLock() // what another test forks meanwhile would have the program open: then it cannot be executed
-	defer syscall.ForkLock.RUnlock()
 	check(t, tunneltest.WriteProgram(path, []byte(text)))
 }
 

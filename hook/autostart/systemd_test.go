@@ -3,7 +3,6 @@ package autostart
 import (
 	"context"
 	"errors"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -11,6 +10,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/tunhook/tunhook/tunnel/tunneltest"
 )
 
 // recorder is a systemctl that answers by the command and keeps what it was asked.
@@ -84,7 +84,7 @@ func TestEndingWhatIsNotLoadedIsNoError(t *testing.T) {
 
 func systemctl(t *testing.T, script string) Systemd {
 	path := filepath.Join(t.TempDir(), "systemctl")
-	check(t, os.WriteFile(path, []byte("#!/bin/sh\n"+script), 0o700))
+	check(t, tunneltest.WriteProgram(path, []byte("#!/bin/sh\n"+script)))
 	return Systemctl(path, []string{"PATH=/usr/bin:/bin"}, nil)
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/tunhook/tunhook/hook/sessionbus/bustest"
+	"github.com/tunhook/tunhook/tunnel/tunneltest"
 )
 
 // waits is how long a test waits for what must happen: far longer than it takes, on a machine that has much else to do.
@@ -414,7 +415,7 @@ func TestNilNotifierShowsNothing(t *testing.T) {
 func fakeBrowser(t *testing.T) (environ []string, opened func() string) {
 	dir := t.TempDir()
 	script := "#!/bin/sh\nprintf '[%s] %s\\n' \"$*\" \"$XDG_ACTIVATION_TOKEN\" >>\"$OUT\"\n"
-	if err := os.WriteFile(filepath.Join(dir, "xdg-open"), []byte(script), 0o700); err != nil {
+	if err := tunneltest.WriteProgram(filepath.Join(dir, "xdg-open"), []byte(script)); err != nil {
 		t.Fatal(err)
 	}
 	out := filepath.Join(dir, "out")

@@ -185,5 +185,8 @@ func endKeeper(rec pidfile.Record) {
 	}
 	defer keeper.Close()
 	_ = keeper.Signal(syscall.SIGKILL) // it may have gone by itself
-	keeper.Wait(time.Second)
+	keeper.Wait(keeperWait)
 }
+
+// keeperWait is how long a keeper gets to end after SIGKILL, for which it must be given the processor once more.
+const keeperWait = 20 * time.Second

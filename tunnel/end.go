@@ -10,8 +10,9 @@ import (
 	"github.com/tunhook/tunhook/pidfile/process"
 )
 
-// killWait is how long the kernel gets to end a process after SIGKILL; one in uninterruptible sleep may take longer.
-const killWait = 2 * time.Second
+// killWait is how long the kernel gets to end a process after SIGKILL. That must be given the processor once more to end, for which it
+// may wait on a busy machine; one in uninterruptible sleep may take longer.
+const killWait = 20 * time.Second
 
 // killRounds is how often processes that have appeared since the others were killed are killed too.
 const killRounds = 100

@@ -80,6 +80,8 @@ func (v view) whileDead(rec pidfile.Record) verdict {
 	switch {
 	case rec.KeepAlive && !rec.EndIdle && v.canRevive && v.missed(rec):
 		return revive
+	case startOnItsWay(rec):
+		return goOn // to that start, which tells why it died, however long the machine keeps it from doing so
 	case v.now.Sub(v.deadFrom) >= deathPause:
 		return endIt
 	}

@@ -110,6 +110,8 @@ func TestKeeperDecides(t *testing.T) {
 		"idle for less than a client takes, but not D":      {pidfile.Record{Promise: pidfile.Promise{IdleStop: 2 * reconnects}}, with(up, func(v *view) { v.clients, v.lastUse = true, ago(reconnects) }), goOn},
 		"died, and nobody said what then":                   {pidfile.Record{Promise: pidfile.Promise{EndWith: holders}}, with(died, func(v *view) { v.holders = true }), goOn},
 		"dead, and nobody said what then":                   {pidfile.Record{Promise: pidfile.Promise{EndWith: holders}}, with(died, func(v *view) { v.holders, v.deadFrom = true, ago(deathPause) }), endIt},
+		"dead, and its start has not told of it":            {pidfile.Record{Asking: true, Prober: self, Promise: pidfile.Promise{EndWith: holders}}, with(died, func(v *view) { v.holders, v.deadFrom = true, ago(time.Minute) }), goOn},
+		"dead, and its start was killed":                    {pidfile.Record{Asking: true, Prober: gone, Promise: pidfile.Promise{EndWith: holders}}, with(died, func(v *view) { v.holders, v.deadFrom = true, ago(deathPause) }), endIt},
 		"died under its client":                             {pidfile.Record{Promise: pidfile.Promise{KeepAlive: true, ForGood: true}}, with(died, func(v *view) { v.clients = true }), revive},
 		"died while its holder lives":                       {pidfile.Record{Promise: pidfile.Promise{KeepAlive: true, EndWith: holders}}, with(died, func(v *view) { v.holders = true }), revive},
 		"died long after its client's last try":             {pidfile.Record{Promise: pidfile.Promise{KeepAlive: true, ForGood: true}}, with(died, func(v *view) { v.clients, v.lastUse, v.deadFrom = true, ago(reconnects), ago(deathPause) }), endIt},

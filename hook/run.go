@@ -119,8 +119,8 @@ func (h *Env) letGo(
 // gone. So it has left the tunnel to another process, which may be connected already: one that ran before and was asked
 // to open another window, or a child.
 func notUsed(visits *tunnel.Visits) bool {
-	for range 10 { // the kernel tells a little later
-		if visits.Ended() {
+	for range 50 { // one that was reset the kernel tells of a little later
+		if visits.EndedByNow() {
 			return false
 		}
 		time.Sleep(visitPause)

@@ -39,6 +39,16 @@ func (v *Visits) Ended() bool {
 	return lost || v.others(v.clientEnds(ended)) // so many that the kernel had no room for them
 }
 
+// EndedByNow is Ended for who cannot wait: the kernel tells of an end some time after it, on a busy machine, but knows at once which
+// connections no process has open any more.
+func (v *Visits) EndedByNow() bool {
+	if v.Ended() {
+		return true
+	}
+	over, err := closed(v.addr.Port())
+	return err == nil && v.others(v.clientEnds(over))
+}
+
 // New tells whether some of the connections that Connections gives were made since the watch began.
 func (v *Visits) New(from []netip.AddrPort) bool {
 	ends := map[netip.AddrPort]bool{}
@@ -85,6 +95,17 @@ func traces(port uint16) ([]socket, error) {
 	return a.ask(
 		func() ([]socket, error) { return a.diag.traces(port) },
 		func() ([]socket, error) { return walkTraces(port) },
+	)
+}
+
+// closed gives the sockets with that port at one of their ends that no process has open any more, and that the system has still to do
+// with, or remembers.
+func closed(port uint16) ([]socket, error) {
+	a := newAsker()
+	defer a.close()
+	return a.ask(
+		func() ([]socket, error) { return a.diag.closed(port) },
+		func() ([]socket, error) { return walkOver(port) },
 	)
 }
 

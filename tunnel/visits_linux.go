@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"slices"
 
 	"golang.org/x/sys/unix"
 )
@@ -80,11 +81,23 @@ func (e endings) close() { unix.Close(e.fd) }
 // tcpTraces are all states of a socket that has, or had, another end.
 const tcpTraces = 1<<12 - 1 - tcpListen
 
-func (d diag) traces(port uint16) ([]socket, error) {
-	tunnels, err := d.ask(tcpTraces, netip.AddrPortFrom(netip.Addr{}, port), 0)
+// tcpShut are those of a socket on which its own side will say no more, or neither: FIN_WAIT1, FIN_WAIT2, TIME_WAIT, CLOSE, LAST_ACK and
+// CLOSING.
+const tcpShut = 1<<4 | 1<<5 | 1<<6 | 1<<7 | 1<<9 | 1<<11
+
+func (d diag) traces(port uint16) ([]socket, error) { return d.atEitherEnd(tcpTraces, port) }
+
+func (d diag) closed(port uint16) ([]socket, error) {
+	found, err := d.atEitherEnd(tcpShut, port)
+	return slices.DeleteFunc(found, func(s socket) bool { return s.inode != 0 }), err // that is half closed
+}
+
+// atEitherEnd asks for the sockets in those states with that port at one of their ends.
+func (d diag) atEitherEnd(states uint32, port uint16) ([]socket, error) {
+	tunnels, err := d.ask(states, netip.AddrPortFrom(netip.Addr{}, port), 0)
 	if err != nil {
 		return nil, err
 	}
-	clients, err := d.ask(tcpTraces, anywhere, port)
+	clients, err := d.ask(states, anywhere, port)
 	return append(tunnels, clients...), err
 }

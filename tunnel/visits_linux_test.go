@@ -4,6 +4,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"syscall"
 	"testing"
 
 	"github.com/tunhook/tunhook/tunnel/tunneltest"
@@ -74,6 +75,37 @@ func TestAVisitIsSeenHoweverShort(t *testing.T) {
 			visits.Close()
 		}
 	}
+}
+
+// TestAVisitThatIsOverIsKnownAtOnce unless it was reset, and one that is not over is none: the kernel tells of both ends, or of none.
+func TestAVisitThatIsOverIsKnownAtOnce(t *testing.T) {
+	t.Parallel()
+	for how, over := range map[string]bool{"the client closes": true, "the tunnel closes": true, "only the client": true, "nobody": false, "half": false} {
+		v := newVisited(t, "127.0.0.1:0")
+		visits := WatchVisits(v.addr())
+		visits.ended.close()
+		visits.ended = endings{-1} // as if it had not told yet
+		client, end := v.connect(v.Addr().String())
+		switch how {
+		case "nobody":
+		case "half":
+			if err := client.CloseWrite(); err != nil {
+				t.Fatal(err)
+			}
+		default:
+			whileNothingIsForked(func() { closings[how](client, end) })
+		}
+		if got := visits.EndedByNow(); got != over {
+			t.Errorf("%s: over: %v, want %v", how, got, over)
+		}
+	}
+}
+
+// whileNothingIsForked does something with files that no other process shall have open for a moment more.
+func whileNothingIsForked(do func()) {
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
+	do()
 }
 
 func TestConnectionsFromBeforeAreNoVisits(t *testing.T) {

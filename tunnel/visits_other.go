@@ -9,3 +9,4 @@ func (endings) next() (ended []socket, _ bool) { return nil, false }
 func (endings) close()                         {}
 
 func (diag) traces(uint16) ([]socket, error) { return nil, errNoDiag }
+func (diag) closed(uint16) ([]socket, error) { return nil, errNoDiag }

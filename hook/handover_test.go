@@ -137,7 +137,7 @@ func TestAScriptThatEndsLaterEndsItsTunnel(t *testing.T) {
 	script := w.holder()
 	w.mustStart(w.called(script))
 	w.keeperWatches(script.id)
-	w.never(1200*time.Millisecond, "the tunnel ends before the script", func() bool { return !w.served() })
+	w.never(3*time.Second, "the tunnel ends before the script", func() bool { return !w.served() }) // the keeper has seen it live on
 	script.kill()
 	tunneltest.Eventually(t, "the tunnel ends with the script", w.gone)
 	w.nothingLeft()
@@ -152,7 +152,7 @@ func TestAScriptMayEndDuringTheSignIn(t *testing.T) {
 	req.Route, req.Ready = desk, tunnel.ReadyRDP
 	done := w.starting(w.context(), req)
 	tunneltest.Eventually(t, "the tunnel program is launched", func() bool { _, ok := w.record(); return ok })
-	script.kill() // at once: one that lives on for a second has something to do
+	script.kill() // at once: one that is seen to live on for a second has something to do
 	page := w.nextSignIn()
 	w.never(2*time.Second, "the sign-in ends with the script", func() bool { _, ok := w.record(); return !ok })
 	check(t, w.gateway.SignIn(w.context(), page))

@@ -129,15 +129,17 @@ type keeper struct {
 	self process.Identity
 	log  *os.File
 
-	rec     pidfile.Record     // as it was read last
-	lost    bool               // it is not there any more, or is another tunnel's
-	failed  error              // what kept the keeper from doing its work at the last step, if anything did
-	lastUse time.Time          // when somebody was connected last, or could not be yet
-	caller  process.Identity   // the record's, once it was seen alive
-	ends    string             // the connections, to notice that they have changed
-	clients []process.Identity // processes that have been connected
-	watched []process.Identity // processes that lived when the last sleep began, and whose end would have ended it
-	quiet   time.Duration      // the last sleep, if nothing has changed since
+	rec       pidfile.Record     // as it was read last
+	lost      bool               // it is not there any more, or is another tunnel's
+	failed    error              // what kept the keeper from doing its work at the last step, if anything did
+	lastUse   time.Time          // when somebody was connected last, or could not be yet
+	caller    process.Identity   // the record's, once it was seen to live on after the start that it called
+	called    time.Time          // when that start promised something
+	connected bool               // at the last look
+	ends      string             // the connections, to notice that they have changed
+	clients   []process.Identity // processes that have been connected
+	watched   []process.Identity // processes that lived when the last sleep began, and whose end would have ended it
+	quiet     time.Duration      // the last sleep, if nothing has changed since
 
 	signIns signInWatch
 
@@ -315,9 +317,11 @@ func (k *keeper) look(now time.Time) view {
 		k.remember(fmt.Sprint(ends))
 	}
 	k.lookForVisits(ends, v)
-	if v.connected || k.countsIdle() && (startOnItsWay(k.rec) || tunnel.Free(k.rec.Address)) { // nobody can have connected yet
+	if v.connected || k.connected || // somebody has left since the last look, which may be long ago
+		k.countsIdle() && (startOnItsWay(k.rec) || tunnel.Free(k.rec.Address)) { // nobody can have connected yet
 		k.lastUse = now
 	}
+	k.connected = v.connected
 	k.clients = pidfile.Alive(k.clients)
 	v.clients, v.lastUse = len(k.clients) > 0, k.lastUse
 	v.handedFrom, v.came, v.used, v.passed = k.handedFrom, k.came, k.used, k.passed(now)
@@ -355,14 +359,28 @@ func (k *keeper) lookAround(now time.Time) bool {
 const scriptEnd = time.Second
 
 // passed tells whether the script that called the last start has ended right after it, and so has not run the client
-// itself: it is the client's own command before connecting.
+// itself: it is the client's own command before connecting. When it has ended is not known, only that it was there still at a look:
+// on a busy machine the next one may come late.
 func (k *keeper) passed(now time.Time) bool {
+	if !k.rec.Promised.IsZero() && !k.rec.Promised.Equal(k.called) { // another start's
+		k.called, k.caller = k.rec.Promised, process.Identity{}
+	}
 	caller := k.rec.Caller
 	if caller.Alive() {
-		k.caller = caller
+		if now.Sub(k.called) >= scriptEnd {
+			k.caller = caller
+		}
 		return false
 	}
-	return caller != (process.Identity{}) && (k.caller != caller || now.Sub(k.rec.Promised) < scriptEnd)
+	return caller != (process.Identity{}) && k.caller != caller
+}
+
+// untilScriptEnd is for how long to sleep at most, so that there is a look that tells whether that script lives on.
+func (k *keeper) untilScriptEnd() time.Duration {
+	if caller := k.rec.Caller; caller == k.caller || !caller.Alive() {
+		return maxSleep
+	}
+	return max(time.Until(k.called.Add(scriptEnd)), minSleep)
 }
 
 // countsIdle tells whether it matters for how long nobody was connected.
@@ -454,7 +472,7 @@ func (k *keeper) sleep() {
 		k.quiet = 0
 		return
 	}
-	k.quiet = min(max(2*k.quiet, minSleep), k.longest())
+	k.quiet = min(max(2*k.quiet, minSleep), k.longest(), k.untilScriptEnd())
 	began := time.Now()
 	process.WaitAny(open, k.quiet)
 	if time.Since(began) < k.quiet {

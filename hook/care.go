@@ -122,4 +122,4 @@ func (e *enabling) rewrite(ctx context.Context) error {
 }
 
 // rewritePatience bounds what a manager may take to start and stop units.
-const rewritePatience = 20 * time.Second
+const rewritePatience = time.Minute

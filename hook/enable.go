@@ -76,8 +76,8 @@ func (h *Env) Enable(ctx context.Context, req EnableRequest) (Enabled, error) {
 }
 
 // entriesPatience bounds the wait for others that change entries. One of them may have to wait for a tunnel program to
-// end.
-const entriesPatience = time.Minute
+// end, and each runs systemctl some times, which takes a while on a busy machine.
+const entriesPatience = 5 * time.Minute
 
 // lockEntries gets the lock that whoever changes entries holds. There never is a record of its key.
 func (h *Env) lockEntries(ctx context.Context, dir pidfile.Dir) (*pidfile.Lock, error) {

@@ -33,7 +33,7 @@ func (e *SystemdError) Error() string {
 func (e *SystemdError) Unwrap() error { return e.Err }
 
 // patience bounds one call of systemctl. Starting and stopping wait for the units: a listener has its tunnel's program to end.
-const patience = 30 * time.Second
+const patience = time.Minute
 
 // Systemctl is the manager that the program systemctl asks; environ is its environment. The path comes from the caller, "" where
 // there is no such program. It inherits the lock, which may be nil: where the caller is killed while it runs, nobody else shall get
@@ -68,8 +68,9 @@ func Systemctl(path string, environ []string, lock *os.File) Systemd {
 	}}
 }
 
-// answerPatience bounds a question, above all whether a manager is there: it answers in milliseconds or, being stuck, not at all.
-const answerPatience = 10 * time.Second
+// answerPatience bounds a question, above all whether a manager is there: it answers in milliseconds or, being stuck, not at all;
+// but on a busy machine it takes a while to start systemctl.
+const answerPatience = 20 * time.Second
 
 // Environment gives the names of the variables that the manager passes on to what it starts. An error says that no manager answers.
 func (s Systemd) Environment(ctx context.Context) ([]string, error) {

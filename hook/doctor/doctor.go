@@ -26,7 +26,7 @@ type Machine struct {
 	Profiles []remmina.Dir
 	// Remmina is where Remminas may be.
 	Remmina remmina.Machine
-	// Patience is for one question, to a program or on a bus; 0 stands for 5 s. A check has twice that.
+	// Patience is for one question, to a program or on a bus; 0 stands for 15 s. A check has twice that.
 	Patience time.Duration
 }
 

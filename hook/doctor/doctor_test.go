@@ -18,9 +18,10 @@ import (
 	"github.com/tunhook/tunhook/hook/remmina"
 	"github.com/tunhook/tunhook/hook/sessionbus/bustest"
 	"github.com/tunhook/tunhook/tunnel"
+	"github.com/tunhook/tunhook/tunnel/tunneltest"
 )
 
-// patient is how long programs and buses are waited for here that never answer.
+// patient is how long programs and buses are waited for here that never answer; others get far more than they need.
 const patient = 3 * time.Second
 
 // fake is a machine of which nothing is real but its kernel.
@@ -44,7 +45,7 @@ func newFake(t *testing.T, environ ...string) *fake {
 		Config:   []string{config},
 		Profiles: []remmina.Dir{{Path: f.path("remmina")}},
 		Remmina:  remmina.Machine{Root: f.dir, DataHome: f.dir, Path: f.path("bin"), Environ: environ},
-		Patience: patient,
+		Patience: tunneltest.Patience,
 	}
 	f.program("pomerium-cli", "echo pomerium-cli version v0.29.4")
 	f.program("systemctl", "echo Failed to connect to bus >&2; exit 1")
@@ -167,6 +168,7 @@ func TestNothingHangs(t *testing.T) {
 	}
 	t.Cleanup(func() { listener.Close() })
 	f := newFake(t, "DBUS_SESSION_BUS_ADDRESS=unix:path="+socket)
+	f.Patience = patient
 	for _, name := range []string{"systemctl", "pomerium-cli", "remmina"} {
 		f.program(name, "exec sleep 1000")
 	}

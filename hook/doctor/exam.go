@@ -33,7 +33,7 @@ type managed struct {
 }
 
 func newExam(m Machine, s Scope) *exam {
-	m.Patience = cmp.Or(m.Patience, 5*time.Second)
+	m.Patience = cmp.Or(m.Patience, 15*time.Second)
 	m.Remmina.Patience = m.Patience
 	e := &exam{Machine: m, Scope: s}
 	e.entries = sync.OnceValues(e.findEntries)

@@ -9,8 +9,9 @@ import (
 	"time"
 )
 
-// patience bounds how long Close waits for a desktop that is slow or hangs.
-const patience = time.Second
+// patience bounds how long Close waits for a desktop that is slow or hangs. On a busy machine a desktop that does not hang may take
+// seconds to be given the processor.
+const patience = 5 * time.Second
 
 // Message is what a notification says: plain text, of which control characters and what is too long are left out.
 type Message struct {
@@ -66,7 +67,8 @@ func (n *Notifier) SignedIn() {
 	n.enqueue(func(ctx context.Context, d *desktop) { d.closeSignIn(ctx) })
 }
 
-// Close shows what is still to be shown, takes away what SignIn shows, and ends the Notifier. It waits for at most 1 s.
+// Close shows what is still to be shown, takes away what SignIn shows, and ends the Notifier. It waits for a desktop
+// that hangs no longer than for seconds.
 func (n *Notifier) Close() {
 	if n == nil {
 		return

@@ -72,7 +72,8 @@ type Machine struct {
 	DataHome string // $XDG_DATA_HOME, where Flatpak installs for the user alone
 	Path     string // the PATH on which remmina is looked for
 	Environ  []string
-	// Patience is for a program that is asked for its version, which takes a tenth of a second; 0 stands for 10 s.
+	// Patience is for a program that is asked for its version, which takes a tenth of a second; 0 stands for 20 s:
+	// on a busy machine that is not much.
 	Patience time.Duration
 }
 
@@ -125,7 +126,7 @@ func (m Machine) ask(ctx context.Context, program string) string {
 		return ""
 	}
 	defer os.RemoveAll(home)
-	ctx, cancel := context.WithTimeout(ctx, cmp.Or(m.Patience, 10*time.Second))
+	ctx, cancel := context.WithTimeout(ctx, cmp.Or(m.Patience, 20*time.Second))
 	defer cancel()
 	cmd := exec.CommandContext(ctx, program, "--version")
 	cmd.Env = append(slices.Clone(m.Environ), "LC_ALL=C", "HOME="+home,

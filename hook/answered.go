@@ -18,6 +18,7 @@ const askPause = time.Second
 // waitAnswered sees to it that a server answers through the tunnel, with no more connections than that takes. It gives where the
 // program listens then, and whether it was asked at all.
 func (s *start) waitAnswered(ctx context.Context, q *question, at netip.AddrPort) (_ netip.AddrPort, asked bool, err error) {
+	var failed error // the last time, where it is asked again
 	for replaced := false; ; {
 		ask, err := s.takeTurn(ctx, q)
 		if err != nil || !ask {
@@ -38,7 +39,10 @@ func (s *start) waitAnswered(ctx context.Context, q *question, at netip.AddrPort
 			replaced = true
 			at, err = s.replace(ctx, q)
 		case s.launched != nil && s.hurried && !s.route.Provider.SignsIn() && soundsDead(err):
+			failed = err
 			at, err = s.askAgain(ctx, q, at, began, err)
+		case failed != nil && errors.Is(err, context.DeadlineExceeded): // in the middle of the last question
+			err = failed
 		}
 		if err != nil {
 			return at, true, err
@@ -242,7 +246,7 @@ func (q *question) forget() {
 // How long a program is given to end with the connection that has asked for an answer: its own end of that is closed by then.
 const (
 	lastWords     = 10 * time.Millisecond
-	mostLastWords = 200 * time.Millisecond
+	mostLastWords = time.Second
 )
 
 // lookOnce looks once more at a tunnel whose server has answered. Some programs end with their first connection, a session that
@@ -252,7 +256,7 @@ func (s *start) lookOnce(ctx context.Context, q *question) error {
 	there := tunnel.Listening(q.rec.Address, q.rec.Session())
 	program, err := process.Open(q.rec.Tunnel)
 	if err == nil {
-		ended := there && program.Wait(max(lastWords, min(10*time.Since(began), mostLastWords)))
+		ended := there && program.Wait(max(lastWords, min(20*time.Since(began), mostLastWords)))
 		program.Close()
 		if there && !ended {
 			return nil

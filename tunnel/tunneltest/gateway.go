@@ -90,7 +90,7 @@ func StartGateway(opts GatewayOptions) (*Gateway, error) {
 			mux.ServeHTTP(w, r)
 		}),
 		ErrorLog:          log.New(io.Discard, "", 0), // a client that goes away in a handshake is no news here
-		ReadHeaderTimeout: 10 * time.Second,
+		ReadHeaderTimeout: Patience,
 		TLSConfig:         &tls.Config{Certificates: []tls.Certificate{leaf}, NextProtos: []string{"http/1.1"}},
 	}
 	go func() { _ = g.server.ServeTLS(ln, "", "") }() // ends with Close
@@ -228,7 +228,7 @@ func (g *Gateway) connect(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "no such route", http.StatusNotFound)
 		return
 	}
-	remote, err := (&net.Dialer{Timeout: 5 * time.Second}).DialContext(r.Context(), "tcp", target)
+	remote, err := (&net.Dialer{Timeout: Patience}).DialContext(r.Context(), "tcp", target)
 	if err != nil {
 		http.Error(w, "no healthy upstream", http.StatusServiceUnavailable)
 		return

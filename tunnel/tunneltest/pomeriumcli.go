@@ -14,7 +14,6 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
-	"time"
 )
 
 // PomeriumCLI is a stand-in for the program pomerium-cli: `pomerium-cli tcp DESTINATION --listen HOST:PORT`. It is a whole
@@ -35,6 +34,7 @@ import (
 //
 //	TUNNELTEST_EXIT=STATUS [TEXT]  write TEXT to stderr and exit with STATUS, at once
 //	TUNNELTEST_DELAY=DURATION      wait so long (Go syntax, 1h for ever) before listening
+//	TUNNELTEST_AWAIT=PATH          listen only when that file is there
 //	TUNNELTEST_LISTEN=HOST:PORT    listen there, whatever --listen says
 //	TUNNELTEST_IGNORE_TERM=1       do not end on SIGTERM
 //	TUNNELTEST_GENERATIONS=N       start a child, which starts a child, and so on; the Nth listens. Each only waits for
@@ -64,9 +64,7 @@ func PomeriumCLI(args, environ []string, stdout, stderr io.Writer) int {
 	if faults.listen != "" {
 		cli.listen = faults.listen
 	}
-	select {
-	case <-time.After(faults.delay):
-	case <-ctx.Done():
+	if !faults.wait(ctx) {
 		return 0
 	}
 	if err := cli.run(ctx); err != nil {

@@ -50,7 +50,12 @@ func (c *tokenCache) store(token string) error {
 		c.memory = token
 		return nil
 	}
-	return os.WriteFile(c.path, []byte(token), 0o600)
+	fresh, err := os.CreateTemp(filepath.Dir(c.path), "fresh-") // for other processes it is there whole or not at all
+	if err != nil {
+		return err
+	}
+	_, err = fresh.WriteString(token)
+	return errors.Join(err, fresh.Close(), os.Rename(fresh.Name(), c.path))
 }
 
 func (c *tokenCache) forget() {

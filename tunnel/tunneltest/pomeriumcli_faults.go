@@ -20,6 +20,7 @@ type faults struct {
 	exitStatus  int
 	exitText    string
 	delay       time.Duration
+	await       string
 	listen      string
 	ignoreTerm  bool
 	generations int
@@ -46,9 +47,27 @@ func parseFaults(environ []string) (f faults, err error) {
 			return f, fmt.Errorf("%s: %w", generationsVariable, err)
 		}
 	}
+	f.await = lookup(environ, "TUNNELTEST_AWAIT")
 	f.listen = lookup(environ, "TUNNELTEST_LISTEN")
 	f.ignoreTerm = lookup(environ, "TUNNELTEST_IGNORE_TERM") != ""
 	return f, nil
+}
+
+// wait returns when it is time to listen; ok is false where ctx is done before.
+func (f faults) wait(ctx context.Context) (ok bool) {
+	for pause := f.delay; ; pause = 5 * time.Millisecond {
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return false
+		}
+		if f.await == "" {
+			return true
+		}
+		if _, err := os.Stat(f.await); err == nil {
+			return true
+		}
+	}
 }
 
 // lookup finds a variable in environ, the last one where there are several, as os/exec passes them on.

@@ -56,6 +56,19 @@ func TestFaultDelayKeepsItFromListening(t *testing.T) {
 	}
 }
 
+func TestFaultAwaitKeepsItFromListeningUntilAFileIsThere(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "listen")
+	p := startStandIn(t, "TUNNELTEST_AWAIT="+file)
+	time.Sleep(50 * time.Millisecond)
+	if said := p.stdout.String(); strings.Contains(said, "listener") {
+		t.Errorf("it listens before: %s", said)
+	}
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	dial(t, p.addr(t))
+}
+
 func TestFaultDelayEndsOnSIGTERM(t *testing.T) {
 	p := startStandIn(t, "TUNNELTEST_DELAY=1h")
 	terminateWhenHandled(t, p)

@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/exec"
 	"strings"
-	"time"
 )
 
 // signIn gets a token: the service account's, or the one that the gateway's sign-in page hands to a server of our own on
@@ -25,7 +24,7 @@ func (cli *pomeriumCLI) signIn(ctx context.Context) (string, error) {
 		return "", fmt.Errorf("failed to start listener: %w", err)
 	}
 	tokens := make(chan string, 1)
-	callback := &http.Server{Handler: receiveToken(tokens), ReadHeaderTimeout: 10 * time.Second}
+	callback := &http.Server{Handler: receiveToken(tokens), ReadHeaderTimeout: Patience}
 	go func() { _ = callback.Serve(ln) }() // ends with Shutdown
 	defer func() { _ = callback.Shutdown(ctx) }()
 
@@ -63,7 +62,7 @@ func receiveToken(tokens chan<- string) http.Handler {
 
 // fetchSignInPage asks the gateway's login API for the page that signs in and then redirects to callback.
 func (cli *pomeriumCLI) fetchSignInPage(ctx context.Context, callback string) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, Patience)
 	defer cancel()
 	query := url.Values{"pomerium_redirect_uri": {callback}}
 	api := url.URL{Scheme: "https", Host: cli.proxy, Path: loginPath, RawQuery: query.Encode()}

@@ -204,12 +204,14 @@ func TestATunnelIsNotIdleBeforeItListens(t *testing.T) {
 // TestATunnelIsNotIdleBeforeItsStartReturns, however short --idle-stop and slow the machine.
 func TestATunnelIsNotIdleBeforeItsStartReturns(t *testing.T) {
 	w := newRelayWorld(t)
-	w.Environ = append(w.Environ, "TUNNELTEST_DELAY=1s")
+	listen := filepath.Join(w.dir, "listen")
+	w.Environ = append(w.Environ, "TUNNELTEST_AWAIT="+listen)
 	req := w.request(desk, tunnel.ReadyListen)
 	req.IdleStop = time.Millisecond
 	start := w.process("start", req)
 	tunneltest.Eventually(t, "the program is launched", func() bool { rec, ok := w.record(); return ok && rec.Keeper.Alive() })
 	w.freeze(start.id.PID) // before it has seen the program listen
+	check(t, os.WriteFile(listen, nil, 0o600))
 	tunneltest.Eventually(t, "it listens", w.served)
 	w.never(3*time.Second, "the tunnel ends before its start returns", func() bool { return !w.served() })
 	send(t, start.id, syscall.SIGCONT)

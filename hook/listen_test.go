@@ -255,9 +255,10 @@ func TestCancelDuringTheSignInAndConnectingAgainOpensOneTab(t *testing.T) {
 func TestAnotherClientWaitsForTheSignInOfOneThatHasLeft(t *testing.T) {
 	t.Parallel()
 	w := newAccount(t, tunneltest.ResponderOptions{})
-	w.listen(hook.ListenRequest{Route: desk})
+	l := w.listen(hook.ListenRequest{Route: desk})
 	first := w.connect(connectionRequest)
 	page := w.nextSignIn()
+	tunneltest.Eventually(t, "the sign-in is shown", func() bool { return len(l.shownFor()) > 0 }) // otherwise nobody knows what first waits for
 	first.Close()
 	other := []byte(connectionRequest)
 	other[15] = 1 // asks for TLS only
@@ -586,12 +587,7 @@ func TestClientThatEndsWithoutAWordIsNoFailure(t *testing.T) {
 func TestListenerOnEveryInterface(t *testing.T) {
 	t.Parallel()
 	w := newAccount(t, tunneltest.ResponderOptions{})
-	any, err := net.Listen("tcp4", "0.0.0.0:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	w.address = any.Addr().String()
-	any.Close()
+	w.address = wildcardAddress(t)
 	w.listen(hook.ListenRequest{Route: desk})
 	if conn, err := net.Dial("tcp", strings.Replace(w.address, "0.0.0.0", "[::1]", 1)); err == nil {
 		conn.Close()

@@ -164,7 +164,8 @@ func TestAddressTakenByAnotherTunnelNamesItsRoute(t *testing.T) {
 // TestFoundPortThatIsSnatchedIsReplaced: between finding a free port and the tunnel program listening there, anybody may.
 func TestFoundPortThatIsSnatchedIsReplaced(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "TUNNELTEST_DELAY=200ms")
+	w := newWorld(t)
+	listens := w.programsAwait()
 	var snatched net.Listener
 	w.onWait = func(what string) {
 		_, address, ok := strings.Cut(what, "to listen on ")
@@ -175,6 +176,7 @@ func TestFoundPortThatIsSnatchedIsReplaced(t *testing.T) {
 		if snatched, err = net.Listen("tcp", address); err != nil {
 			t.Error(err)
 		}
+		listens()
 	}
 	started := w.start(pomeriumRoute, "")
 	if snatched == nil {
@@ -193,7 +195,7 @@ func TestCancelledStartEndsItsTunnel(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() {
-		_, err := w.Start(ctx, hook.StartRequest{Route: pomeriumRoute, Listen: port})
+		_, err := w.Start(ctx, hook.StartRequest{Route: pomeriumRoute, Listen: port, Timeout: tunneltest.Patience})
 		done <- err
 	}()
 	rec := w.eventualState(pomeriumRoute, port, hook.Starting).Record
@@ -210,7 +212,7 @@ func TestCancelledSecondStartLeavesTheTunnelOfTheFirst(t *testing.T) {
 	w, port := newWorld(t, "TUNNELTEST_DELAY=1h"), freePort(t)
 	first := make(chan error, 1)
 	go func() {
-		_, err := w.Start(t.Context(), hook.StartRequest{Route: pomeriumRoute, Listen: port})
+		_, err := w.Start(t.Context(), hook.StartRequest{Route: pomeriumRoute, Listen: port, Timeout: tunneltest.Patience})
 		first <- err
 	}()
 	rec := w.eventualState(pomeriumRoute, port, hook.Starting).Record
@@ -251,10 +253,7 @@ func TestOtherArgumentsAreNoticed(t *testing.T) {
 func TestAddressThatOthersReachIsNoticed(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	ln, err := net.Listen("tcp4", "0.0.0.0:0")
-	check(t, err)
-	address := ln.Addr().String()
-	ln.Close()
+	address := wildcardAddress(t)
 	w.start(relayRoute, address)
 	if notices := w.told(); len(notices) != 1 || notices[0] != (hook.Exposed{Address: netip.MustParseAddrPort(address)}) {
 		t.Errorf("notices: %+v", notices)

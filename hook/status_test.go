@@ -21,19 +21,21 @@ import (
 // TestStatesOfATunnel follows one from its launch to its end, and one to its death.
 func TestStatesOfATunnel(t *testing.T) {
 	t.Parallel()
-	w, port := newWorld(t, "TUNNELTEST_DELAY=1s", "TUNNELTEST_IGNORE_TERM=1"), freePort(t)
+	w, port := newWorld(t, "TUNNELTEST_IGNORE_TERM=1"), freePort(t)
+	listens := w.programsAwait()
 	started := make(chan error, 1)
 	go func() {
-		_, err := w.Start(t.Context(), hook.StartRequest{Route: pomeriumRoute, Listen: port})
+		_, err := w.Start(t.Context(), hook.StartRequest{Route: pomeriumRoute, Listen: port, Timeout: tunneltest.Patience})
 		started <- err
 	}()
 	rec := w.eventualState(pomeriumRoute, port, hook.Starting).Record
+	listens()
 	w.eventualState(pomeriumRoute, port, hook.Ready)
 	check(t, <-started)
 
 	stopped := make(chan error, 1)
 	go func() {
-		_, err := w.Stop(t.Context(), hook.StopRequest{Route: pomeriumRoute, Listen: port, Grace: 10 * time.Second})
+		_, err := w.Stop(t.Context(), hook.StopRequest{Route: pomeriumRoute, Listen: port, Grace: tunneltest.Patience})
 		stopped <- err
 	}()
 	w.eventualState(pomeriumRoute, port, hook.Ending)
@@ -55,11 +57,11 @@ func TestStartDuringAStopWaitsForTheEndAndStartsAnew(t *testing.T) {
 	first := w.start(pomeriumRoute, port).Record
 	stopped := make(chan error, 1)
 	go func() {
-		_, err := w.Stop(t.Context(), hook.StopRequest{Route: pomeriumRoute, Listen: port, Grace: time.Second})
+		_, err := w.Stop(t.Context(), hook.StopRequest{Route: pomeriumRoute, Listen: port, Grace: tunneltest.Patience})
 		stopped <- err
 	}()
 	w.eventualState(pomeriumRoute, port, hook.Ending)
-	second := w.start(pomeriumRoute, port)
+	second := w.start(pomeriumRoute, port) // which is not as patient as the stop
 	if second.Found || second.Record.Token == first.Token || first.Tunnel.Alive() {
 		t.Errorf("the start gives %+v, the first tunnel being %+v", second, first)
 	}

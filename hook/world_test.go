@@ -3,6 +3,7 @@ package hook_test
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
@@ -88,6 +89,13 @@ func (w *world) waiting(what string) (done func()) {
 	}
 }
 
+// programsAwait has pomerium-cli listen only once that is called which it returns.
+func (w *world) programsAwait() (listen func()) {
+	file := w.path("listen")
+	w.Environ = append(w.Environ, "TUNNELTEST_AWAIT="+file)
+	return func() { check(w.t, os.WriteFile(file, nil, 0o600)) }
+}
+
 // told gives the notices so far.
 func (w *world) told() []hook.Notice {
 	w.mu.Lock()
@@ -150,6 +158,20 @@ func (w *world) eventualState(route, listen string, want hook.State) hook.Tunnel
 		return found.State == want && found.Record.Tunnel.PID != 0
 	})
 	return found
+}
+
+// wildcardAddress is every interface at a port that the system gives nobody by itself, nor freePort any test.
+func wildcardAddress(t *testing.T) string {
+	t.Helper()
+	for range 1000 {
+		ln, err := net.Listen("tcp4", fmt.Sprintf("0.0.0.0:%d", 5000+rand.IntN(7000)))
+		if err == nil {
+			ln.Close()
+			return ln.Addr().String()
+		}
+	}
+	t.Fatal("no free port was found")
+	return ""
 }
 
 // freePort gives a port that was free a moment ago, below those that the system gives out by itself.

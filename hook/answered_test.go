@@ -326,12 +326,15 @@ func TestATunnelBehindAListenerIsReplacedAfterASleep(t *testing.T) {
 const inNetwork = `
 ip link set lo up && { ip link add dummy0 type dummy || ip link add dummy0 type bridge; } 2>/dev/null && ip link set dummy0 up && ip addr add 10.9.0.2/24 dev dummy0 || { echo not here; exit; }
 "$0" start "$1" || exit
+exec 4<> <(:) # says nothing
 echo up
 while read -r what; do
 	case $what in
 	move) # and some more in a flurry
-		for n in 3 4 5 6 7 8; do ip addr flush dev dummy0; ip addr add 10.9.0.$n/24 dev dummy0; sleep 0.2; done
-		ip addr flush dev dummy0; ip addr add 10.9.$2.2/24 dev dummy0 ;;
+		{ # without a process for each
+			for n in 3 4 5 6 7 8; do echo "addr flush dev dummy0"; echo "addr add 10.9.0.$n/24 dev dummy0"; read -r -t 0.2 <&4; done
+			echo "addr flush dev dummy0"; echo "addr add 10.9.$2.2/24 dev dummy0"
+		} | ip -batch - ;;
 	add) ip addr add 10.8.0.2/24 dev dummy0 ;;
 	connect) exec 3<>"/dev/tcp/${3%:*}/${3#*:}" ;;
 	leave) exec 3>&- ;;

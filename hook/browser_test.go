@@ -151,7 +151,7 @@ func TestABrowserThatStaysKeepsNobodyWaiting(t *testing.T) {
 			t.Parallel()
 			o := newOpener(t)
 			o.install("xdg-open", "echo $$ >\"$0.pid\"; echo opened >&2\n"+script)
-			o.patience = 10 * time.Second
+			o.patience = 20 * time.Second
 			pages, status, said := o.open("PATH=" + o.links + ":" + o.bin + ":/usr/bin:/bin") // reads stderr through a pipe
 			if status != 0 || len(pages) != 1 || said != "opened\n" {
 				t.Errorf("status %d, %q, pages %q", status, said, pages)

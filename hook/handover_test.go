@@ -55,7 +55,7 @@ func TestATunnelEndsAfterTheClientThatHasTakenItOver(t *testing.T) {
 	w.never(2*time.Second, "the session is cut", func() bool { return !w.served() })
 	client.say("leave")
 	client.expect("left")
-	w.never(6*time.Second, "the tunnel ends before the client can connect again", func() bool { return !w.served() })
+	w.never(3*time.Second, "the tunnel ends before the client can connect again", func() bool { return !w.served() }) // the keeper has looked
 	client.say("connect")
 	client.expect("connected")
 	client.say("leave") // it lives on, as one that was there before does
@@ -192,11 +192,14 @@ func TestAStopWaitsForAClientThatWasPromisedTheTunnel(t *testing.T) {
 	w.eventuallyUsed()
 	w.mustStart(w.held(holder))
 	first.kill()
+	keeper := w.keeper()
+	w.freeze(keeper.PID) // it waits for seconds, and the client may take longer to be there
 	stopped := w.mustStop(hook.StopRequest{Route: w.relay()})
 	if !stopped.Awaits || w.gone() {
 		t.Fatalf("stop did not wait: %+v", stopped)
 	}
 	second := w.client()
+	send(t, keeper, syscall.SIGCONT)
 	w.never(5*time.Second, "the second session is cut", func() bool { return !w.served() })
 	second.kill()
 	w.goneAfter()
@@ -219,9 +222,11 @@ func TestWhoHasConnectedBeforeAStartIsNotItsClient(t *testing.T) {
 	w.never(2*time.Second, "either is taken for the client that is to come", func() bool { return w.mustRecord().Promised.IsZero() })
 	first.kill()
 	second.kill()
+	w.freeze(keeper) // it waits for seconds
 	if stopped := w.mustStop(hook.StopRequest{Route: w.relay()}); !stopped.Awaits || w.gone() {
 		t.Errorf("stop did not wait: %+v", stopped)
 	}
+	check(t, syscall.Kill(keeper, syscall.SIGCONT))
 	holder.kill()
 	w.goneAfter()
 	w.nothingLeft()

@@ -146,8 +146,7 @@ func TestBadListenAddressesAreNamedWithTheWayOut(t *testing.T) {
 func TestAddressThatOthersReachIsWarnedAbout(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	// Every interface, at a port that the system found free a moment ago.
-	address := listenAndClose(t, "0.0.0.0:0")
+	address := wildcardAddress(t)
 	_, port, _ := strings.Cut(address, ":")
 	r := w.do("start", "relay://127.0.0.1:9", address)
 	if want := "tunhook: warning: other machines can reach " + address + ": use 127.0.0.1:" + port + " to keep them out\n"; r.status != 0 || r.stderr != want {

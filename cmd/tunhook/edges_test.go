@@ -143,7 +143,7 @@ func TestArgumentsOfAnyBytesAreKept(t *testing.T) {
 	check(t, syscall.Kill(rec.Tunnel.PID, syscall.SIGKILL))
 	tunneltest.Eventually(t, "it is started again", func() bool {
 		now := w.record()
-		return now.Tunnel.PID != 0 && now.Tunnel != rec.Tunnel && !free("127.0.0.1:"+p)
+		return now.Tunnel.PID != 0 && now.Tunnel != rec.Tunnel && served("127.0.0.1:"+p)
 	})
 	text, err := os.ReadFile(argv)
 	check(t, err)

@@ -56,7 +56,7 @@ func connected(t *testing.T, to net.Addr) net.Conn {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { conn.Close() })
-	_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+	_ = conn.SetDeadline(time.Now().Add(tunneltest.Patience))
 	return conn
 }
 
@@ -196,7 +196,7 @@ func TestListenerThatIsToldToEndEndsItsTunnel(t *testing.T) {
 				cmd = w.with("LISTEN_PID=1", "LISTEN_FDS=1").command("listen", route, address.String()) // somebody else's
 			}
 			done := w.background(cmd)
-			tunneltest.Eventually(t, "it listens", func() bool { return !free(address.String()) })
+			tunneltest.Eventually(t, "it listens", func() bool { return served(address.String()) })
 			client := connected(t, address)
 			echo(t, client)
 			_ = cmd.Process.Signal(syscall.SIGTERM)
@@ -228,11 +228,11 @@ func TestListenerThatIsToldToEndDoesNotWaitForAnAnswer(t *testing.T) {
 			t.Fatalf("it has ended: %v", r)
 		default:
 		}
-		return !free(address.String())
+		return served(address.String())
 	})
 	_, err = io.WriteString(connected(t, address), "SSH-2.0-test\r\n")
 	check(t, err)
-	_ = silent.(*net.TCPListener).SetDeadline(time.Now().Add(30 * time.Second))
+	_ = silent.(*net.TCPListener).SetDeadline(time.Now().Add(tunneltest.Patience))
 	waits, err := silent.Accept()
 	check(t, err)
 	defer waits.Close()

@@ -76,7 +76,7 @@ func TestWhatComesBeforeAProgramComesBeforeItAgain(t *testing.T) {
 	check(t, syscall.Kill(rec.Tunnel.PID, syscall.SIGKILL))
 	tunneltest.Eventually(t, "it is started again", func() bool {
 		now := w.record()
-		return now.Tunnel.PID != 0 && now.Tunnel != rec.Tunnel && !free("127.0.0.1:"+port)
+		return now.Tunnel.PID != 0 && now.Tunnel != rec.Tunnel && served("127.0.0.1:"+port)
 	})
 	if got := did(); got != "up\nup\n" {
 		t.Errorf("what ran: %q", got)

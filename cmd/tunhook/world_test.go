@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"math/rand/v2"
 	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -22,6 +23,7 @@ import (
 
 	"github.com/tunhook/tunhook/pidfile"
 	"github.com/tunhook/tunhook/pidfile/process"
+	"github.com/tunhook/tunhook/tunnel"
 	"github.com/tunhook/tunhook/tunnel/tunneltest"
 )
 
@@ -141,7 +143,7 @@ func (w *world) background(cmd *exec.Cmd) <-chan result {
 		done <- result{status: -1}
 		return done
 	}
-	late := time.AfterFunc(2*tunneltest.Patience, func() { _ = cmd.Process.Kill() })
+	late := time.AfterFunc(5*tunneltest.Patience, func() { _ = cmd.Process.Kill() })
 	go func() {
 		_ = cmd.Wait() // the state says it all
 		if !late.Stop() {
@@ -364,6 +366,9 @@ func port(t testing.TB) string {
 	return port
 }
 
+// served tells whether anybody listens on address, without an attempt to do so: that would be in the way of who is about to.
+func served(address string) bool { return !tunnel.Free(netip.MustParseAddrPort(address)) }
+
 // free tells whether one could listen on address this instant. Nothing is forked meanwhile: what another test starts would have
 // the listener open for a moment more.
 func free(address string) bool {
@@ -377,13 +382,14 @@ func free(address string) bool {
 	return true
 }
 
-// listenAndClose finds a free address of the form that is given.
-func listenAndClose(t testing.TB, address string) string {
+// wildcardAddress is every interface, at a port that the system gives nobody by itself, nor freePort any test.
+func wildcardAddress(t testing.TB) string {
 	t.Helper()
-	ln, err := net.Listen("tcp4", address)
-	if err != nil {
-		t.Fatal(err)
+	for range 1000 {
+		if address := fmt.Sprintf("0.0.0.0:%d", 5000+rand.IntN(7000)); free(address) {
+			return address
+		}
 	}
-	defer ln.Close()
-	return ln.Addr().String()
+	t.Fatal("no free port was found")
+	return ""
 }

@@ -423,7 +423,7 @@ func TestSystemctlOfAKilledEnableHasTheLock(t *testing.T) {
 	check(t, os.WriteFile(m.path("hold"), nil, 0o600))
 	enable := m.command("enable", enabledRoute, address)
 	check(t, enable.Start())
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(tunneltest.Patience); ; time.Sleep(5 * time.Millisecond) {
 		if _, err := os.Stat(m.path("held")); err == nil {
 			break
 		} else if time.Now().After(deadline) {

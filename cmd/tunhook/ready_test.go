@@ -286,7 +286,7 @@ func TestEachWayNotToBecomeReadyHasItsStatus(t *testing.T) {
 		Refused:      []string{"refused.example.com:3389"},
 	})
 
-	a.refused(exitTimeout, "waited 5s for somebody to sign in", "start", "right.example.com:3389", a.address, "--ready", "rdp", "--timeout", "5s")
+	a.refused(exitTimeout, "waited 20s for somebody to sign in", "start", "right.example.com:3389", a.address, "--ready", "rdp", "--timeout", "20s") // it must have been asked by then
 	page, err := gateway.NextSignIn(t.Context())
 	if err != nil {
 		t.Fatal(err)

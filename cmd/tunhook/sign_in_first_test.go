@@ -40,14 +40,24 @@ func TestWhoAsksBeforeItListensAsksOnce(t *testing.T) {
 			write("asks-first", asksFirst, 0o700)
 			write("home/.config/tunhook/config.toml", "[provider.first]\ncommand = [\"/bin/sh\", \"DIR/asks-first\", \""+tc.says+"\", \"{listen}\"]\n"+tc.keys, 0o600)
 			done := make(chan ended, 1)
-			go func() { done <- a.finish(a.command("start", "--ready", "rdp", "first://desk:3389", a.address)) }()
+			start := a.command("start", "--ready", "rdp", "first://desk:3389", a.address)
+			start.Path, start.Args = "/bin/sh", append([]string{"sh", "-c", `exec "$0" "$@" 2>told`, start.Path}, start.Args[1:]...)
+			go func() { done <- a.finish(start) }()
 			tunneltest.Eventually(t, "it asks", func() bool {
 				asked, _ := os.ReadFile(filepath.Join(a.dir, "asked"))
 				return len(asked) > 0
 			})
-			time.Sleep(200 * time.Millisecond)
+			told := func() bool {
+				text, _ := os.ReadFile(filepath.Join(a.dir, "told"))
+				return strings.Contains(string(text), "sign in at https://sign.in/one\n")
+			}
+			if strings.Contains(tc.says, "https") {
+				tunneltest.Eventually(t, "it is told where to sign in", told)
+			} else {
+				time.Sleep(200 * time.Millisecond)
+			}
 			write("signed", "", 0o600)
-			if e := <-done; e.status != exitDone || e.stdout != a.address+"\n" || strings.Contains(tc.says, "https") != strings.Contains(e.stderr, "sign in at https://sign.in/one\n") {
+			if e := <-done; e.status != exitDone || e.stdout != a.address+"\n" || strings.Contains(tc.says, "https") != told() {
 				t.Errorf("%+v", e)
 			}
 			if asked, err := os.ReadFile(filepath.Join(a.dir, "asked")); err != nil || strings.Count(string(asked), "\n") != 1 {

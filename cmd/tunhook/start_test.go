@@ -79,7 +79,7 @@ func TestSimultaneousStartsMakeOneTunnel(t *testing.T) {
 			t.Parallel()
 			for _, listen := range []string{port(t), ""} {
 				w := newWorld(t).with("TUNNELTEST_DELAY=" + tc.delay)
-				args := []string{"start", tc.route}
+				args := []string{"start", "--timeout", "5m", tc.route}
 				if listen != "" {
 					args = append(args, listen)
 				}
@@ -126,7 +126,12 @@ func TestMixedStartsAndStopsLeaveALiveTunnelOrNothing(t *testing.T) {
 				commands[i] = []string{"start", "stop"}[i%2]
 			}
 			rand.Shuffle(len(commands), func(i, j int) { commands[i], commands[j] = commands[j], commands[i] })
-			for i, r := range atOnce(len(commands), func(i int) result { return w.do(commands[i], tc.route, port) }) {
+			for i, r := range atOnce(len(commands), func(i int) result {
+				if commands[i] == "start" {
+					return w.do("start", "--timeout", "5m", tc.route, port)
+				}
+				return w.do("stop", tc.route, port)
+			}) {
 				stopped := commands[i] == "start" && r.status == exitNoTunnel && strings.Contains(r.stderr, "was stopped while it was starting")
 				if r.status != 0 && !stopped {
 					t.Errorf("%s: %v", commands[i], r)
@@ -233,7 +238,7 @@ func TestInterruptedStartEndsItsTunnel(t *testing.T) {
 			t.Run(args[0]+" "+sig.String(), func(t *testing.T) {
 				t.Parallel()
 				w, port := newWorld(t).with("TUNNELTEST_DELAY=1h"), port(t)
-				args := append(args, "desk.example.com:3389", port)
+				args := append(args, "--timeout", "5m", "desk.example.com:3389", port)
 				if args[0] == "run" {
 					args = append(args, "--", "touch", w.path("ran"))
 				}
@@ -279,7 +284,7 @@ func firstLine(t testing.TB, r io.Reader) string {
 	case text := <-line:
 		return text
 	case <-time.After(tunneltest.Patience):
-		t.Fatal("no output for 20 s")
+		t.Fatal("no output")
 		return ""
 	}
 }

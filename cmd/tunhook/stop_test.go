@@ -227,7 +227,7 @@ func TestStopBeatsAStartThatWaits(t *testing.T) {
 			t.Run(beginning[0]+" "+ending[1], func(t *testing.T) {
 				t.Parallel()
 				w, port := newWorld(t).with("TUNNELTEST_DELAY=1h"), port(t)
-				args := append(slices.Clone(beginning), "desk.example.com:3389", port)
+				args := append(slices.Clone(beginning), "--timeout", "5m", "desk.example.com:3389", port)
 				want := exitNoTunnel
 				if beginning[0] == "run" {
 					args, want = append(args, "--", "touch", w.path("ran")), exitRunFailed
@@ -264,7 +264,7 @@ func TestStopWithManyWaitingStartsEndsThemAll(t *testing.T) {
 	w, port := newWorld(t).with("TUNNELTEST_DELAY=1h"), port(t)
 	var waiting []<-chan result
 	for range 5 {
-		waiting = append(waiting, w.background(w.command("start", "desk.example.com:3389", port)))
+		waiting = append(waiting, w.background(w.command("start", "--timeout", "5m", "desk.example.com:3389", port)))
 		w.awaitLaunch()
 	}
 	w.must("stop", "desk.example.com:3389", port)

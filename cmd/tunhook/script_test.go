@@ -31,7 +31,7 @@ import (
 //	serve NAME HOST        the test itself, pid $self, listens on HOST, on a port that it puts into a variable
 //	setpid NAME ROUTE...   put the pid of the tunnel that "status" shows into a variable
 //	signal NAME PID        send a signal
-//	nothing-left           no process and no record is left
+//	nothing-left [soon]    no process and no record is left, or there will be none
 func TestScripts(t *testing.T) {
 	t.Parallel()
 	bin := programDir(t)
@@ -180,7 +180,12 @@ func scriptSignal(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(syscall.Kill(pid, signals[args[0]]))
 }
 
-func scriptNothingLeft(ts *testscript.TestScript, _ bool, _ []string) {
+func scriptNothingLeft(ts *testscript.TestScript, _ bool, args []string) {
+	for deadline := time.Now().Add(tunneltest.Patience); len(args) > 0 && time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+		if len(marked(ts.Getenv(markVariable))) == 0 {
+			break
+		}
+	}
 	if left := marked(ts.Getenv(markVariable)); len(left) > 0 {
 		ts.Fatalf("left behind: %s", describe(left))
 	}

@@ -38,7 +38,7 @@ func receive(t *testing.T) (client *net.TCPConn, ctx context.Context, incoming *
 	t.Helper()
 	client, server := pair(t)
 	ends := NewEnds()
-	parent, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	parent, cancel := context.WithTimeout(t.Context(), deadline)
 	ctx, incoming = Receive(parent, server, ends)
 	t.Cleanup(func() {
 		server.Close()

@@ -16,14 +16,14 @@ import (
 const roleVariable = "TUNNEL_TEST_ROLE"
 
 // deadline is how long a test waits for what must happen.
-const deadline = 20 * time.Second
+const deadline = time.Minute
 
 func TestMain(m *testing.M) {
 	words := strings.Fields(os.Getenv(roleVariable))
 	if len(words) == 0 {
 		os.Exit(m.Run())
 	}
-	time.AfterFunc(2*deadline, func() { os.Exit(3) }) // whatever becomes of the test
+	time.AfterFunc(10*deadline, func() { os.Exit(3) }) // whatever becomes of the test
 	if err := roles[words[0]](words[1:]); err != nil {
 		fmt.Println("error:", err)
 		os.Exit(1)

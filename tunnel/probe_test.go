@@ -161,7 +161,7 @@ func TestProbeEndsWithItsContext(t *testing.T) {
 			if err := tunnel.Probe(ctx, addr, ready); !errors.Is(err, context.Canceled) {
 				t.Errorf("got %v, want context.Canceled", err)
 			}
-			if err := tunnel.Probe(probeContext(t, 2*time.Second), addr, ready); !errors.Is(err, context.DeadlineExceeded) {
+			if err := tunnel.Probe(probeContext(t, 10*time.Second), addr, ready); !errors.Is(err, context.DeadlineExceeded) {
 				t.Errorf("got %v, want context.DeadlineExceeded", err)
 			}
 			if got := server.Connections(); got != 2 {

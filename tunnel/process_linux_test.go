@@ -81,7 +81,7 @@ func freeAddress(t *testing.T) netip.AddrPort {
 	t.Helper()
 	pid := os.Getpid()
 	ip := netip.AddrFrom4([4]byte{127, byte(1 + pid>>8%250), byte(pid), byte(1 + lastAddress.Add(1)%250)})
-	l, err := net.Listen("tcp", netip.AddrPortFrom(ip, 0).String())
+	l, err := net.Listen("tcp", netip.AddrPortFrom(ip, ownPort()).String())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
@@ -48,13 +49,19 @@ func relayStdio(t *testing.T, argv []string) (addr, log string, stop func() erro
 
 func freeAddr(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 100 {
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", ownPort()))
+		if err == nil {
+			l.Close()
+			return l.Addr().String()
+		}
 	}
-	defer l.Close()
-	return l.Addr().String()
+	t.Fatal("no port is free")
+	return ""
 }
+
+// ownPort is one of those that the system gives nobody by itself, on this address or on all.
+func ownPort() uint16 { return uint16(12000 + rand.IntN(8000)) }
 
 // whose is the process whose pid is the first line that comes on a connection.
 func whose(t *testing.T, conn io.Reader) process.Identity {
@@ -120,7 +127,7 @@ func TestStdioEndsTheConnectionWithTheProgram(t *testing.T) {
 	t.Parallel()
 	for name, script := range map[string]string{
 		"and all it started":  `sleep 600 & echo said`,
-		"but not its daemons": `setsid sleep 20 & echo said`, // which holds the program's output open
+		"but not its daemons": `setsid sleep 100 & echo said`, // which holds the program's output open
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -19,7 +19,7 @@ const roleVariable = "TUNHOOK_TEST_ROLE"
 const tokenVariable = "TUNHOOK_TOKEN"
 
 // Deadline is how long a test waits for what must happen.
-const Deadline = 30 * time.Second
+const Deadline = time.Minute
 
 // Main is the TestMain of a test binary that can play those roles. A role's arguments hold no spaces. Each says on its standard
 // output when it is where it shall be.
@@ -28,7 +28,7 @@ func Main(m *testing.M, roles map[string]func(args []string) error) {
 	if len(words) == 0 {
 		os.Exit(m.Run())
 	}
-	time.AfterFunc(2*Deadline, func() { os.Exit(3) }) // whatever becomes of the test
+	time.AfterFunc(10*Deadline, func() { os.Exit(3) }) // whatever becomes of the test
 	if err := roles[words[0]](words[1:]); err != nil {
 		fmt.Println("error:", err)
 		os.Exit(1)

@@ -714,7 +714,7 @@ func TestAKeeperFinishesWhatAKilledStopHasBegun(t *testing.T) {
 	for name, held := range map[string]bool{"its holder lives": true, "its holder is gone": false} {
 		t.Run(name, func(t *testing.T) {
 			w, holder := stubborn(t)
-			w.stopping(hook.StopRequest{Route: desk, Grace: time.Second}).kill()
+			w.stopping(hook.StopRequest{Route: desk, Grace: 15 * time.Second}).kill() // before that is over
 			if !held {
 				holder.kill()
 			}

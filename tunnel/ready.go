@@ -58,8 +58,8 @@ const (
 func Rest(look time.Duration) time.Duration { return min(20*look, time.Second) }
 
 // daemonPatience is for how long a process that a program has left behind, in a session of its own, is given to listen. Until it does
-// it may be any daemon that the program has happened to start.
-const daemonPatience = time.Second
+// it may be any daemon that the program has happened to start. On a busy machine it takes seconds to execute two programs.
+const daemonPatience = 10 * time.Second
 
 // hasDaemon tells whether the program has left such a process behind.
 func hasDaemon(s process.Session) bool {

@@ -25,8 +25,8 @@ const (
 	object      = dbus.ObjectPath("/org/freedesktop/Flatpak/Development")
 )
 
-// dialPatience bounds the connecting to the bus, which answers in milliseconds or not at all.
-const dialPatience = 5 * time.Second
+// dialPatience bounds the connecting to the bus, which answers in milliseconds or not at all, unless the machine is very busy.
+const dialPatience = 15 * time.Second
 
 // Command is a program to run on the host.
 type Command struct {

@@ -94,7 +94,7 @@ type runningRun struct {
 }
 
 // modelPatience is that of the first run of a sequence; hurry, of those that only shrink one that has failed.
-const modelPatience, hurry = 30 * time.Second, 10 * time.Second
+const modelPatience, hurry = time.Minute, 10 * time.Second
 
 // runningListener has a listen address, and starts tunnels by itself: the model knows its clients, and no tunnel.
 type runningListener struct {
@@ -281,7 +281,7 @@ func (p *place) arguments(s stepWords) []string {
 
 func (p *place) startArguments(w *modelWorld, s stepWords) (args []string, asked wish) {
 	asked = wish{idle: s.has("idle"), keepAlive: s.has("keep")}
-	args = p.arguments(s)
+	args = append(p.arguments(s), "--timeout", "5m")
 	if holder, ok := s.options["holder"]; ok {
 		asked.holder = holder
 		args = append(args, "--end-with", strconv.Itoa(w.holder(holder).Process.Pid))
@@ -732,6 +732,9 @@ func (w *modelWorld) connect(p *place) (did bool, err error) {
 	answer, err := w.say("connect %d %s", c.number, p.address)
 	if err != nil {
 		return true, err
+	}
+	if p.listener == nil { // it may have taken long to connect
+		c.weak = c.weak || p.fate(time.Now(), w.client != nil) != stays
 	}
 	if answer != "ok" {
 		if c.weak {

@@ -25,6 +25,7 @@ func TestKilledStartLeavesNothingThatStopDoesNotFind(t *testing.T) {
 	var all sync.WaitGroup
 	for range workers {
 		w, port := newWorld(t), port(t)
+		toRecord, fromRecord := w.paceOfStart(port)
 		all.Go(func() {
 			for i := range random + atLaunch {
 				start := w.command("start", "relay://127.0.0.1:9", port)
@@ -33,10 +34,10 @@ func TestKilledStartLeavesNothingThatStopDoesNotFind(t *testing.T) {
 					return
 				}
 				if i < random {
-					time.Sleep(rand.N(12 * time.Millisecond))
+					time.Sleep(rand.N(2 * toRecord))
 				} else {
 					w.awaitRecord()
-					time.Sleep(rand.N(1500 * time.Microsecond))
+					time.Sleep(rand.N(fromRecord / 2))
 				}
 				_ = start.Process.Kill()
 				_ = start.Wait()
@@ -64,6 +65,22 @@ func TestKilledStartLeavesNothingThatStopDoesNotFind(t *testing.T) {
 	if between.Load() == 0 || after.Load() == 0 {
 		t.Errorf("%d were killed between launch and record, %d after it: the instants do not cover the start", between.Load(), after.Load())
 	}
+}
+
+// paceOfStart tells how long a start takes on this machine until it has written its record, and from then on.
+func (w *world) paceOfStart(port string) (toRecord, fromRecord time.Duration) {
+	w.t.Helper()
+	toRecord, fromRecord = time.Second, time.Second
+	for range 3 {
+		start, began := w.command("start", "relay://127.0.0.1:9", port), time.Now()
+		check(w.t, start.Start())
+		w.awaitRecord()
+		recorded := time.Now()
+		check(w.t, start.Wait())
+		toRecord, fromRecord = min(toRecord, recorded.Sub(began)), min(fromRecord, time.Since(recorded))
+		w.must("stop", "relay://127.0.0.1:9", port)
+	}
+	return toRecord, fromRecord
 }
 
 // TestInterruptedStartLeavesNothing: not even a file, whenever the signal comes.
@@ -113,11 +130,12 @@ func TestInterruptedStartLeavesNothing(t *testing.T) {
 func TestKilledStartIsTakenOverByTheNext(t *testing.T) {
 	t.Parallel()
 	w, port := newWorld(t), port(t)
+	_, fromRecord := w.paceOfStart(port)
 	for range 60 {
 		start := w.command("start", "relay://127.0.0.1:9", port)
 		check(t, start.Start())
 		w.awaitRecord()
-		time.Sleep(rand.N(time.Millisecond))
+		time.Sleep(rand.N(fromRecord / 2))
 		_ = start.Process.Kill()
 		_ = start.Wait()
 		w.must("start", "relay://127.0.0.1:9", port)

@@ -108,7 +108,7 @@ func scriptRefused(ts *testscript.TestScript, neg bool, args []string) {
 	if !maps.Equal(before, scriptFiles(ts)) {
 		ts.Fatalf("files changed: before\n%q\nafter\n%q", before, scriptFiles(ts))
 	}
-	if now := marked(ts.Getenv(markVariable)); len(now) != processes {
+	if now := marked(ts.Getenv(markVariable)); len(now) > processes { // one that was about to go may have gone
 		ts.Fatalf("there were %d processes, there are %s", processes, describe(now))
 	}
 }

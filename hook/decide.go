@@ -52,8 +52,9 @@ const timeToReconnect = 10 * time.Second
 // stopPause is for how long a stop waits for a client that may be about to connect.
 const stopPause = 3 * time.Second
 
-// deathPause is for how long a dead tunnel is left as it is, so that a start that waits for it tells why it died.
-const deathPause = 2 * time.Second
+// deathPause is for how long a dead tunnel is left as it is, so that a start that waits for it tells why it died, also on a busy machine.
+// Whether one does is known only of those that ask for an answer.
+const deathPause = 5 * time.Second
 
 // killTime is for how long a stop goes on after its grace is over: the kernel may take its time to end a process.
 const killTime = 2 * time.Second

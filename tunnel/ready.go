@@ -58,8 +58,9 @@ const (
 func Rest(look time.Duration) time.Duration { return min(20*look, time.Second) }
 
 // daemonPatience is for how long a process that a program has left behind, in a session of its own, is given to listen. Until it does
-// it may be any daemon that the program has happened to start. On a busy machine it takes seconds to execute two programs.
-const daemonPatience = 10 * time.Second
+// it may be any daemon that the program has happened to start. On a busy machine it takes seconds to execute two programs; but
+// where it is only an agent that ssh has started, this is how much later its failure is told.
+const daemonPatience = 3 * time.Second
 
 // hasDaemon tells whether the program has left such a process behind.
 func hasDaemon(s process.Session) bool {

@@ -51,7 +51,7 @@ func (d *desktop) connect(ctx context.Context) bool {
 		return d.conn != nil
 	}
 	d.tried = true
-	dialling, done := context.WithTimeout(ctx, patience)
+	dialling, done := context.WithTimeout(ctx, callPatience)
 	defer done()
 	conn, err := sessionbus.Dial(dialling, d.environ)
 	if err != nil {
@@ -79,7 +79,7 @@ func (d *desktop) disconnect() {
 // call calls a method of the server and stores what it returns. A server that answers with an error may do better with the next
 // call (it has forgotten an id, say); one that does not answer is given up.
 func (d *desktop) call(ctx context.Context, method string, results []any, args ...any) bool {
-	ctx, done := context.WithTimeout(ctx, patience)
+	ctx, done := context.WithTimeout(ctx, callPatience)
 	defer done()
 	err := d.conn.Object(service, object).CallWithContext(ctx, service+"."+method, 0, args...).Store(results...)
 	if answered := (dbus.Error{}); err != nil && !errors.As(err, &answered) {
@@ -125,7 +125,7 @@ func (d *desktop) owner(ctx context.Context) (name string) {
 	if d.conn == nil {
 		return ""
 	}
-	ctx, done := context.WithTimeout(ctx, patience)
+	ctx, done := context.WithTimeout(ctx, callPatience)
 	defer done()
 	err := d.conn.BusObject().CallWithContext(ctx, "org.freedesktop.DBus.GetNameOwner", 0, service).Store(&name)
 	if answered := (dbus.Error{}); err != nil && !errors.As(err, &answered) {

@@ -9,9 +9,12 @@ import (
 	"time"
 )
 
-// patience bounds how long Close waits for a desktop that is slow or hangs. On a busy machine a desktop that does not hang may take
-// seconds to be given the processor.
-const patience = 5 * time.Second
+const (
+	// patience bounds how long Close waits for a desktop that is slow or hangs: whoever waits for tunhook has nothing to do with that.
+	patience = time.Second
+	// callPatience bounds one call of the server, which nobody waits for. On a busy machine it may take seconds to get the processor.
+	callPatience = 5 * time.Second
+)
 
 // Message is what a notification says: plain text, of which control characters and what is too long are left out.
 type Message struct {
@@ -67,8 +70,7 @@ func (n *Notifier) SignedIn() {
 	n.enqueue(func(ctx context.Context, d *desktop) { d.closeSignIn(ctx) })
 }
 
-// Close shows what is still to be shown, takes away what SignIn shows, and ends the Notifier. It waits for a desktop
-// that hangs no longer than for seconds.
+// Close shows what is still to be shown, takes away what SignIn shows, and ends the Notifier. It waits for at most 1 s.
 func (n *Notifier) Close() {
 	if n == nil {
 		return

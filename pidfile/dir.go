@@ -172,7 +172,7 @@ func (d Dir) listOne(prefix string) ([]Entry, error) {
 	var entries []Entry
 	here := sync.OnceValues(process.Here) // among thousands of records it counts
 	for _, n := range names {
-		if !strings.HasPrefix(n.Name(), prefix) || !strings.HasSuffix(n.Name(), recordSuffix) {
+		if !strings.HasPrefix(n.Name(), prefix) || !IsRecord(n.Name()) {
 			continue
 		}
 		path := filepath.Join(d.path, n.Name())

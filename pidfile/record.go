@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/tunhook/tunhook/pidfile/process"
@@ -141,6 +142,9 @@ func (d Dir) Stat(key Key) (fs.FileInfo, error) { return os.Lstat(d.home(key).re
 func otherKey(path string, rec Record) error {
 	return &BadRecordError{Path: path, Reason: fmt.Sprintf("is of another tunnel (%s on %s)", rec.Route, rec.Listen)}
 }
+
+// IsRecord tells whether a file of that name in a directory of records is, or would be, a record.
+func IsRecord(name string) bool { return strings.HasSuffix(name, recordSuffix) }
 
 func (d Dir) recordPath(key Key) string { return filepath.Join(d.path, key.Name()+recordSuffix) }
 

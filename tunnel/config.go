@@ -112,6 +112,14 @@ func (c *Config) dropIns(dir string) (paths []string) {
 	return paths
 }
 
+// Dirs are the directories that the files and drop-ins are in, or would be.
+func (c *Config) Dirs() (dirs []string) {
+	for _, path := range c.paths {
+		dirs = append(dirs, filepath.Dir(path), filepath.Join(filepath.Dir(path), dropInDir))
+	}
+	return dirs
+}
+
 // load reads one file. One whose errors are of the passed kinds is as good as empty.
 func (c *Config) load(path string, passed ...error) {
 	text, err := readConfig(path)

@@ -317,6 +317,11 @@ func split(sockets []socket) (listens, connected []socket) {
 	return listens, connected
 }
 
+// Same tells whether another look at the address has shown the same.
+func (s Sight) Same(other Sight) bool {
+	return slices.Equal(s.listens, other.listens) && slices.Equal(s.from, other.from)
+}
+
 // Listening is what Listening would tell.
 func (s Sight) Listening(tunnel process.Session) bool { return oneListens(s.listens, s.addr, tunnel) }
 

@@ -11,18 +11,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// endings is a socket on which the kernel tells of the end of each TCP socket with one port at one of its ends,
+// endings is a socket on which the kernel tells of the end of each TCP socket with one of some ports at one of its ends,
 // sock_diag(7). It asks for no privilege. What has come waits in it until it is read.
 type endings struct{ fd int }
 
-func watchEndings(port uint16) (endings, error) {
+func watchEndings(ports ...uint16) (endings, error) {
 	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_SOCK_DIAG)
 	if err != nil {
 		return endings{}, fmt.Errorf("%w: %w", errNoDiag, err)
 	}
 	const groups = 1<<(unix.SKNLGRP_INET_TCP_DESTROY-1) | 1<<(unix.SKNLGRP_INET6_TCP_DESTROY-1)
 	err = errors.Join(
-		unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, onlyWithPort(port)),
+		unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, onlyWithPorts(ports)),
 		unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Groups: groups}),
 	)
 	if err != nil {
@@ -32,23 +32,27 @@ func watchEndings(port uint16) (endings, error) {
 	return endings{fd}, nil
 }
 
-// onlyWithPort is a filter that keeps all other sockets of the machine from filling ours, bpf(2): each message is a
-// netlink header and a struct inet_diag_msg.
-func onlyWithPort(port uint16) *unix.SockFprog {
+// onlyWithPorts is a filter that keeps all other sockets of the machine from filling ours, bpf(2): each message is a
+// netlink header and a struct inet_diag_msg. For more ports than a filter has room for there is none.
+func onlyWithPorts(ports []uint16) *unix.SockFprog {
 	const (
 		load = unix.BPF_LD | unix.BPF_H | unix.BPF_ABS // takes it as a number in network byte order
 		same = unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K
 		give = unix.BPF_RET | unix.BPF_K
 		from = unix.NLMSG_HDRLEN + diagID
 		all  = 1 << 16
+		most = 400 // a socket's filter counts against net.core.optmem_max, 20 KiB once, socket(7)
 	)
-	program := []unix.SockFilter{
-		{Code: load, K: from},
-		{Code: same, K: uint32(port), Jt: 2},
-		{Code: load, K: from + 2},
-		{Code: same, K: uint32(port), Jf: 1},
-		{Code: give, K: all},
-		{Code: give, K: 0},
+	var program []unix.SockFilter
+	for _, end := range []uint32{from, from + 2} {
+		program = append(program, unix.SockFilter{Code: load, K: end})
+		for _, port := range ports {
+			program = append(program, unix.SockFilter{Code: same, K: uint32(port), Jf: 1}, unix.SockFilter{Code: give, K: all})
+		}
+	}
+	program = append(program, unix.SockFilter{Code: give, K: 0})
+	if len(ports) > most {
+		program = []unix.SockFilter{{Code: give, K: all}}
 	}
 	return &unix.SockFprog{Len: uint16(len(program)), Filter: &program[0]}
 }
@@ -76,7 +80,8 @@ func (e endings) next() (ended []socket, lost bool) {
 	}
 }
 
-func (e endings) close() { unix.Close(e.fd) }
+func (e endings) descriptor() int { return e.fd }
+func (e endings) close()          { unix.Close(e.fd) }
 
 // tcpTraces are all states of a socket that has, or had, another end.
 const tcpTraces = 1<<12 - 1 - tcpListen

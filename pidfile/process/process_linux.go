@@ -201,15 +201,22 @@ func (h handle) signal(sig syscall.Signal) error {
 
 func (h handle) wait(d time.Duration) bool { return waitAny([]handle{h}, d) }
 
-func waitAny(handles []handle, d time.Duration) (ended bool) {
+func waitAny(handles []handle, d time.Duration, readable ...int) (ended bool) {
 	deadline := time.Now().Add(d)
-	fds := make([]unix.PollFd, len(handles))
-	for i, h := range handles {
-		fds[i] = unix.PollFd{Fd: int32(h.fd), Events: unix.POLLIN}
+	fds := make([]unix.PollFd, 0, len(handles)+len(readable))
+	for _, h := range handles {
+		fds = append(fds, unix.PollFd{Fd: int32(h.fd), Events: unix.POLLIN})
+	}
+	for _, fd := range readable {
+		fds = append(fds, unix.PollFd{Fd: int32(fd), Events: unix.POLLIN})
 	}
 	for {
-		left := unix.NsecToTimespec(max(0, time.Until(deadline).Nanoseconds()))
-		n, err := unix.Ppoll(fds, &left, nil)
+		var left *unix.Timespec // none is for ever
+		if d >= 0 {
+			timeout := unix.NsecToTimespec(max(0, time.Until(deadline).Nanoseconds()))
+			left = &timeout
+		}
+		n, err := unix.Ppoll(fds, left, nil)
 		if !errors.Is(err, unix.EINTR) {
 			return n > 0
 		}

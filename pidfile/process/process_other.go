@@ -66,7 +66,7 @@ func (h handle) signal(sig syscall.Signal) error {
 
 func (h handle) wait(d time.Duration) bool { return waitAny([]handle{h}, d) }
 
-func waitAny(handles []handle, d time.Duration) (ended bool) {
+func waitAny(handles []handle, d time.Duration, _ ...int) (ended bool) {
 	deadline := time.Now().Add(d)
 	for pause := 5 * time.Millisecond; ; pause = min(2*pause, 500*time.Millisecond) { // each look may execute ps
 		for _, h := range handles {
@@ -75,10 +75,13 @@ func waitAny(handles []handle, d time.Duration) (ended bool) {
 			}
 		}
 		left := time.Until(deadline)
-		if left <= 0 {
+		if d >= 0 && left <= 0 {
 			return false
 		}
-		time.Sleep(min(left, pause))
+		if d >= 0 {
+			pause = min(left, pause)
+		}
+		time.Sleep(pause)
 	}
 }
 

@@ -58,6 +58,9 @@ func (c *command) main(ctx context.Context, args []string) int {
 	if errors.As(err, &status) {
 		return int(status)
 	}
+	if errors.As(err, new(endedError)) {
+		return exitStatus(err, false)
+	}
 	if activated && ctx.Err() != nil {
 		return exitDone // the service manager has ended it
 	}

@@ -34,6 +34,11 @@ type clientStatus int
 
 func (s clientStatus) Error() string { return "the client's exit status was " + strconv.Itoa(int(s)) }
 
+// endedError says by which signal a command has ended that goes on until then: there is nothing to say about it.
+type endedError struct{ error }
+
+func (e endedError) Unwrap() error { return e.error }
+
 // exitStatus maps an error to the exit status, by the table of errors; isRun says that the command was run.
 func exitStatus(err error, isRun bool) int {
 	var sig signalError

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"os"
 	"os/signal"
 	"syscall"
@@ -43,5 +44,32 @@ func catchSignals(parent context.Context) (context.Context, signals) {
 func (s signals) await() {
 	if s.caught != nil {
 		<-s.caught
+	}
+}
+
+// onSignal calls do at each such signal, until stop is called.
+func onSignal(do func(), sig os.Signal) (stop func()) {
+	came := make(chan os.Signal, 1)
+	signal.Notify(came, sig)
+	go func() {
+		for range came {
+			do()
+		}
+	}()
+	return func() {
+		signal.Stop(came)
+		close(came)
+	}
+}
+
+// hangsUp returns true when nobody can read any more what is written to a pipe, a socket or a terminal. Poll(2) tells of that also where
+// it is asked for nothing. It returns false where it cannot be told.
+func hangsUp(out *os.File) bool {
+	fds := []unix.PollFd{{Fd: int32(out.Fd())}}
+	for {
+		_, err := unix.Poll(fds, -1)
+		if !errors.Is(err, unix.EINTR) {
+			return err == nil && fds[0].Revents&(unix.POLLERR|unix.POLLHUP) != 0
+		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -252,7 +253,7 @@ func (u *ui) stoppedAll(all []hook.Stopped) {
 		u.say("stopped %s on %s", s.Record.Route, s.Record.Public())
 	}
 	if len(all) == 0 {
-		u.say("no tunnel is running")
+		u.say(noneRuns)
 	}
 }
 
@@ -265,24 +266,38 @@ func (u *ui) badRecords(bad []error) {
 // statusTable prints one line a tunnel, for people.
 func (u *ui) statusTable(tunnels []hook.Tunnel) error {
 	if len(tunnels) == 0 {
-		u.say("no tunnel is running")
+		u.say(noneRuns)
 		return nil
 	}
-	table := tabwriter.NewWriter(u.stdout, 0, 0, 2, ' ', 0)
+	return writeTable(u.stdout, tunnels, math.MaxInt)
+}
+
+// writeTable writes the table, with routes of so many characters at most.
+func writeTable(out io.Writer, tunnels []hook.Tunnel, longestRoute int) error {
+	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	row(table, "ROUTE", "ADDRESS", "STATE", "PID", "UP SINCE", "CLIENTS")
 	for _, t := range tunnels {
-		pid, up := strconv.Itoa(t.Record.Tunnel.PID), since(t.Record.Started)
-		if t.State == hook.Waiting || t.State == hook.Idle {
-			pid, up = "-", "-"
+		up := since(t.Record.Started)
+		if pidOf(t) == "-" {
+			up = "-"
 		}
-		row(table, t.Record.Route, dash(publicAddress(t)), string(t.State), pid, up, clients(t.Clients))
+		row(table, cut(t.Record.Route, longestRoute), dash(publicAddress(t)), string(t.State), pidOf(t), up, clients(t.Clients))
 	}
 	return table.Flush()
 }
 
-// noneConfigured says that there is no tunnel, running or configured.
-func (u *ui) noneConfigured() {
-	u.say("no tunnel is running, and the configuration names none: see [tunnel.NAME] in tunhook.toml(5)")
+// What is said where there is no tunnel, running or, the other, configured.
+const (
+	noneRuns       = "no tunnel is running"
+	noneConfigured = "no tunnel is running, and the configuration names none: see [tunnel.NAME] in tunhook.toml(5)"
+)
+
+// pidOf is the pid of a tunnel's program, "-" where none runs.
+func pidOf(t hook.Tunnel) string {
+	if t.State == hook.Waiting || t.State == hook.Idle {
+		return "-"
+	}
+	return strconv.Itoa(t.Record.Tunnel.PID)
 }
 
 // publicAddress is where clients connect to, "" where each start finds another address.
@@ -336,7 +351,9 @@ type statusTunnel struct {
 }
 
 // statusJSON prints the documented form, for programs.
-func (u *ui) statusJSON(tunnels []hook.Tunnel) error {
+func (u *ui) statusJSON(tunnels []hook.Tunnel) error { return writeJSON(u.stdout, statusForm(tunnels)) }
+
+func statusForm(tunnels []hook.Tunnel) statusDocument {
 	doc := statusDocument{Version: statusVersion, Tunnels: []statusTunnel{}}
 	for _, t := range tunnels {
 		r := t.Record
@@ -345,13 +362,16 @@ func (u *ui) statusJSON(tunnels []hook.Tunnel) error {
 			append([]tunnel.Peer{}, t.Clients...), t.Enabled,
 		})
 	}
-	return writeJSON(u.stdout, doc)
+	return doc
 }
 
-func writeJSON(w io.Writer, v any) error {
+func writeJSON(w io.Writer, v any) error { return encodeJSON(w, v, "  ") }
+
+// encodeJSON writes JSON, on one line where there is no indent.
+func encodeJSON(w io.Writer, v any, indent string) error {
 	var text bytes.Buffer
 	e := json.NewEncoder(&text)
-	e.SetIndent("", "  ")
+	e.SetIndent("", indent)
 	e.SetEscapeHTML(false)
 	if err := e.Encode(v); err != nil {
 		return err

@@ -51,7 +51,7 @@ _tunhook() {
     stop) flags+=' --now --wait --grace --all' ;;
     listen | enable) flags+=' --ready --linger --timeout --notify' ;;
     disable) flags+=' --now --all' ;;
-    status) flags+=' --all --json' ;;
+    status) flags+=' --all --json --watch' ;;
     routes) flags+=' --cached --timeout' ;;
     wait) flags+=' --timeout --listen' ;;
     logs) flags+=' --follow' ;;

@@ -119,6 +119,7 @@ complete -c tunhook -n '__tunhook_in disable' -l now -d 'Also where clients are 
 complete -c tunhook -n '__tunhook_in disable' -l all -d 'Disable all that is enabled'
 complete -c tunhook -n '__tunhook_in status' -l all -d 'Also those in the configuration that do not run'
 complete -c tunhook -n '__tunhook_in status' -l json -d 'Print JSON'
+complete -c tunhook -n '__tunhook_in status' -s w -l watch -d 'Show each change'
 complete -c tunhook -n '__tunhook_in doctor' -l fix -d 'Do what is safe about it'
 complete -c tunhook -n '__tunhook_in doctor' -l json -d 'Print JSON'
 complete -c tunhook -n '__tunhook_in doctor' -l config -r -F -d 'Look at one configuration file only'

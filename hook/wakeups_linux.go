@@ -61,7 +61,7 @@ func (w *wakeups) blind() bool { return w.failed || w.over == nil }
 // arm forgets what has changed so far, and watches the directories that are there now.
 func (w *wakeups) arm() {
 	w.told()
-	if !w.stale {
+	if !w.stale && !w.failed {
 		return
 	}
 	if w.fd >= 0 {
@@ -74,7 +74,8 @@ func (w *wakeups) arm() {
 		return
 	}
 	for _, p := range w.places {
-		w.watch(p)
+		for !w.watch(p) {
+		}
 	}
 }
 
@@ -85,8 +86,8 @@ const (
 )
 
 // watch goes down to a directory, so that none is missed that is made meanwhile. Those above are watched for their own end, and the
-// last one that is there for the entry that is not.
-func (w *wakeups) watch(p place) {
+// last one that is there for the entry that is not. It fails where one was removed meanwhile.
+func (w *wakeups) watch(p place) (ok bool) {
 	above := string(filepath.Separator)
 	names := strings.FieldsFunc(p.dir, func(r rune) bool { return r == filepath.Separator })
 	for _, name := range names {
@@ -94,19 +95,16 @@ func (w *wakeups) watch(p place) {
 		next := filepath.Join(above, name)
 		if !isDir(next) {
 			err := w.add(above, toldOfItself|toldOfEntries, want{func(n string) bool { return n == name }, true})
-			w.failed = w.failed || err != nil
+			w.failed = w.failed || err != nil && !isMissing(err)
 			if !isDir(next) {
-				return
+				return !isMissing(err)
 			}
 		}
 		above = next
 	}
-	switch err := w.add(p.dir, toldOfItself|toldOfEntries, want{entry: p.wants}); {
-	case isMissing(err):
-		w.stale = true // it was there just now
-	case err != nil:
-		w.failed = true
-	}
+	err := w.add(p.dir, toldOfItself|toldOfEntries, want{entry: p.wants})
+	w.failed = w.failed || err != nil && !isMissing(err) && !errors.Is(err, unix.EACCES) // what may not be read is not read by Status either
+	return !isMissing(err)
 }
 
 func isDir(path string) bool {
@@ -137,7 +135,7 @@ func (w *wakeups) told() bool {
 		}
 		any = w.take(buf[:n]) || any
 	}
-	return any || w.stale
+	return any
 }
 
 // take takes in events, each a struct inotify_event and the name behind it.

@@ -197,3 +197,35 @@ func TestAHalfClosedConnectionIsAConnection(t *testing.T) {
 		}
 	})
 }
+
+// TestEndsOfSeveralPortsAreTold, and of no other one, as far as a filter has room for them.
+func TestEndsOfSeveralPortsAreTold(t *testing.T) {
+	t.Parallel()
+	watched := []visited{newVisited(t, "127.0.0.1:0"), newVisited(t, "[::1]:0"), newVisited(t, "127.0.0.1:0")}
+	other := newVisited(t, "127.0.0.1:0")
+	var ports, many []uint16
+	for _, v := range watched {
+		ports = append(ports, v.addr().Port())
+	}
+	for port := uint16(1); port < 1000; port++ {
+		many = append(many, port)
+	}
+	ends, unfiltered := WatchSocketEnds(ports), WatchSocketEnds(append(many, ports...))
+	defer ends.Close()
+	defer unfiltered.Close()
+	if ends.FD() < 0 || unfiltered.FD() < 0 {
+		t.Fatal("the kernel tells of none")
+	}
+	closings["the client closes"](other.connect(other.Addr().String()))
+	tunneltest.Eventually(t, "without a filter all are told of", unfiltered.Any)
+	if ends.Any() {
+		t.Error("it tells of a port that is not watched")
+	}
+	for _, v := range watched {
+		closings["the client closes"](v.connect(v.Addr().String()))
+		tunneltest.Eventually(t, "the end of a connection", ends.Any)
+	}
+	tunneltest.Eventually(t, "nothing more is told", func() bool { return !ends.Any() })
+	watched[0].Close()
+	tunneltest.Eventually(t, "the end of a listener", ends.Any)
+}

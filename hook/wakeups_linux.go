@@ -103,7 +103,9 @@ func (w *wakeups) watch(p place) (ok bool) {
 		above = next
 	}
 	err := w.add(p.dir, toldOfItself|toldOfEntries, want{entry: p.wants})
-	w.failed = w.failed || err != nil && !isMissing(err) && !errors.Is(err, unix.EACCES) // what may not be read is not read by Status either
+	if !errors.Is(err, unix.EACCES) { // what may not be read, Status does not read either
+		w.failed = w.failed || err != nil && !isMissing(err)
+	}
 	return !isMissing(err)
 }
 
@@ -153,8 +155,8 @@ func (w *wakeups) take(events []byte) bool {
 }
 
 func (w *wakeups) matters(wd int, mask uint32, name string) bool {
-	const gone = unix.IN_DELETE_SELF | unix.IN_MOVE_SELF | unix.IN_UNMOUNT | unix.IN_IGNORED | unix.IN_Q_OVERFLOW // so many that the kernel had no room for them
-	if mask&gone != 0 {
+	const gone = unix.IN_DELETE_SELF | unix.IN_MOVE_SELF | unix.IN_UNMOUNT | unix.IN_IGNORED
+	if mask&(gone|unix.IN_Q_OVERFLOW) != 0 { // overflow: there was no room for all that was to be told
 		w.stale = true
 		return true
 	}

@@ -20,7 +20,7 @@ func (c *command) statusCommand() *cli.Command {
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "all", Usage: "show the tunnels too that do not run and that the configuration has a name for"},
 			&cli.BoolFlag{Name: "json", Usage: "print JSON, in the form that tunhook(1) describes"},
-			&cli.BoolFlag{Name: "watch", Aliases: []string{"w"}, Usage: "go on, and show each change, until interrupted"},
+			&cli.BoolFlag{Name: "watch", Aliases: []string{"w"}, Usage: "go on, and show each change: on a terminal in its place, otherwise a line for each"},
 		},
 		Action: c.status,
 	}

@@ -63,7 +63,8 @@ func files(t *testing.T, dir string) (names []string) {
 	return names
 }
 
-// nfpmFiles are the files that a package of that kind gets, and from where in ${STAGE}.
+// nfpmFiles are the files that a package of that kind gets, and from where in ${STAGE}. What has a type of RPM's, nfpm leaves out
+// of any other package: https://nfpm.goreleaser.com/docs/configuration/.
 func nfpmFiles(t *testing.T, packager string) map[string]string {
 	t.Helper()
 	_, contents, _ := strings.Cut(read(t, "packaging/nfpm.yaml"), "\ncontents:\n")
@@ -76,7 +77,8 @@ func nfpmFiles(t *testing.T, packager string) map[string]string {
 	}
 	all := make(map[string]string)
 	for _, item := range strings.Split("\n"+contents, "\n  - ")[1:] {
-		if only := value(item, "packager"); (only == "" || only == packager) && value(item, "type") != "dir" {
+		only, kind := value(item, "packager"), value(item, "type")
+		if (only == "" || only == packager) && (kind == "" || packager == "rpm" && kind != "dir") {
 			all[value(item, "dst")] = strings.TrimPrefix(value(item, "src"), "${STAGE}")
 		}
 	}

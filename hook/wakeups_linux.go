@@ -174,7 +174,7 @@ func (w *wakeups) matters(wd int, mask uint32, name string) bool {
 }
 
 // sleep returns when something that matters has changed, which it tells, when one of the processes or a socket has ended, when the
-// caller's context is done, or after a time that is not negative.
+// caller's context is done, or after that time.
 func (w *wakeups) sleep(processes []*process.Process, ends *tunnel.SocketEnds, d time.Duration) (told bool) {
 	also := []int{w.fd}
 	if w.over != nil {

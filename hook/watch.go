@@ -247,7 +247,7 @@ func (w *watch) followPorts(ports []uint16) (more bool) {
 // wait returns when something may have changed; ok is false where ctx is done.
 func (w *watch) wait(ctx context.Context) (ok bool) {
 	for pause := minLook; ; pause = min(2*pause, maxLook) {
-		timeout := time.Duration(-1)
+		timeout := process.Forever
 		if len(w.up)+len(w.unserved) > 0 || w.blind() {
 			timeout = pause
 		}

@@ -5,6 +5,7 @@ package process
 import (
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"syscall"
 	"time"
@@ -120,8 +121,11 @@ func (p *Process) Signal(sig syscall.Signal) error { return p.handle.signal(sig)
 // Wait waits for the process to end, for at most d, and tells whether it has.
 func (p *Process) Wait(d time.Duration) bool { return p.handle.wait(d) }
 
-// WaitAny waits until one of the processes has ended, for at most d, and for ever where that is negative. On Linux the wait is also over
-// when one of those file descriptors can be read.
+// Forever is longer than any process lives.
+const Forever time.Duration = math.MaxInt64
+
+// WaitAny waits until one of the processes has ended, for at most d. On Linux the wait is also over when one of those file descriptors
+// can be read.
 func WaitAny(processes []*Process, d time.Duration, readable ...int) {
 	handles := make([]handle, len(processes))
 	for i, p := range processes {

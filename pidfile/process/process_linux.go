@@ -211,12 +211,8 @@ func waitAny(handles []handle, d time.Duration, readable ...int) (ended bool) {
 		fds = append(fds, unix.PollFd{Fd: int32(fd), Events: unix.POLLIN})
 	}
 	for {
-		var left *unix.Timespec // none is for ever
-		if d >= 0 {
-			timeout := unix.NsecToTimespec(max(0, time.Until(deadline).Nanoseconds()))
-			left = &timeout
-		}
-		n, err := unix.Ppoll(fds, left, nil)
+		left := unix.NsecToTimespec(max(0, time.Until(deadline).Nanoseconds()))
+		n, err := unix.Ppoll(fds, &left, nil)
 		if !errors.Is(err, unix.EINTR) {
 			return n > 0
 		}

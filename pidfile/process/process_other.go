@@ -75,13 +75,10 @@ func waitAny(handles []handle, d time.Duration, _ ...int) (ended bool) {
 			}
 		}
 		left := time.Until(deadline)
-		if d >= 0 && left <= 0 {
+		if left <= 0 {
 			return false
 		}
-		if d >= 0 {
-			pause = min(left, pause)
-		}
-		time.Sleep(pause)
+		time.Sleep(min(left, pause))
 	}
 }
 

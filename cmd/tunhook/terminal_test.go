@@ -67,8 +67,8 @@ func TestNothingHostileReachesATerminal(t *testing.T) {
 	} {
 		term := onTerminal(t, w.command(args...))
 		check(t, term.SetReadDeadline(time.Now().Add(tunneltest.Patience)))
-		shown, _ := io.ReadAll(term) // the error says that the other end is closed
-		_ = term.cmd.Wait()          // what is asked is not how it ends
+		shown, _ := io.ReadAll(term)               // the error says that the other end is closed
+		_ = term.cmd.Wait()                        // what is asked is not how it ends
 		own := strings.NewReplacer("\r\x1b[K", "") // of the line that moves while something takes its time
 		if bad := obeyed(own.Replace(string(shown))); bad != "" || len(shown) == 0 {
 			t.Errorf("tunhook %q shows %q, of which a terminal would obey %q", args, shown, bad)

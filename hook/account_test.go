@@ -101,11 +101,10 @@ func (w *account) writeConfig() {
 	if err := os.Symlink(self, filepath.Join(w.dir, "pomerium-cli")); err != nil {
 		w.t.Fatal(err)
 	}
-	ca, err := w.gateway.CAFile(w.dir)
+	config, err := w.gateway.Config(w.dir, "--browser-cmd", "true")
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	config := fmt.Sprintf("[provider.pomerium]\nargs = [\"--pomerium-url\", %q, \"--alternate-ca-path\", %q, \"--browser-cmd\", \"true\"]\n", w.gateway.URL(), ca)
 	if err := os.WriteFile(filepath.Join(w.dir, "config.toml"), []byte(config), 0o600); err != nil {
 		w.t.Fatal(err)
 	}

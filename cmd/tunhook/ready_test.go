@@ -247,7 +247,7 @@ func (a *account) startGateway(opts tunneltest.GatewayOptions) *tunneltest.Gatew
 	}
 	a.t.Cleanup(func() { _ = gateway.Close() })
 	a.install("pomerium-cli", filepath.Join(programDir(a.t), "pomerium-cli"))
-	ca, err := gateway.CAFile(a.dir)
+	config, err := gateway.Config(a.dir, "--browser-cmd", "true")
 	if err != nil {
 		a.t.Fatal(err)
 	}
@@ -255,7 +255,6 @@ func (a *account) startGateway(opts tunneltest.GatewayOptions) *tunneltest.Gatew
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		a.t.Fatal(err)
 	}
-	config := fmt.Sprintf("[provider.pomerium]\nargs = [\"--pomerium-url\", %q, \"--alternate-ca-path\", %q, \"--browser-cmd\", \"true\"]\n", gateway.URL(), ca)
 	if err := os.WriteFile(filepath.Join(dir, "config.toml"), []byte(config), 0o600); err != nil {
 		a.t.Fatal(err)
 	}

@@ -103,12 +103,11 @@ func (b *bench) warmPomeriumRow(target string) error {
 		return err
 	}
 	defer gateway.Close()
-	ca, err := gateway.CAFile(b.home.Dir)
+	text, err := gateway.Config(b.home.Dir)
 	if err != nil {
 		return err
 	}
-	args := "[provider.pomerium]\nargs = ['--pomerium-url', '" + gateway.URL() + "', '--alternate-ca-path', '" + ca + "']\n"
-	config, err := b.home.Write(".config/tunhook/config.toml", args, 0o600)
+	config, err := b.home.Write(".config/tunhook/config.toml", text, 0o600)
 	if err != nil {
 		return err
 	}

@@ -47,11 +47,10 @@ func (s *scene) startGateway() (err error) {
 	if err != nil {
 		return err
 	}
-	ca, err := s.gateway.CAFile(s.home.Dir)
+	config, err := s.gateway.Config(s.home.Dir)
 	if err != nil {
 		return err
 	}
-	config := "[provider.pomerium]\nargs = ['--pomerium-url', '" + s.gateway.URL() + "', '--alternate-ca-path', '" + ca + "']\n"
 	_, err = s.home.Write(".config/tunhook/config.toml", config, 0o600)
 	return err
 }

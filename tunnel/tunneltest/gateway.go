@@ -114,6 +114,17 @@ func (g *Gateway) CAFile(dir string) (string, error) {
 	return path, os.WriteFile(path, g.ca.pem(), 0o600)
 }
 
+// Config is the configuration by which tunhook has pomerium-cli use the gateway, with more arguments perhaps. The gateway's certificate
+// authority is written into dir for it.
+func (g *Gateway) Config(dir string, more ...string) (string, error) {
+	ca, err := g.CAFile(dir)
+	args := fmt.Sprintf("%q, %q, %q, %q", "--pomerium-url", g.URL(), "--alternate-ca-path", ca)
+	for _, arg := range more {
+		args += fmt.Sprintf(", %q", arg)
+	}
+	return "[provider.pomerium]\nargs = [" + args + "]\n", err
+}
+
 // CAPool trusts the gateway's certificate, and nothing else.
 func (g *Gateway) CAPool() *x509.CertPool { return g.ca.pool() }
 

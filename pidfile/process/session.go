@@ -146,7 +146,7 @@ func closeAll(processes []*Process) {
 
 // openSession opens the live members of session sid, which must be known to be the one that is meant.
 func openSession(sid int) ([]*Process, error) {
-	return openAll(func(pid int) (bool, error) { return pid != os.Getpid() && sessionOf(pid) == sid, nil })
+	return openAll(func(pid int) (bool, error) { return sessionOf(pid) == sid && pid != os.Getpid(), nil })
 }
 
 // withDescendants adds to found their children, the children of those, and so on. With an error it closes them all.

@@ -68,8 +68,9 @@ test: ## run the tests, with the race detector where there is a C compiler
 		echo 'make test: no C compiler, which the race detector needs: testing without it'; fi; \
 	set -x; go test $$race -timeout 30m ./...
 
-# How long each target is given.
+# How long each target is given, and flags of go test for all of them.
 FUZZTIME = 20s
+FUZZ     =
 
 # Go runs one target of one package at a time.
 .PHONY: fuzz
@@ -77,7 +78,7 @@ fuzz: ## look for input that a parser cannot take, FUZZTIME (20s) for each
 	@grep -rEo --include='*_test.go' '^func Fuzz[A-Za-z0-9]+' . | sed 's,/[^/]*:func , ,' | sort | \
 	while read -r package target; do \
 		echo "$$package $$target"; \
-		go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) "$$package" || exit; \
+		go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) $(FUZZ) "$$package" || exit; \
 	done
 
 .PHONY: soak
@@ -86,7 +87,6 @@ soak: ## let the model test take 100,000 steps (STEPS=, SEED= for others)
 
 .PHONY: lint
 lint: ## vet (for macOS too), staticcheck, gofumpt, shellcheck (which must be installed)
-	go vet ./...
 	go vet -tags e2e ./...
 	GOOS=darwin go vet ./...
 	$(STATICCHECK) -tags e2e ./...

@@ -192,17 +192,6 @@ func playIn(t *testing.T, standin string, patience time.Duration, sequence []str
 	return steps, err
 }
 
-func fromEnviron(t *testing.T, name string, otherwise uint64) uint64 {
-	t.Helper()
-	text := os.Getenv(name)
-	if text == "" {
-		return otherwise
-	}
-	n, err := strconv.ParseUint(text, 10, 64)
-	check(t, err)
-	return n
-}
-
 func setFlag(t *testing.T, name, value string) {
 	t.Helper()
 	check(t, flag.Set(name, value))

@@ -393,3 +393,14 @@ func wildcardAddress(t testing.TB) string {
 	t.Fatal("no free port was found")
 	return ""
 }
+
+func fromEnviron(t *testing.T, name string, otherwise uint64) uint64 {
+	t.Helper()
+	text := os.Getenv(name)
+	if text == "" {
+		return otherwise
+	}
+	n, err := strconv.ParseUint(text, 10, 64)
+	check(t, err)
+	return n
+}

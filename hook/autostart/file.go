@@ -230,10 +230,19 @@ func (s Store) Remove(e Entry) (removed bool, err error) {
 		case !isNone(err):
 			return removed, &FileError{f.path, "cannot be removed (" + reason(err) + ")", "make its directory writable for you"}
 		}
-		for dir := filepath.Dir(f.path); dir != s.ConfigHome && os.Remove(dir) == nil; dir = filepath.Dir(dir) {
-		}
+		s.removeEmpty(filepath.Dir(f.path))
 	}
 	return removed, nil
+}
+
+// removeEmpty removes a directory below ConfigHome and those above it, as far as they are empty. One that is not there may have been
+// removed, or not made yet, by a process that was killed before it got to the next.
+func (s Store) removeEmpty(dir string) {
+	for ; dir != s.ConfigHome; dir = filepath.Dir(dir) {
+		if err := os.Remove(dir); err != nil && !isNone(err) {
+			return
+		}
+	}
 }
 
 // isNone tells whether an error says that there is no such file.

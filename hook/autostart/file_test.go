@@ -208,6 +208,24 @@ func TestWhatAKilledWriteHasLeftIsRemoved(t *testing.T) {
 	}
 }
 
+// TestDirectoriesThatAKilledCallHasLeftAreRemoved, whichever of them it had got to.
+func TestDirectoriesThatAKilledCallHasLeftAreRemoved(t *testing.T) {
+	t.Parallel()
+	for _, by := range []By{BySystemd, ByDesktop} {
+		s := Store{t.TempDir()}
+		e := plainEntry(by)
+		for _, f := range s.files(e) {
+			for dir := filepath.Dir(f.path); dir != s.ConfigHome; dir = filepath.Dir(dir) {
+				check(t, os.MkdirAll(dir, 0o700))
+				check2(t)(s.Remove(e))
+				if left := tree(t, s.ConfigHome); len(left) > 0 {
+					t.Errorf("%s alone: left behind: %q", dir, left)
+				}
+			}
+		}
+	}
+}
+
 // TestOneFileIsEnoughToBeListed: what a killed call has left is found.
 func TestOneFileIsEnoughToBeListed(t *testing.T) {
 	t.Parallel()

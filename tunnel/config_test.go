@@ -48,13 +48,6 @@ func mustProvider(t *testing.T, c *Config, name string) *Provider {
 
 func TestEmbeddedProvidersAreSound(t *testing.T) {
 	c := mustLoad(t)
-	want := []string{
-		"aws-ssm", "azure-bastion", "boundary", "chisel", "cloudflared", "frp", "gcloud-iap", "kubectl", "oci-bastion", "pomerium", "relay", "ssh",
-		"tailscale", "tsh", "tsh-app", "wstunnel",
-	}
-	if diff := cmp.Diff(want, c.providerNames()); diff != "" {
-		t.Error(diff)
-	}
 	for _, name := range c.providerNames() {
 		p := mustProvider(t, c, name)
 		if err := p.check(); err != nil {

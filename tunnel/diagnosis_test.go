@@ -3,6 +3,7 @@ package tunnel_test
 import (
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -27,6 +28,19 @@ func providerOf(t *testing.T, name string) *tunnel.Provider {
 		t.Fatal(err)
 	}
 	return route.Provider
+}
+
+// providerNames gives the names of the embedded providers.
+func providerNames(t *testing.T) (names []string) {
+	t.Helper()
+	text, err := os.ReadFile("providers.toml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range regexp.MustCompile(`(?m)^\[provider\.([^].]+)\]`).FindAllStringSubmatch(string(text), -1) {
+		names = append(names, m[1])
+	}
+	return names
 }
 
 // TestWhatProgramsSayIsUnderstood: the words are those that the programs have for it.
@@ -54,7 +68,7 @@ func TestWhatProgramsSayIsUnderstood(t *testing.T) {
 		`ERROR: unknown long flag '--frobnicate'`:                                                                                                                  tunnel.Arguments,
 		`Proxying connections to desk on 127.0.0.1:3389`:                                                                                                           "",
 	}
-	for name, lines := range map[string]map[string]tunnel.Meaning{
+	said := map[string]map[string]tunnel.Meaning{
 		"pomerium": {
 			"http/1: failed to establish connection to proxy: dial tcp 192.0.2.7:443: connect: connection refused":                                      tunnel.Unreachable,
 			"http/1: failed to establish connection to proxy: dial tcp 192.0.2.7:443: i/o timeout":                                                      tunnel.Unreachable,
@@ -297,7 +311,13 @@ func TestWhatProgramsSayIsUnderstood(t *testing.T) {
 			`2026-11-26 08:00:00.000 [I] [visitor/visitor_manager.go:129] [0a1b] start visitor success`: "",
 		},
 		"relay": {"dial tcp: lookup desk.invalid: no such host": tunnel.UnknownName, "dial tcp 127.0.0.1:9: connect: connection refused": ""},
-	} {
+	}
+	for _, name := range providerNames(t) {
+		if len(said[name]) == 0 || routes[name] == "" {
+			t.Errorf("%s: nothing is known of what its program says", name)
+		}
+	}
+	for name, lines := range said {
 		for line, means := range lines {
 			watch, add := watched(t, providerOf(t, name), "", 0)
 			if name == "pomerium" {

@@ -196,7 +196,7 @@ func (server) SetReadDeadline(time.Time) error { return nil }
 
 // FuzzAnswer reads what servers answer to a probe, X.224 above all.
 func FuzzAnswer(f *testing.F) {
-	for _, ready := range []string{ReadyRDP, ReadyVNC, ReadySSH} {
+	for _, ready := range ReadyKinds()[1:] {
 		for _, answer := range []string{
 			"\x03\x00\x00\x13\x0e\xd0\x00\x00\x124\x00\x02\x00\x08\x00\x00\x00\x00\x00", "\x03\x00\x00\x0b\x06\xd0\x00\x00\x00\x00\x00", "\x03\x00\x00\x13\x0e\xe0", "\x03",
 			"RFB 003.008\n", "SSH-2.0-x\r\n", "hello\nSSH-2.0-x\n", "HTTP/1.1 400 Bad Request\r\n\r\n", "", "\x1b[2J\n",
@@ -220,6 +220,8 @@ func FuzzAnswer(f *testing.F) {
 		case ReadySSH:
 			const most = 16 << 10
 			spoken = bytes.Contains(append([]byte("\n"), answer[:min(most, len(answer))]...), []byte("\nSSH-"))
+		default:
+			t.Fatalf("nothing tells what a server of %s says", ready)
 		}
 		switch {
 		case spoken != (err == nil):

@@ -196,50 +196,66 @@ func exchangeRDP(conn net.Conn) error {
 	if _, err := conn.Write(connectionRequest[:]); err != nil {
 		return ErrClosed
 	}
-	got := make([]byte, confirmLength)
-	n, err := io.ReadFull(conn, got)
-	if n == 0 && err != nil {
+	got := readAnswer(conn, connectionRequest[:1], confirmLength)
+	if len(got) == 0 {
 		return ErrClosed
 	}
 	const confirmCode = 0xd0
-	if n < confirmLength || got[0] != connectionRequest[0] || got[5]&0xf0 != confirmCode {
-		return &ProtocolError{ReadyRDP, got[:n]}
+	if len(got) < confirmLength || got[0] != connectionRequest[0] || got[5]&0xf0 != confirmCode {
+		return &ProtocolError{ReadyRDP, got}
 	}
 	return nil
+}
+
+// restPatience is how long a server may take from the first of its answer to what tells. One that speaks another protocol, and waits
+// for its client to speak, has said all it will.
+const restPatience = 3 * time.Second
+
+// readAnswer reads so much of an answer that must begin with those bytes. It gives less of one that begins otherwise, or goes on no
+// further.
+func readAnswer(conn net.Conn, begins []byte, length int) []byte {
+	got := make([]byte, length)
+	for n := 0; ; {
+		more, err := conn.Read(got[n:])
+		if n == 0 && more > 0 {
+			_ = conn.SetReadDeadline(time.Now().Add(restPatience))
+		}
+		n += more
+		if err != nil || n == length || !bytes.HasPrefix(got[:n], begins[:min(n, len(begins))]) {
+			return got[:n]
+		}
+	}
 }
 
 // exchangeVNC reads the ProtocolVersion message, RFC 6143, section 7.1.1.
 func exchangeVNC(conn net.Conn) error {
-	got := make([]byte, len("RFB xxx.yyy\n"))
-	n, err := io.ReadFull(conn, got)
-	if n == 0 && err != nil {
+	begins := []byte("RFB ")
+	got := readAnswer(conn, begins, len("RFB xxx.yyy\n"))
+	switch {
+	case len(got) == 0:
 		return ErrClosed
-	}
-	if !bytes.HasPrefix(got[:n], []byte("RFB ")) {
-		return &ProtocolError{ReadyVNC, got[:n]}
+	case !bytes.HasPrefix(got, begins):
+		return &ProtocolError{ReadyVNC, got}
 	}
 	return nil
 }
-
-// sshPreamble is how long an SSH server may take from its first line to its identification string.
-const sshPreamble = 3 * time.Second
 
 // exchangeSSH reads up to the identification string; other lines may come before it, RFC 4253, section 4.2.
 func exchangeSSH(conn net.Conn) error {
 	const most = 16 << 10 // bytes of other lines
 	r := bufio.NewReader(io.LimitReader(conn, most))
+	if _, err := r.Peek(1); err != nil {
+		return ErrClosed
+	}
+	_ = conn.SetReadDeadline(time.Now().Add(restPatience))
 	var first []byte
 	for {
 		line, err := r.ReadBytes('\n')
 		if bytes.HasPrefix(line, []byte("SSH-")) {
 			return nil
 		}
-		if first == nil { // a server that waits for its client to speak has said all it will
+		if first == nil {
 			first = line
-			_ = conn.SetReadDeadline(time.Now().Add(sshPreamble))
-		}
-		if err != nil && len(first) == 0 {
-			return ErrClosed
 		}
 		if err != nil {
 			return &ProtocolError{ReadySSH, first}

@@ -37,11 +37,20 @@ func probeContext(t *testing.T, d time.Duration) context.Context {
 	return ctx
 }
 
-// protocols are what can be probed for, with the server that speaks it.
+// protocols are all that can be probed for, with the server that speaks it.
 var protocols = map[string]tunneltest.Protocol{
 	tunnel.ReadyRDP: tunneltest.RDP,
 	tunnel.ReadyVNC: tunneltest.VNC,
 	tunnel.ReadySSH: tunneltest.SSH,
+}
+
+func TestEveryKindOfReadinessIsTried(t *testing.T) {
+	t.Parallel()
+	for _, ready := range tunnel.ReadyKinds()[1:] {
+		if _, ok := protocols[ready]; !ok {
+			t.Errorf("no server speaks %s", ready)
+		}
+	}
 }
 
 func TestProbeWaitsForTheAnswerOnOneConnection(t *testing.T) {
@@ -66,6 +75,39 @@ func TestProbeWaitsForTheAnswerOnOneConnection(t *testing.T) {
 	}
 }
 
+// TestProbeDoesNotWaitForTheRestOfAWrongAnswer: most protocols have a server say something and then wait for its client.
+func TestProbeDoesNotWaitForTheRestOfAWrongAnswer(t *testing.T) {
+	t.Parallel()
+	for ready := range protocols {
+		for _, answer := range []string{"?", "\x03", "\x03\x00\x00", "R", "SSH", "\xff\xfd\x18", "220 "} {
+			t.Run(fmt.Sprintf("%s %q", ready, answer), func(t *testing.T) {
+				t.Parallel()
+				ln, err := net.Listen("tcp", "127.0.0.1:0")
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer ln.Close()
+				go func() {
+					conn, err := ln.Accept()
+					if err != nil {
+						return
+					}
+					_, _ = io.WriteString(conn, answer)
+					_, _ = io.Copy(io.Discard, conn) // until the probe has gone
+					_ = conn.Close()
+				}()
+				var other *tunnel.ProtocolError
+				addr := netip.MustParseAddrPort(ln.Addr().String())
+				if err := tunnel.Probe(probeContext(t, tunneltest.Patience), addr, ready); !errors.As(err, &other) {
+					t.Errorf("got %v", err)
+				} else if string(other.Got) != answer {
+					t.Errorf("got %q", other.Got)
+				}
+			})
+		}
+	}
+}
+
 func TestProbeTellsFaultsApart(t *testing.T) {
 	t.Parallel()
 	closed := func(err error) bool { return errors.Is(err, tunnel.ErrClosed) }
@@ -82,7 +124,7 @@ func TestProbeTellsFaultsApart(t *testing.T) {
 		}{
 			"closed at once": {tunneltest.ResponderOptions{Protocol: own, Fault: tunneltest.CloseAtOnce}, closed},
 			"closed unheard": {tunneltest.ResponderOptions{Protocol: own, Fault: tunneltest.CloseUnheard}, closed},
-			"garbage":        {tunneltest.ResponderOptions{Protocol: own, Fault: tunneltest.Garbage}, wrongProtocol("HTTP/")},
+			"garbage":        {tunneltest.ResponderOptions{Protocol: own, Fault: tunneltest.Garbage}, wrongProtocol("?!")},
 		} {
 			t.Run(ready+" "+name, func(t *testing.T) {
 				t.Parallel()

@@ -38,7 +38,7 @@ const (
 	CloseUnheard       // closes where it should answer
 )
 
-const garbage = "HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n"
+const garbage = "?!\r\n"
 
 // ResponderOptions say how a server answers. The zero value is a well-behaved RDP server.
 type ResponderOptions struct {

@@ -93,7 +93,7 @@ func TestResponderFaults(t *testing.T) {
 		fault tunneltest.Fault
 		want  string
 	}{
-		{"garbage", tunneltest.Garbage, "HTTP/1.1 400"},
+		{"garbage", tunneltest.Garbage, "?!\r\n"},
 		{"close at once", tunneltest.CloseAtOnce, ""},
 		{"close unheard", tunneltest.CloseUnheard, ""},
 	} {

@@ -93,7 +93,7 @@ func TestEveryCommandAndFlagIsInTheManualAndTheCompletions(t *testing.T) {
 	}
 }
 
-// TestEveryProviderIsInTheManual with what is known of it, and no other one is.
+// TestEveryProviderIsInTheManual with what is known of it, and no other one is; and where people look for what they can reach.
 func TestEveryProviderIsInTheManual(t *testing.T) {
 	t.Parallel()
 	var want, got []string
@@ -105,6 +105,19 @@ func TestEveryProviderIsInTheManual(t *testing.T) {
 	for _, m := range regexp.MustCompile(`(?m)^\.It (\S.*?) Ta `).FindAllStringSubmatch(table, -1) {
 		if m[1] != "Sy provider" {
 			got = append(got, strings.Split(m[1], ", ")...)
+		}
+	}
+	_, routes, _ := strings.Cut(document(t, "packaging/tunhook.1"), "\n.Sh ROUTES\n")
+	routes, _, _ = strings.Cut(routes, "\n.Sh ")
+	for place, text := range map[string]string{"the manual's list of routes": routes, "the README": document(t, "README.md")} {
+		for _, name := range want {
+			scheme := name
+			if name == "pomerium" {
+				scheme = "tcp+https"
+			}
+			if !strings.Contains(text, scheme+"://") && !strings.Contains(text, "`"+name+"`") && (name != "pomerium" || !strings.Contains(text, "through Pomerium")) {
+				t.Errorf("%s has no routes of %s", place, name)
+			}
 		}
 	}
 	slices.Sort(want)

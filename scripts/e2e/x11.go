@@ -6,7 +6,9 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"image"
 	"io"
+	"math"
 	"net"
 	"slices"
 	"strconv"
@@ -15,9 +17,11 @@ import (
 )
 
 // An x11 is a connection to an X server ("X Window System Protocol", appendix B), for
-// what xdotool cannot do.
+// what xdotool cannot do, and for what would take a process each time.
 type x11 struct {
 	net.Conn
+	root          uint32 // window of the first screen
+	width, height int    // of that, in pixels
 }
 
 // closeWindow asks the program of a window to close it, as window managers do when
@@ -57,7 +61,7 @@ func dialX11(display string) (x11, error) {
 	if err != nil {
 		return x11{}, err
 	}
-	x := x11{conn}
+	x := x11{Conn: conn}
 	if err := x.setUp(); err != nil {
 		conn.Close()
 		return x11{}, err
@@ -65,7 +69,7 @@ func dialX11(display string) (x11, error) {
 	return x, nil
 }
 
-func (x x11) setUp() error {
+func (x *x11) setUp() error {
 	if err := x.SetDeadline(time.Now().Add(patience)); err != nil {
 		return err
 	}
@@ -77,11 +81,50 @@ func (x x11) setUp() error {
 	if _, err := io.ReadFull(x, head[:]); err != nil {
 		return err
 	}
-	_, err := io.CopyN(io.Discard, x, 4*int64(binary.LittleEndian.Uint16(head[6:])))
+	more := make([]byte, 4*int(binary.LittleEndian.Uint16(head[6:])))
+	if _, err := io.ReadFull(x, more); err != nil {
+		return err
+	}
 	if head[0] != 1 {
 		return fmt.Errorf("the X server refuses: %d", head[0])
 	}
-	return err
+	// Behind the vendor's name and the formats stands the first screen.
+	vendor, formats := int(binary.LittleEndian.Uint16(more[16:])), int(more[21])
+	screen := more[32+(vendor+3)/4*4+8*formats:]
+	x.root = binary.LittleEndian.Uint32(screen)
+	x.width, x.height = int(binary.LittleEndian.Uint16(screen[20:])), int(binary.LittleEndian.Uint16(screen[22:]))
+	return nil
+}
+
+// look returns what is on the screen, by GetImage. Pixels are what X servers have for a depth of 24: blue, green, red, nothing.
+func (x x11) look() (image.Image, error) {
+	const getImage, zPixmap = 73, 2
+	var request bytes.Buffer
+	for _, field := range []any{
+		[]byte{getImage, zPixmap, 5, 0}, x.root, [2]int16{}, uint16(x.width), uint16(x.height), uint32(math.MaxUint32),
+	} {
+		if err := binary.Write(&request, binary.LittleEndian, field); err != nil {
+			return nil, err
+		}
+	}
+	if _, err := x.Write(request.Bytes()); err != nil {
+		return nil, err
+	}
+	var reply [32]byte
+	if _, err := io.ReadFull(x, reply[:]); err != nil {
+		return nil, err
+	}
+	if length := 4 * int(binary.LittleEndian.Uint32(reply[4:])); reply[0] != 1 || length != 4*x.width*x.height {
+		return nil, fmt.Errorf("the X server has no picture of %d x %d pixels, but %v", x.width, x.height, reply)
+	}
+	shot := image.NewRGBA(image.Rect(0, 0, x.width, x.height))
+	if _, err := io.ReadFull(x, shot.Pix); err != nil {
+		return nil, err
+	}
+	for i := 0; i < len(shot.Pix); i += 4 {
+		shot.Pix[i], shot.Pix[i+2], shot.Pix[i+3] = shot.Pix[i+2], shot.Pix[i], math.MaxUint8
+	}
+	return shot, nil
 }
 
 // atom returns the number of a name.

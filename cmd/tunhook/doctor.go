@@ -27,6 +27,8 @@ func (c *command) doctorCommand() *cli.Command {
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "fix", Usage: "do what is safe: set aside records that cannot be read, remove those of tunnels that are gone, " +
 				"and write what is enabled anew where tunhook has moved"},
+			&cli.BoolFlag{Name: "try", Usage: "have Remmina open a profile of its own for a moment, to see whether it runs commands, which else its version tells; " +
+				"a window of it shows"},
 			&cli.StringFlag{Name: "config", Usage: "look at the configuration `FILE` and at nothing else, and tell every fault with its line"},
 			&cli.BoolFlag{Name: "json", Usage: "print JSON, in the form that tunhook(1) describes"},
 		},
@@ -46,7 +48,7 @@ func (c *command) doctor(ctx *cli.Context) error {
 		return usagef("too many arguments from %q on: usage: %s", more, usageOf(ctx))
 	}
 	if ctx.IsSet("config") {
-		if subject != "" || ctx.Bool("fix") {
+		if subject != "" || ctx.Bool("fix") || ctx.Bool("try") {
 			return usagef("--config looks at one file, and changes nothing: leave out what else there is")
 		}
 		return c.doctorOfFile(ctx.String("config"), ctx.Bool("json"))
@@ -55,6 +57,9 @@ func (c *command) doctor(ctx *cli.Context) error {
 	scope, err := c.scope(m, subject)
 	if err != nil {
 		return err
+	}
+	if m.Try = ctx.Bool("try"); m.Try && scope.Route != "" && scope.Profile == nil {
+		return usagef("--try is about Remmina, which a look at one route is not: leave it out")
 	}
 	reports := m.Examine(ctx.Context, scope)
 	if ctx.Bool("fix") {

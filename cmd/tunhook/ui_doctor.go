@@ -434,10 +434,7 @@ func sayTunnels(fact any) (said, bool) {
 func sayRemmina(fact any) (said, bool) {
 	switch f := fact.(type) {
 	case doctor.Here:
-		if f.RunsHooks() {
-			return said{text: f.String() + " runs commands: both ways work, by connection and by hook"}, true
-		}
-		return said{text: runsNone(f.Installed) + ": its tunnels start by connection"}, true
+		return said{text: sayHere(f)}, true
 	case doctor.NoRemmina:
 		return said{text: "no Remmina was found"}, true
 	case doctor.Profiles:
@@ -468,6 +465,23 @@ func sayRemmina(fact any) (said, bool) {
 		}, true
 	}
 	return said{}, false
+}
+
+// sayHere says what a Remmina does with commands, and how that is known.
+func sayHere(f doctor.Here) string {
+	untried := ""
+	if f.Untried != nil {
+		untried = "; by its version, for it could not be tried: " + f.Untried.Error()
+	}
+	switch {
+	case f.Tried && f.Runs:
+		return f.String() + " has run a command: both ways work, by connection and by hook"
+	case f.Tried:
+		return f.String() + " has run no command: its tunnels start by connection"
+	case f.Runs:
+		return f.String() + " runs commands: both ways work, by connection and by hook" + untried
+	}
+	return runsNone(f.Installed) + ": its tunnels start by connection" + untried
 }
 
 // profileWord is a profile as the command line takes it.

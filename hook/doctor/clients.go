@@ -16,13 +16,36 @@ func (e *exam) remminas(context.Context) []Remark {
 	var all []Remark
 	for _, here := range e.installed() {
 		if e.Profile == nil || here.Kind == e.Profile.Kind {
-			all = append(all, well(Here{here}))
+			all = append(all, e.remmina(here))
 		}
 	}
 	if len(all) == 0 {
 		return []Remark{note(NoRemmina{})}
 	}
 	return all
+}
+
+// remmina tells what a Remmina does with commands, as tried where that was asked for.
+func (e *exam) remmina(here remmina.Installed) Remark {
+	fact := Here{Installed: here, Runs: e.runsHooks(here)}
+	if !e.Try || here.Kind != remmina.Native {
+		return well(fact)
+	}
+	if _, fact.Untried = e.tried(); fact.Untried != nil {
+		return note(fact)
+	}
+	fact.Tried = true
+	return well(fact)
+}
+
+// runsHooks tells it by a trial, or else by the version.
+func (e *exam) runsHooks(here remmina.Installed) bool {
+	if e.Try && here.Kind == remmina.Native {
+		if runs, err := e.tried(); err == nil {
+			return runs
+		}
+	}
+	return here.RunsHooks()
 }
 
 func (e *exam) profiles(context.Context) []Remark {
@@ -58,7 +81,7 @@ func (e *exam) profile(p remmina.Profile) []Remark {
 		all = append(all, bad(Strayed{p}))
 	case p.By == remmina.ByConnection && !listens:
 		all = append(all, bad(Unheard{p}))
-	case p.By != remmina.ByConnection && (p.By == remmina.ByHook || p.CallsTunhook()) && serving >= 0 && !e.installed()[serving].RunsHooks():
+	case p.By != remmina.ByConnection && (p.By == remmina.ByHook || p.CallsTunhook()) && serving >= 0 && !e.runsHooks(e.installed()[serving]):
 		all = append(all, bad(Unserved{p, e.installed()[serving]}))
 	}
 	if p.Enabled && p.ByProxy && e.asksProxy() {

@@ -1,5 +1,5 @@
 // Package doctor looks for what keeps tunhook from working on a machine: for one route or profile, or for all there is. It connects to
-// nothing but local buses, asks programs for no more than their version, and every look is bounded in time. What it finds comes back as
+// nothing but local buses, asks programs for no more than their version (but see Machine.Try), and every look is bounded in time. What it finds comes back as
 // facts; the sentences are made elsewhere.
 package doctor
 
@@ -26,6 +26,8 @@ type Machine struct {
 	Profiles []remmina.Dir
 	// Remmina is where Remminas may be.
 	Remmina remmina.Machine
+	// Try has the native Remmina run for a moment, to see whether it runs commands. It shows a window of it.
+	Try bool
 	// Patience is for one question, to a program or on a bus; 0 stands for 15 s. A check has twice that.
 	Patience time.Duration
 }
@@ -118,6 +120,9 @@ func (m Machine) Examine(ctx context.Context, scope Scope) []Report {
 		}
 	}
 	reports := make([]Report, len(checks))
+	if m.Try && (scope.Profile == nil || scope.Profile.Kind == remmina.Native) {
+		go func() { _, _ = e.tried() }() // while it is asked for its version: each may take all of the patience
+	}
 	answers := make([]chan []Remark, len(checks))
 	for i, c := range checks {
 		answers[i] = make(chan []Remark, 1)

@@ -248,6 +248,37 @@ func TestProfilesThatDoNotWork(t *testing.T) {
 	f.wants(Scope{Profile: &remmina.Entry{Profile: p}}, "profiles finding Command")
 }
 
+// TestATriedRemminaIsTakenByWhatItDoes and not by its version; one that cannot be tried by that.
+func TestATriedRemminaIsTakenByWhatItDoes(t *testing.T) {
+	const (
+		version = `[ "$1" != --version ] || { echo "org.remmina.Remmina - VERSION (git n/a)"; exit; }` + "\n"
+		hook    = `eval "$(sed -n "s/^precommand=//p" "$2")"` + "\n"
+		connect = `server=$(sed -n "s/^server=//p" "$2"); exec /bin/bash -c "exec 3<>/dev/tcp/${server%:*}/${server#*:}; sleep 300"` + "\n"
+	)
+	for name, tc := range map[string]struct {
+		version, does string
+		display       string
+		want          []string
+	}{
+		"a new one that runs them":       {"1.4.99", hook + connect, ":7", nil},
+		"an old one that runs none":      {"1.4.29", connect, ":7", []string{"profiles finding Unserved"}},
+		"a new one that does nothing":    {"1.4.99", "exit 0", ":7", []string{"profiles finding Unserved", "remmina note Here"}},
+		"an old one that has no display": {"1.4.29", connect, "", []string{"remmina note Here"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bus := []string{"bus finding NoBus"} // on a desktop one is missed
+			f := newFake(t, "DISPLAY="+tc.display)
+			if tc.display == "" {
+				bus = nil
+			}
+			f.program("remmina", strings.Replace(version, "VERSION", tc.version, 1)+tc.does)
+			f.profile("byhand", "server=desk:3389\nprecommand="+f.Hook.Self+" start desk:3389 3389\n")
+			f.Try = true
+			f.wants(Scope{}, append(bus, tc.want...)...)
+		})
+	}
+}
+
 func TestProfilesByConnectionNeedAListener(t *testing.T) {
 	f := newFake(t)
 	f.profile("desk", "server=desk:3389\n")

@@ -3,6 +3,7 @@ package doctor
 import (
 	"cmp"
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"sync"
@@ -22,6 +23,7 @@ type exam struct {
 	entries   func() ([]autostart.Entry, error)
 	listed    func() ([]remmina.Entry, error)
 	installed func() []remmina.Installed
+	tried     func() (runs bool, err error)
 	manages   func() (managed, error)
 	wanted    func() []wanted
 }
@@ -39,9 +41,20 @@ func newExam(m Machine, s Scope) *exam {
 	e.entries = sync.OnceValues(e.findEntries)
 	e.listed = sync.OnceValues(e.findProfiles)
 	e.installed = sync.OnceValue(func() []remmina.Installed { return m.Remmina.Look(context.Background()) })
+	e.tried = sync.OnceValues(e.tryRemmina)
 	e.manages = sync.OnceValues(e.askManager)
 	e.wanted = sync.OnceValue(e.findWanted)
 	return e
+}
+
+// ErrNoDisplay says that there is no display, which a Remmina needs to be tried.
+var ErrNoDisplay = errors.New("there is no display")
+
+func (e *exam) tryRemmina() (runs bool, err error) {
+	if !e.onDesktop() {
+		return false, ErrNoDisplay
+	}
+	return e.Machine.Remmina.Try(context.Background())
 }
 
 // config reads the configuration, for one check: it is not to be used by two at the same time.

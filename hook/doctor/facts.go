@@ -133,8 +133,12 @@ type Wildcard struct {
 	Holder tunnel.Held
 }
 
-// Here is a Remmina.
-type Here struct{ remmina.Installed }
+// Here is a Remmina, and whether it runs commands: by its version or, where it was tried, by what it has done.
+type Here struct {
+	remmina.Installed
+	Runs, Tried bool
+	Untried     error // why it could not be tried, though that was asked for: ErrNoDisplay, or one of remmina.Machine's Try
+}
 
 // NoRemmina says that none was found.
 type NoRemmina struct{}

@@ -81,7 +81,7 @@ type Machine struct {
 // run; those of Flatpak and Snap leave their version in files.
 func (m Machine) Look(ctx context.Context) []Installed {
 	var all []Installed
-	if program := find(m.Path, "remmina"); program != "" && !isLink(program) {
+	if program := m.native(); program != "" {
 		all = append(all, Installed{Native, m.ask(ctx, program)})
 	}
 	for _, installation := range []string{filepath.Join(m.DataHome, "flatpak"), filepath.Join(m.Root, "var/lib/flatpak")} {
@@ -98,6 +98,14 @@ func (m Machine) Look(ctx context.Context) []Installed {
 		}
 	}
 	return all
+}
+
+// native gives the path of the native Remmina, "" where there is none.
+func (m Machine) native() string {
+	if program := find(m.Path, "remmina"); program != "" && !isLink(program) {
+		return program
+	}
+	return ""
 }
 
 func find(path, name string) string {

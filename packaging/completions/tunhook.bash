@@ -56,7 +56,7 @@ _tunhook() {
     wait) flags+=' --timeout --listen' ;;
     logs) flags+=' --follow' ;;
     remmina) [[ $route == enable ]] && flags+=' --by --route --listen --ready --force --all --dry-run' ;;
-    doctor) flags+=' --fix --config --json' ;;
+    doctor) flags+=' --fix --try --config --json' ;;
     '') flags+=' --version' ;;
     esac
 

@@ -121,6 +121,7 @@ complete -c tunhook -n '__tunhook_in status' -l all -d 'Also those in the config
 complete -c tunhook -n '__tunhook_in status' -l json -d 'Print JSON'
 complete -c tunhook -n '__tunhook_in status' -s w -l watch -d 'Show each change'
 complete -c tunhook -n '__tunhook_in doctor' -l fix -d 'Do what is safe about it'
+complete -c tunhook -n '__tunhook_in doctor' -l try -d 'Have Remmina open a profile for a moment'
 complete -c tunhook -n '__tunhook_in doctor' -l json -d 'Print JSON'
 complete -c tunhook -n '__tunhook_in doctor' -l config -r -F -d 'Look at one configuration file only'
 complete -c tunhook -n '__tunhook_at 0 doctor' -a '(__tunhook_profiles)' -d Profile

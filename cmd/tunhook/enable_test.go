@@ -191,6 +191,79 @@ func TestEnableMakesUnitsOnceAndDisableLeavesNothing(t *testing.T) {
 	}
 }
 
+// enabledRemarks gives the lines of doctor about what is enabled, on one line each.
+func (m managed) enabledRemarks(args ...string) string {
+	m.t.Helper()
+	var all []string
+	in := false
+	for line := range strings.Lines(m.do(append([]string{"doctor"}, args...)...).stdout) {
+		if !strings.HasPrefix(line, " ") {
+			in = strings.Contains(line, " enabled ")
+		}
+		if in {
+			all = append(all, strings.Join(strings.Fields(line), " "))
+		}
+	}
+	return strings.Join(all, " ")
+}
+
+// TestDoctorWritesUnitsAnew where tunhook has moved, or where one of them was removed by hand, and leaves what it cannot read.
+func TestDoctorWritesUnitsAnew(t *testing.T) {
+	t.Parallel()
+	m, address := newManaged(t), "127.0.0.1:"+port(t)
+	old := m.path("old", "tunhook")
+	check(t, os.Mkdir(m.path("old"), 0o700))
+	check(t, os.Symlink(m.program, old)) // stands for a copy, which cannot be told from it by the units
+	service := func(name string) string {
+		text, _ := os.ReadFile(filepath.Join(m.unitDir(), name+".service"))
+		return string(text)
+	}
+	m.must("enable", "--ready", "rdp", "--linger", "30s", enabledRoute, address, "--", "$x%h", "")
+	name := m.isEnabled()
+	whole := service(name)
+
+	for _, unit := range []string{".service", ".socket"} {
+		path := filepath.Join(m.unitDir(), name+unit)
+		text, err := os.ReadFile(path)
+		check(t, err)
+		check(t, os.WriteFile(path, []byte(strings.ReplaceAll(string(text), m.program, old)), 0o600))
+	}
+	check(t, os.Remove(old))
+	m.calls()
+	for _, args := range [][]string{nil, {enabledRoute}} {
+		if got := m.enabledRemarks(args...); !strings.HasPrefix(got, "finding enabled "+address) || !strings.Contains(got, "-> write it anew: tunhook doctor --fix") {
+			t.Errorf("moved, doctor %q says: %s", args, got)
+		}
+	}
+	if got := m.enabledRemarks("--fix"); !strings.HasPrefix(got, "fixed enabled "+address) || !strings.Contains(got, "it names "+m.program+" now") {
+		t.Errorf("moved, doctor --fix says: %s", got)
+	}
+	if m.isEnabled(); service(name) != whole {
+		t.Errorf("written anew it is %s, and was %s", service(name), whole)
+	}
+	stop := "stop " + name
+	if calls, want := m.calls(), []string{"daemon-reload", stop + ".socket", stop + ".service", "start " + name + ".socket"}; !slices.Equal(calls, want) {
+		t.Errorf("systemctl was told %q, want %q", calls, want)
+	}
+
+	for _, lost := range []string{name + ".socket", filepath.Join("sockets.target.wants", name+".socket")} {
+		check(t, os.Remove(filepath.Join(m.unitDir(), lost)))
+		if got := m.enabledRemarks("--fix"); !strings.HasPrefix(got, "fixed enabled "+address) {
+			t.Errorf("without %s, doctor --fix says: %s", lost, got)
+		}
+		m.isEnabled()
+	}
+
+	check(t, os.Remove(filepath.Join(m.unitDir(), name+".service")))
+	if got := m.enabledRemarks("--fix"); !strings.HasPrefix(got, "finding enabled ") || !strings.Contains(got, "-> enable it again: tunhook enable "+enabledRoute+" "+address) {
+		t.Errorf("without its arguments, doctor --fix says: %s", got)
+	}
+	m.must("enable", enabledRoute, address)
+	m.isEnabled()
+	m.must("disable", enabledRoute, address)
+	m.isDisabled()
+}
+
 // TestEnableTakesItsAddressAsStartDoes: from the configuration, else the route's own, and another name of the route is the same.
 func TestEnableTakesNamesOfTheConfiguration(t *testing.T) {
 	t.Parallel()

@@ -3,6 +3,8 @@
 package e2e
 
 import (
+	"net"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -62,5 +64,51 @@ func TestDoctorTriesRemmina(t *testing.T) {
 	got := o.doctorSays("remmina", "/usr/bin/env", "--unset=DISPLAY", o.tunhook, "doctor", "--try")
 	if !strings.HasPrefix(got, "note remmina Remmina 1.") || !strings.HasSuffix(got, "it could not be tried: there is no display") {
 		t.Errorf("without a display doctor --try says: %s", got)
+	}
+}
+
+// What is enabled by units of systemd's is put right where tunhook has moved, and where a unit was lost, and nobody is cut off.
+func TestDoctorFixesUnits(t *testing.T) {
+	t.Parallel()
+	u, listen := newOrdinaryUser(t), freeAddress(t)
+	old, program := u.path("old", "tunhook"), u.path("new", "tunhook")
+	u.mkdir(filepath.Dir(old))
+	u.mkdir(filepath.Dir(program))
+	u.must("/usr/bin/cp", tunhookBinary(t), old)
+	u.logInWithSystemd()
+	u.must(old, "enable", "--linger", "1s", "relay://"+startEcho(t), listen)
+	checkEcho(t, listen)
+
+	u.must("/usr/bin/mv", old, program)
+	if got := u.doctorSays("enabled", program, "doctor"); !strings.HasPrefix(got, "finding enabled "+listen) || !strings.Contains(got, "doctor --fix") {
+		t.Errorf("moved, doctor says: %s", got)
+	}
+	if got := u.doctorSays("enabled", program, "doctor", "--fix"); !strings.HasPrefix(got, "fixed enabled "+listen) {
+		t.Errorf("moved, doctor --fix says: %s", got)
+	}
+	eventually(t, patience, "the listener of before has ended", func() bool { return len(u.running(old)) == 0 })
+	checkEcho(t, listen)
+
+	session, err := net.Dial("tcp", listen)
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, patience, "its tunnel is up", func() bool { return strings.Contains(u.must(program, "status"), listen+"  ready") })
+	units := u.path(".config", "systemd", "user")
+	u.must("/bin/sh", "-c", `rm "$0"/*.socket "$0"/sockets.target.wants/*`, units)
+	if got := u.doctorSays("enabled", program, "doctor", "--fix"); !strings.HasPrefix(got, "fixed enabled "+listen) {
+		t.Errorf("without its socket, doctor --fix says: %s", got)
+	}
+	if got := u.doctorSays("enabled", program, "doctor"); got != "ok enabled 1 address can be connected to" {
+		t.Errorf("after that doctor says: %s", got)
+	}
+	sayHello(t, session)
+	u.logOut()
+
+	u.logInWithSystemd()
+	checkEcho(t, listen)
+	u.must(program, "disable", "--now", "--all")
+	if left := u.must("/usr/bin/find", u.path(".config"), "-name", "tunhook-*"); left != "" {
+		t.Errorf("left: %s", left)
 	}
 }

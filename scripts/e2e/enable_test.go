@@ -124,6 +124,12 @@ func checkEcho(t *testing.T, address string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	sayHello(t, conn)
+}
+
+// sayHello says something through a connection, wants it back, and closes it.
+func sayHello(t *testing.T, conn net.Conn) {
+	t.Helper()
 	defer conn.Close()
 	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
 		t.Fatal(err)

@@ -66,8 +66,10 @@ func TestCompletionRunsNothingThatAFileSays(t *testing.T) {
 		"tunhook start $(touch " + trap + ")": nil,
 		"tunhook start good ":                 {"stable"},
 		"tunhook start --ready ":              tunnel.ReadyKinds(),
+		"tunhook start --ready=r":             {"rdp"}, // readline replaces what is behind the "="
+		"tunhook remmina enable --route=go":   {"good", "goods"},
 		"tunhook st":                          {"start", "status", "stop"},
-		"tunhook remmina show ":               {"$(touch", trap + ")"}, // quoted by readline, as the name of a file
+		"tunhook remmina show ":               {`\$\(touch\`, trap + `\)`}, // readline would not quote the "$"
 	} {
 		got := w.tab(line)
 		slices.Sort(got)

@@ -75,7 +75,7 @@ func TestEveryCommandAndFlagIsInTheManualAndTheCompletions(t *testing.T) {
 			for place, has := range map[string]bool{
 				"the synopsis":    inSynopsis,
 				"the description": strings.Contains(description, "-"+long+"\n") || strings.Contains(description, "-"+long+" "),
-				"zsh":             regexp.MustCompile(`--` + long + `[\[}]`).MatchString(zsh),
+				"zsh":             regexp.MustCompile(`--` + long + `=?[\[}]`).MatchString(zsh),
 				"fish":            strings.Contains(fish, " -l "+long+" "),
 			} {
 				if !has {

@@ -60,6 +60,12 @@ _tunhook() {
     '') flags+=' --version' ;;
     esac
 
+    # A flag may have its value behind a "=" of its own.
+    local given=''
+    if [[ -z $flag && $cur == --*=* ]]; then
+        flag=${cur%%=*} given=${cur%%=*}=
+    fi
+
     if [[ $flag == --config ]]; then
         compopt -o default
         return
@@ -85,16 +91,17 @@ _tunhook() {
         choices=stable
         [[ $command == @(start|run|listen|enable) ]] || choices+=" $(_tunhook_running address "$route")"
     fi
-    _tunhook_offer "$choices" "${cur//\\/}"
+    _tunhook_offer "$choices" "${cur//\\/}" "$given"
 }
 
-# Offers those of the words $1 that begin with $2. Names come from files: compgen -W would expand them, and run a $(command) in
-# them; quoted they also stay what they are on the command line.
+# Offers those of the words $1, each behind $3, that begin with $2. Names come from files: compgen -W would expand
+# them, and run a $(command) in them; quoted they also stay what they are on the command line.
 _tunhook_offer() {
     # What readline replaces is only what stands behind the last break character.
     local breaks=${COMP_WORDBREAKS//[[:space:]]/} word
     local kept=${2%"${2##*["$breaks"]}"}
     while read -r word; do
+        [[ -n $word ]] && word=$3$word
         [[ -n $word && $word == "$2"* ]] && COMPREPLY+=("$(printf %q "${word#"$kept"}")")
     done < <(printf '%s\n' "$1" | tr -s '[:blank:]' '\n' | sort -u)
 }
@@ -115,9 +122,17 @@ _tunhook_values() {
 _tunhook_profile() {
     local typed=${1#[\"\']} name
     typed=${typed//\\/}
-    compopt -o filenames -o default
+    compopt -o default
+    # Behind a quote readline quotes the rest, but for what is expanded within quotes, too: nothing can be done for that.
+    [[ $1 != [\"\']* ]] || compopt -o filenames
     while read -r name; do
-        [[ $name == "$typed"* ]] && COMPREPLY+=("$name")
+        if [[ $name != "$typed"* ]]; then
+            :
+        elif [[ $1 != [\"\']* ]]; then
+            COMPREPLY+=("$(printf %q "$name")")
+        elif [[ $name != *[\$\`\"\!\\]* ]]; then
+            COMPREPLY+=("$name")
+        fi
     done < <(_tunhook_profiles)
 }
 

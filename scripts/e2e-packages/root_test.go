@@ -18,18 +18,31 @@ import (
 // patience bounds each command in a root, which takes seconds on a machine that has nothing else to do.
 const patience = 5 * time.Minute
 
-// root is a bare root of a release of Debian, with a shell of root's in it that one command after the other is given to.
+// root is a shell of root's in a place of its own, such as a bare root of a release of Debian, that one command after the other is
+// given to.
 type root struct {
 	t     *testing.T
 	shell *os.Process
 	stdin io.Writer
 	out   *bufio.Reader
+
+	user string // the command by which clients are somebody else's than root's
 }
 
 // newRoot starts one, which sees the packages in /packages and is gone at the end of the test.
 func newRoot(t *testing.T, release string) *root {
 	t.Helper()
-	cmd := exec.Command("../e2e-bare-root", release, filepath.Dir(packages.dir))
+	r := startShell(t, "../e2e-bare-root", release, filepath.Dir(packages.dir))
+	r.run("useradd --create-home --shell /bin/bash alice")
+	r.user = "runuser -u alice -- "
+	r.run(echo)
+	return r
+}
+
+// startShell starts a command that ends in a shell, which reads what it is to do from stdin.
+func startShell(t *testing.T, command ...string) *root {
+	t.Helper()
+	cmd := exec.Command(command[0], command[1:]...)
 	stdin, err := cmd.StdinPipe()
 	check(t, err)
 	stdout, err := cmd.StdoutPipe()
@@ -40,10 +53,7 @@ func newRoot(t *testing.T, release string) *root {
 		_ = stdin.Close()
 		_ = cmd.Wait() // with the status of the last command
 	})
-	r := &root{t: t, shell: cmd.Process, stdin: stdin, out: bufio.NewReader(stdout)}
-	r.run("useradd --create-home --shell /bin/bash alice")
-	r.run(echo)
-	return r
+	return &root{t: t, shell: cmd.Process, stdin: stdin, out: bufio.NewReader(stdout)}
 }
 
 const finished = "-- finished with status "
@@ -126,11 +136,11 @@ const client = `exec 3<>/dev/tcp/$1/$2 || exit
 printf "\3\0\0\23\16\340\0\0\0\0\0\1\0\10\0\3\0\0\0" >&3; head --bytes=19 <&3 >/dev/null
 while read -r line; do echo "$line" >&3; read -r line <&3; echo "back: $line"; done`
 
-// connect makes a client of alice's that stays connected: each line that it is given comes back from the other end. The name is
+// connect makes a client of the user's that stays connected: each line that it is given comes back from the other end. The name is
 // that of a coprocess of the shell's.
 func (r *root) connect(name, address string) {
 	r.t.Helper()
-	r.run(`coproc ` + name + ` { exec runuser -u alice -- bash -c '` + client + `' client ` + strings.Replace(address, ":", " ", 1) + `; } 2>/dev/null`)
+	r.run(`coproc ` + name + ` { exec ` + r.user + `bash -c '` + client + `' client ` + strings.Replace(address, ":", " ", 1) + `; } 2>/dev/null`)
 	r.say(name, "connected")
 }
 

@@ -44,7 +44,8 @@ type question struct {
 
 	log       *tunnel.LogWatch // nil before the first look
 	done      func()           // ends what is shown of the wait
-	url       string           // where somebody has to sign in
+	url       string           // where somebody has to sign in, and has been told so
+	asksFrom  time.Time        // when a program whose pages are held back was seen to ask for that
 	said      tunnel.Seen      // what the log has said so far
 	refusedAt time.Time        // when it was seen that the route is refused
 }
@@ -59,7 +60,7 @@ func (q *question) listens(ctx context.Context, at netip.AddrPort) error {
 	if err == nil && q.private.IsValid() {
 		q.read() // what it said last
 	}
-	if err == nil && q.said.SignIn != "" { // whoever was to sign in has done so
+	if err == nil && q.said.SignIn != "" && !q.held.holding() { // whoever was to sign in has done so
 		q.first, q.url, q.said = true, "", tunnel.Seen{Inside: q.said.Inside}
 	}
 	return err
@@ -101,6 +102,9 @@ func (q *question) await(bounded context.Context) error {
 	for pause := logPause; ; {
 		select {
 		case err := <-answer:
+			if err != nil && q.tryOver() { // its probe's is not the only connection perhaps
+				return errAsksSignIn
+			}
 			if err != nil || !q.upBefore && !q.listening { // what explains it may have been logged just before
 				q.look()
 			}
@@ -146,6 +150,9 @@ func (q *question) seen() error {
 	q.look()
 	if q.asking != nil && q.asking.came.Load() {
 		q.signInSeen() // somebody has to type
+	}
+	if q.tryOver() {
+		return errAsksSignIn
 	}
 	switch {
 	case q.overdue():
@@ -199,15 +206,14 @@ func (q *question) read() tunnel.Seen {
 func (q *question) look() {
 	asked := q.unanswered()
 	seen := q.read()
-	if seen.SignIn != "" && !asked {
-		q.url = q.said.SignIn
-		q.signInSeen()
-		q.show(func() func() {
-			if q.SignIn == nil || q.listening && q.launched == nil { // the start that has launched it tells
-				return func() {}
-			}
-			return q.SignIn(q.rec, q.url)
-		})
+	switch {
+	case seen.SignIn == "":
+	case q.held.holding():
+		if q.asksFrom.IsZero() {
+			q.asksFrom = time.Now()
+		}
+	case !asked:
+		q.tell()
 	}
 	if asked && !q.unanswered() {
 		q.show(func() func() { return q.waiting(q.what) })
@@ -215,6 +221,18 @@ func (q *question) look() {
 	if q.said.Why.Means == tunnel.Refused && q.refusedAt.IsZero() {
 		q.refusedAt = time.Now()
 	}
+}
+
+// tell tells where somebody has to sign in, and gives them the time.
+func (q *question) tell() {
+	q.url = q.said.SignIn
+	q.signInSeen()
+	q.show(func() func() {
+		if q.SignIn == nil || q.listening && q.launched == nil { // the start that has launched it tells
+			return func() {}
+		}
+		return q.SignIn(q.rec, q.url)
+	})
 }
 
 // show shows what is waited for now in place of what was.

@@ -31,6 +31,8 @@ func (s *start) waitAnswered(ctx context.Context, q *question, at netip.AddrPort
 		}
 		err = s.waitAnswer(ctx, q, at)
 		switch {
+		case errors.Is(err, errAsksSignIn):
+			at, err = s.letSignIn(ctx, q)
 		case errors.Is(err, errDead) && inUse(q.rec): // by somebody who has come meanwhile
 			return at, false, nil
 		case err == nil:
@@ -102,7 +104,7 @@ func (s *start) takeTurn(ctx context.Context, q *question) (ask bool, err error)
 		}
 		now, err = s.updateUnlessStopped(ctx, q.rec, func(tx *transaction) error {
 			if ask = !s.othersAsk(tx.rec) && !s.answered(tx.rec); ask {
-				tx.rec.Prober, tx.rec.Asking = s.self, true
+				tx.rec.Prober, tx.rec.Asking, tx.rec.Tried = s.self, true, false
 			}
 			return nil
 		})
@@ -146,7 +148,7 @@ func (s *start) waitAsked(ctx context.Context, q *question) error {
 // noteAnswer notes that a server has answered, so that nobody asks once more. One that asks for --idle-stop goes on being on its way
 // until joinAgain: the time to be idle begins when its caller can connect.
 func (s *start) noteAnswer(tx *transaction) {
-	tx.rec.Asking = s.req.IdleStop > 0
+	tx.rec.Asking, tx.rec.Tried = s.req.IdleStop > 0, false
 	tx.rec.Answered = pidfile.Answer{Ready: s.ready, Program: tx.rec.Tunnel, At: s.Now().Round(time.Millisecond)}
 	tx.lookAround()
 }
@@ -180,6 +182,7 @@ func (s *start) replace(ctx context.Context, q *question) (netip.AddrPort, error
 		if s.private.IsValid() {
 			tx.rec.Starter = s.self
 		}
+		tx.rec.Tried = s.held.holding()
 		tx.before = s.route.Before(tx.rec.Public(), s.Self) // the VPN may be as dead as the tunnel
 		return s.launchAgain(tx, at, "does not answer any more")
 	})
@@ -237,7 +240,7 @@ func (s *start) at(rec pidfile.Record) netip.AddrPort {
 // forget lets a question begin anew: what the log has told so far is of a connection, or a program, that is no more.
 func (q *question) forget() {
 	q.close()
-	q.log, q.url, q.said, q.first, q.logFrom = nil, "", tunnel.Seen{}, false, q.rec.LogFrom
+	q.log, q.url, q.said, q.first, q.asksFrom, q.logFrom = nil, "", tunnel.Seen{}, false, time.Time{}, q.rec.LogFrom
 	if from, err := q.logEnd(q.rec); err == nil {
 		q.logFrom = from
 	}
@@ -254,6 +257,9 @@ const (
 func (s *start) lookOnce(ctx context.Context, q *question) error {
 	began := time.Now()
 	there := tunnel.Listening(q.rec.Address, q.rec.Session())
+	if there && q.rec.Anew {
+		return nil // one connection is nothing to it
+	}
 	program, err := process.Open(q.rec.Tunnel)
 	if err == nil {
 		ended := there && program.Wait(max(lastWords, min(20*time.Since(began), mostLastWords)))

@@ -66,6 +66,7 @@ func (s *start) waitServer(ctx context.Context, q *question) error {
 	if err != nil || !asked {
 		return err
 	}
+	s.held.free() // nobody has to sign in
 	if at == q.rec.Address {
 		if err := s.lookOnce(ctx, q); err != nil {
 			return err
@@ -118,6 +119,12 @@ func (s *start) waitSettled(ctx context.Context, q *question, at netip.AddrPort)
 	for {
 		rec := q.rec
 		err := q.listens(ctx, at)
+		if err == nil && s.launched == nil && rec.OnTrial() {
+			if err = s.waitTried(ctx, q); err != nil {
+				return q.rec, err
+			}
+			continue
+		}
 		if s.launched != nil || err == nil && rec.Tunnel.Alive() || err != nil && !errors.Is(err, tunnel.ErrEnded) {
 			return rec, err
 		}
@@ -235,6 +242,8 @@ func (s *start) failed(rec pidfile.Record, err error, reason string) *FailedErro
 func (s *start) abandon(rec pidfile.Record) error {
 	s.launched = nil
 	return s.endUnused(context.Background(), s.dir, rec, func(now *pidfile.Record) bool {
-		return !now.Shared || now.Starter != (process.Identity{}) // at a private address it is of no use to anybody
+		tried := now.Tried
+		now.Tried = false
+		return !now.Shared || tried || now.Starter != (process.Identity{}) // at a private address it is of no use to anybody
 	})
 }

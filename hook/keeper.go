@@ -225,7 +225,7 @@ func (k *keeper) step(ctx context.Context) (verdict, error) {
 // waited for it as a start, and stays.
 func (k *keeper) toldBySomebody() bool {
 	rec := k.rec
-	return rec.Starter.Alive() || rec.Front.IsValid() || rec.Prober.Alive() && !slices.Contains(rec.EndWith, rec.Prober)
+	return rec.Starter.Alive() || rec.OnTrial() || rec.Front.IsValid() || rec.Prober.Alive() && !slices.Contains(rec.EndWith, rec.Prober)
 }
 
 // complain logs an error, once for as long as it stays the same.
@@ -408,7 +408,7 @@ func (k *keeper) lookForVisits(from []netip.AddrPort, v view) {
 		k.used = len(without(from, k.rec.Beside)) > 0
 		k.lastUse = v.now // a client is to come
 	}
-	if k.rec.Starter.Alive() { // while somebody signs in nobody can connect
+	if k.rec.Starter.Alive() || k.rec.OnTrial() { // while somebody signs in nobody can connect
 		k.handedFrom = v.now
 	}
 	switch {

@@ -60,6 +60,7 @@ func (s *start) launch(ctx context.Context, lock *pidfile.Lock) (next, error) {
 	if s.private.IsValid() {
 		rec.Starter = rec.Prober
 	}
+	rec.Tried = s.held.holding()
 	s.takeQuestions(ctx)
 	program, err := s.program(at)
 	if err != nil {
@@ -106,14 +107,21 @@ func (s *start) address() tunnel.Listen {
 // reserve finds the address for the tunnel program; it holds it no longer than to find that it is free.
 func (s *start) reserve() (netip.AddrPort, error) { return s.address().Reserve() }
 
-// firstAddress is where the program listens at first. One that may ask somebody to sign in does so at a private address
-// while that is waited for: a client that connects too early, because its user got tired of waiting, would open another
-// browser tab.
+// firstAddress is where the program listens at first. That is its own address where it cannot ask somebody to sign in while it is
+// waited for, and where it is tried first whether it does, its pages held back: most often it does not.
 func (s *start) firstAddress(own netip.AddrPort) (netip.AddrPort, error) {
 	s.private = netip.AddrPort{}
-	if s.ready == tunnel.ReadyListen || !s.route.Provider.SignsIn() {
+	s.held.close()
+	s.held = nil
+	if s.ready == tunnel.ReadyListen || !s.route.Provider.SignsIn() || s.holdPages(own) {
 		return own, nil
 	}
+	return s.privateAddress(own)
+}
+
+// privateAddress is where a program listens that asks somebody to sign in while that is waited for: a client that connects too
+// early, because its user got tired of waiting, would open another browser tab.
+func (s *start) privateAddress(own netip.AddrPort) (netip.AddrPort, error) {
 	var err error
 	any := tunnel.Listen{Addr: netip.AddrPortFrom(own.Addr(), 0)}
 	if !own.Addr().Is4() || !own.Addr().IsLoopback() {
@@ -132,6 +140,8 @@ type program struct {
 	argv []string // with its absolute path
 	env  []string // what the configuration gives it besides the caller's environment: secrets, perhaps
 	asks []string // the variables by which it asks whoever starts it
+	// opensByName says that tunhook stands in for what opens its pages.
+	opensByName bool
 }
 
 // program gives the tunnel program that listens there. One that cannot listens at a private address, and tunhook in
@@ -150,10 +160,11 @@ func (s *start) program(listen netip.AddrPort) (p program, err error) {
 	if p.argv, p.name, err = s.route.FindCommand(at, s.Self, s.args(), path); err != nil {
 		return program{}, err
 	}
+	p.opensByName = s.route.Provider.OpensByName(p.argv)
 	if at != listen {
 		p.argv = append([]string{s.Self, frontCommand, "--listen", listen.String(), "--program-at", at.String(), "--"}, p.argv...)
 	}
-	p.asks = s.asking.environ()
+	p.asks = append(s.asking.environ(), s.held.environ()...)
 	return p, nil
 }
 
@@ -222,7 +233,7 @@ func withToken(environ []string, token string) []string {
 	kept := make([]string, 0, len(environ)+1)
 	for _, v := range environ {
 		switch name, _, _ := strings.Cut(v, "="); name {
-		case process.TokenVariable, orderVariable, beforeVariable, openingVariable, askVariable:
+		case process.TokenVariable, orderVariable, beforeVariable, openingVariable, askVariable, pageVariable:
 		default:
 			kept = append(kept, v)
 		}

@@ -117,7 +117,7 @@ func lives(rec pidfile.Record) bool {
 // start for which somebody signs in, or by the keeper.
 func relaunched(was, now pidfile.Record) bool {
 	return now.Token == was.Token && !now.Ending &&
-		(now.Tunnel != was.Tunnel || now.Starter.Alive() || now.KeepAlive && now.Keeper.Alive())
+		(now.Tunnel != was.Tunnel || now.Starter.Alive() || now.OnTrial() || now.KeepAlive && now.Keeper.Alive())
 }
 
 // awaited gives the processes whose client may be about to connect, other than the one that a stop is of: not only the

@@ -85,6 +85,7 @@ type start struct {
 	hurried  bool             // the caller has said how long to wait
 	timer    *time.Timer      // the end of the wait, once it has begun
 	asking   *questions       // the tunnel program's; nil where none are taken
+	held     *heldPages       // of the program that is, or was, tried at its own address first; nil where none was
 	up       bool             // the tunnel is ready: from now on its program is worth starting again
 }
 
@@ -125,7 +126,11 @@ const freedTries = 3
 const autoTries = 3
 
 func (s *start) do(ctx context.Context) (Started, error) {
-	defer func() { s.asking.close(); s.asking = nil }()
+	defer func() {
+		s.asking.close()
+		s.held.close()
+		s.asking, s.held = nil, nil
+	}()
 	for try := 1; ; try++ {
 		rec, started, err := s.launchOrFind(ctx)
 		if err != nil || started.Reused != nil {

@@ -144,6 +144,9 @@ func state(rec pidfile.Record, sight tunnel.Sight) State {
 		if rec.EndIdle {
 			return EndsIdle
 		}
+		if rec.OnTrial() {
+			return Starting
+		}
 		return Ready
 	case !lives(rec):
 		return Dead

@@ -76,6 +76,9 @@ func (h *Env) Before(ctx context.Context, argv []string, log *os.File) error {
 			return err
 		}
 	}
+	if held := Variable(h.Environ, pageVariable); held != "" { // for their pages nobody waits in vain
+		environ = append(environ, pageVariable+"="+held)
+	}
 	return &StepError{"before", argv, syscall.Exec(argv[0], argv, environ)}
 }
 

@@ -145,7 +145,11 @@ func sessions(rec pidfile.Record) ([]tunnel.Peer, error) {
 	if rec.Front.IsValid() {
 		return tunnel.Answered(rec.Front)
 	}
-	clients, err := tunnel.Clients(rec.Address)
+	clientsOf := tunnel.Clients
+	if rec.OnTrial() {
+		clientsOf = tunnel.Answered
+	}
+	clients, err := clientsOf(rec.Address)
 	return slices.DeleteFunc(clients, func(c tunnel.Peer) bool { return c.PID == rec.Prober.PID && rec.Prober.Alive() }), err
 }
 

@@ -35,7 +35,7 @@ func (h *Env) Wait(ctx context.Context, route, listen string, timeout time.Durat
 		}
 		if err == nil && running(rec) {
 			err = tunnel.WaitListening(limited, rec.Address, rec.Session())
-			if err == nil {
+			if err == nil && !rec.OnTrial() {
 				return rec.Public(), nil
 			}
 			if failed := h.endedUnstopped(rec, err); failed != nil {
@@ -72,7 +72,7 @@ func waitFailed(ctx context.Context, err error, rec pidfile.Record, route string
 		return ctx.Err()
 	case errors.As(err, &none):
 		return &NobodyError{none, timeout}
-	case errors.As(err, &elsewhere) && rec.Starter.Alive():
+	case rec.OnTrial(), errors.As(err, &elsewhere) && rec.Starter.Alive():
 		return &TimeoutError{"nobody signed in for the tunnel for " + route, timeout}
 	case errors.As(err, &elsewhere):
 		return fmt.Errorf("the tunnel for %s: %w", route, elsewhere)

@@ -62,6 +62,7 @@ type Record struct {
 	Answered    Answer             `json:"answered,omitzero"`    // what has answered through it last
 	Anew        bool               `json:"anew,omitempty"`       // its program makes a connection of its own for each client's
 	Around      *Around            `json:"around,omitempty"`     // what the machine was like when the program was launched or answered last; nil where that is not known
+	Tried       bool               `json:"tried,omitempty"`      // Prober finds out whether somebody has to sign in: then its program is launched once more
 	Shared      bool               `json:"shared"`               // given to another start than the one that launched it
 }
 
@@ -80,6 +81,9 @@ type Around struct {
 
 // Forsaken tells whether the start that would have moved the tunnel to its address has ended before it did.
 func (r Record) Forsaken() bool { return r.Starter != (process.Identity{}) && !r.Starter.Alive() }
+
+// OnTrial tells whether the tunnel's program may be launched once more at any moment, although it serves its address.
+func (r Record) OnTrial() bool { return r.Tried && r.Prober.Alive() }
 
 // Public is the address that a client connects to: the listener's, where there is one before the tunnel.
 func (r Record) Public() netip.AddrPort {

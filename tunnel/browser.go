@@ -2,6 +2,7 @@ package tunnel
 
 import (
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -27,6 +28,48 @@ func BrowserOpeners() []string { return slices.Clone(browserOpeners) }
 
 // IsBrowserOpener tells whether a program that is called so shall open a page.
 func IsBrowserOpener(name string) bool { return slices.Contains(browserOpeners, name) }
+
+// OpensByName tells whether the tunnel program, by its command line, opens a page with one of those commands, which it looks for on
+// PATH. A script may say so, and have another one in it.
+func (p *Provider) OpensByName(argv []string) bool {
+	if p.Opener == nil || isScript(argv[p.relayed(argv)]) {
+		return false
+	}
+	for i, word := range argv {
+		option, value, given := strings.Cut(word, "=")
+		if !slices.Contains(p.Opener, option) {
+			continue
+		}
+		if !given && i+1 < len(argv) {
+			value = argv[i+1]
+		}
+		if value != "" && !IsBrowserOpener(value) {
+			return false
+		}
+	}
+	return true
+}
+
+// isScript tells whether a file names the program that executes it, execve(2), or cannot be read.
+func isScript(path string) bool {
+	file, err := os.Open(path)
+	if err != nil {
+		return true
+	}
+	defer file.Close()
+	var begins [2]byte
+	_, err = io.ReadFull(file, begins[:])
+	return err != nil || string(begins[:]) == "#!"
+}
+
+func checkOpener(options []string) error {
+	for _, option := range options {
+		if !strings.HasPrefix(option, "-") || strings.Contains(option, "=") {
+			return keyErrorf("opener", "%s is no option: write it with its dashes, and without a value", quote(option))
+		}
+	}
+	return nil
+}
 
 // LinkBrowserOpeners sees to it that dir, which exists, holds links to tunhook under the names of those commands that are on path
 // too, as they are now: programs look for the first one that is there.

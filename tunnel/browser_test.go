@@ -50,3 +50,49 @@ func TestOnlyBrowsersThatAreThereAreLinked(t *testing.T) {
 		t.Errorf("tunhook has moved: %q, want %q", got, want)
 	}
 }
+
+// TestOpensByName only where nothing says that another program may open the page.
+func TestOpensByName(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	write := func(name, text string) string {
+		t.Helper()
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(text), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	program, script := write("program", "\x7fELF"), write("script", "#!/bin/sh\n")
+	config := LoadConfig(filepath.Join(dir, "none"))
+	named := func(name string) *Provider {
+		t.Helper()
+		p, err := config.provider(name)
+		if err != nil || p == nil {
+			t.Fatal(name, err)
+		}
+		return p
+	}
+	pomerium, unknown := named("pomerium"), &Provider{Command: []any{"program"}}
+	for name, tc := range map[string]struct {
+		provider *Provider
+		argv     []string
+		want     bool
+	}{
+		"as it is":            {pomerium, []string{program, "tcp", "a:1"}, true},
+		"a browser on PATH":   {pomerium, []string{program, "--browser-cmd", "firefox", "a:1"}, true},
+		"likewise, one word":  {pomerium, []string{program, "--browser-cmd=xdg-open"}, true},
+		"the usual one":       {pomerium, []string{program, "--browser-cmd="}, true},
+		"a path":              {pomerium, []string{program, "--browser-cmd", "/usr/bin/firefox"}, false},
+		"another command":     {pomerium, []string{program, "a:1", "--browser-cmd=true"}, false},
+		"the last one counts": {pomerium, []string{program, "--browser-cmd=firefox", "--browser-cmd", "mine"}, false},
+		"a script":            {pomerium, []string{script, "tcp", "a:1"}, false},
+		"not there":           {pomerium, []string{filepath.Join(dir, "gone"), "tcp"}, false},
+		"no such option":      {named("cloudflared"), []string{program, "--browser-cmd", "mine"}, true},
+		"not known":           {unknown, []string{program}, false},
+	} {
+		if got := tc.provider.OpensByName(tc.argv); got != tc.want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}

@@ -145,6 +145,7 @@ func TestConfigErrorsNameFileAndLine(t *testing.T) {
 		"unknown placeholder in a list": {"[provider.x]\ncommand = [\"x\", [\"-p\", \"{user}\"]]\n", 1, "{user}"},
 		"bad pattern":                   {fine + "[provider.x]\ncommand = [\"x\"]\nrefused = \"(\"\n", 3, "refused"},
 		"sign-in without a group":       {"[provider.x]\ncommand = [\"x\"]\nsign_in = \"https://\"\n", 1, "sign_in"},
+		"opener that is no option":      {"[provider.x]\ncommand = [\"x\"]\nopener = [\"browser\"]\n", 3, "opener"},
 		"bad pattern of a known one":    {"\n[provider.ssh]\nsign_in = \"[\"\n", 2, "sign_in"},
 		"unknown signal":                {"[provider.x]\ncommand = [\"x\"]\nsignal = \"SIGTERM\"\n", 1, "SIGTERM"},
 		"no command":                    {"[provider.x]\nroutes = [\"x://{host}\"]\n", 1, "command"},

@@ -24,6 +24,7 @@ type Provider struct {
 	SignInFirst bool           `toml:"sign_in_first"` // it asks before it listens, and not at a connection
 	SignedIn    string         `toml:"signed_in"`
 	SignInLost  string         `toml:"sign_in_lost"`
+	Opener      []string       `toml:"opener"` // see OpensByName; nil where that is not known
 	Errors      []ErrorPattern `toml:"errors"`
 	Refused     string         `toml:"refused"`
 	Anew        bool           `toml:"anew"`  // see providers.toml
@@ -89,6 +90,9 @@ func (p *Provider) check() error {
 		if err := checkPattern(key, text, 0); err != nil {
 			return err
 		}
+	}
+	if err := checkOpener(p.Opener); err != nil {
+		return err
 	}
 	for _, row := range p.Errors {
 		if err := row.check(); err != nil {

@@ -1,6 +1,7 @@
 package tunnel
 
 import (
+	"bytes"
 	"io"
 	"os"
 	"regexp"
@@ -160,6 +161,25 @@ func inURL(s string) string {
 		}
 		return r
 	}, s)
+}
+
+// StrikePages makes the pages unreadable that a log names, from byte offset from on, for somebody to sign in at: they have died with
+// their program. Nothing else changes its place.
+func (p *Provider) StrikePages(log *os.File, from int64) error {
+	text, err := io.ReadAll(io.NewSectionReader(log, from, maxLog))
+	asks := pattern(p.SignIn)
+	if err != nil || asks == nil {
+		return err
+	}
+	for line := range bytes.Lines(text) { // they are parts of the text
+		if at := asks.FindSubmatchIndex(line); at != nil {
+			for i := max(0, at[2]); i < at[3]; i++ {
+				line[i] = '-'
+			}
+		}
+	}
+	_, err = log.WriteAt(text, from)
+	return err
 }
 
 // SignsIn tells whether the tunnel program may ask somebody to sign in when a client connects.

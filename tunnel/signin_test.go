@@ -148,3 +148,24 @@ func TestLogWatchOfAProviderWithoutPatternsSeesNothing(t *testing.T) {
 	add(`{"auth-url":"https://sign.in/","error":"unauthorized"}` + "\n")
 	expectNext(t, watch, "", "")
 }
+
+func TestPagesOfAProgramThatHasEndedAreStruckFromItsLog(t *testing.T) {
+	t.Parallel()
+	p := &tunnel.Provider{SignIn: `"auth-url":"([^"]+)"`}
+	path := filepath.Join(t.TempDir(), "log")
+	const before, after = "{\"auth-url\":\"https://old\"}\n{\"auth-url\":\"https://a\\u0026b\"}\nno page: https://c\n", "{\"auth-url\":\"https://old\"}\n{\"auth-url\":\"----------------\"}\nno page: https://c\n"
+	if err := os.WriteFile(path, []byte(before), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	log, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	if err := p.StrikePages(log, int64(strings.Index(before, "\n")+1)); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := os.ReadFile(path); err != nil || string(got) != after {
+		t.Errorf("%q, %v", got, err)
+	}
+}

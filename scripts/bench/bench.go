@@ -155,8 +155,11 @@ func (b *bench) run(home *sandbox.Home, argv ...string) (time.Duration, error) {
 }
 
 // alone starts the tunnel program itself and tells how long it took from there until it listens, which it logs.
-func (b *bench) alone() (took time.Duration, cmd *exec.Cmd, err error) {
-	cmd = b.home.Command(b.ctx, b.home.Path("bin", "pomerium-cli"), "tcp", route, "--listen", b.addr)
+func (b *bench) alone() (took time.Duration, cmd *exec.Cmd, err error) { return b.aloneTo(route) }
+
+// aloneTo is alone for another route.
+func (b *bench) aloneTo(to string, args ...string) (took time.Duration, cmd *exec.Cmd, err error) {
+	cmd = b.home.Command(b.ctx, b.home.Path("bin", "pomerium-cli"), append([]string{"tcp", to, "--listen", b.addr}, args...)...)
 	log, err := cmd.StdoutPipe() // as the real one does
 	if err != nil {
 		return 0, nil, err

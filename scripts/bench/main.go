@@ -20,7 +20,7 @@ import (
 func main() {
 	tunhook := flag.String("tunhook", "./tunhook", "the tunhook `PROGRAM` to measure, stripped")
 	rounds := flag.Int("rounds", 200, "`ROUNDS` of the quick rows; slow ones have a part of them")
-	only := flag.String("only", "", "measure only these `GROUPS` of rows, separated by commas: start, nothing, crowd, records, tunnels, today, listener, idle, size")
+	only := flag.String("only", "", "measure only these `GROUPS` of rows, separated by commas: start, ready, nothing, crowd, records, tunnels, today, listener, idle, size")
 	check := flag.Bool("check", true, "exit with status 1 when a bound is broken")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
@@ -52,6 +52,7 @@ func measure(ctx context.Context, tunhook string, rounds int, only string) (brok
 		rows func() error
 	}{
 		{"start", b.startRow},
+		{"ready", b.signedInRow},
 		{"nothing", b.nothingToDoRows},
 		{"crowd", b.crowdRows},
 		{"records", b.recordRows},

@@ -8,11 +8,13 @@ import (
 	"time"
 
 	"github.com/tunhook/tunhook/scripts/internal/sandbox"
+	"github.com/tunhook/tunhook/tunnel/tunneltest"
 )
 
 // The bounds of the table.
 const (
 	maxStart       = 2.0 // ÷ the tunnel program alone
+	maxReady       = 15  // ms more than the tunnel program alone, until a server answers; more on a slow machine
 	maxNothingToDo = 1.5 // ÷ tunhook --version
 	maxStop        = 1.0 // ÷ the script's kill, with few processes on the machine
 	maxStopCrowded = 0.3 // ÷ the script's kill, with very many
@@ -84,6 +86,63 @@ func (b *bench) aloneSide() side {
 
 func (b *bench) startRow() error {
 	return b.compare(row{name: "start ÷ exec until it listens", ours: b.startIn(), other: b.aloneSide(), bound: maxStart})
+}
+
+// signedInRow compares a start that waits for an answer, where nobody has to sign in, with the tunnel program alone: that is launched
+// once, and asked once.
+func (b *bench) signedInRow() error {
+	const to = "desk.example.com:3389"
+	server, err := tunneltest.StartResponder(tunneltest.ResponderOptions{})
+	if err != nil {
+		return err
+	}
+	defer server.Close()
+	gateway, err := tunneltest.StartGateway(tunneltest.GatewayOptions{Routes: map[string]string{to: server.Addr()}})
+	if err != nil {
+		return err
+	}
+	defer gateway.Close()
+	text, err := gateway.Config(b.home.Dir)
+	if err != nil {
+		return err
+	}
+	config, err := b.home.Write(".config/tunhook/config.toml", text, 0o600)
+	if err != nil {
+		return err
+	}
+	defer os.Remove(config)
+	ca, err := gateway.CAFile(b.home.Dir)
+	if err != nil {
+		return err
+	}
+	b.table.abbreviate(to, "DESK")
+	start := []string{b.tunhook, "start", "--ready", "rdp", to, b.addr}
+	return b.compareAdded(row{
+		name: "start --ready, signed in", bound: maxReady,
+		ours: side{b.table.show(start...), func() (time.Duration, error) {
+			took, err := b.run(b.home, start...)
+			if err == nil {
+				_, err = b.run(b.home, b.tunhook, "stop", to, b.addr)
+			}
+			return took, err
+		}},
+		other: side{b.table.show("pomerium-cli", "tcp", to, "--listen", b.addr), func() (time.Duration, error) {
+			return b.aloneAnswered(to, "--pomerium-url", gateway.URL(), "--alternate-ca-path", ca)
+		}},
+	})
+}
+
+// aloneAnswered starts the tunnel program itself and tells how long it took from there until a server has answered through it.
+func (b *bench) aloneAnswered(to string, args ...string) (time.Duration, error) {
+	listening, cmd, err := b.aloneTo(to, args...)
+	if err != nil {
+		return 0, err
+	}
+	answered, err := firstByte(b.addr)
+	if err := errors.Join(err, end(cmd)); err != nil {
+		return 0, err
+	}
+	return listening + answered, b.keepPace(listening)
 }
 
 // nothingToDoRows are the commands that find everything as they want it.

@@ -58,7 +58,9 @@ until it does so no more, whenever the commands return. hooks/ is in scripts/ben
 OPTIONS are keys and known hosts. The rows of a listener are times to the first
 byte of an RDP server's answer, RELAY being a route to it that needs no gateway.
 Tunnels take long to bring up: the rows with ` + fmt.Sprint(manyRecords) + ` of them up are not measured in
-turns, but in one go, between the two halves of those with one.
+turns, but in one go, between the two halves of those with one. The row with a "-" is
+a difference in ms: what tunhook adds until an RDP server answers from behind DESK,
+whose gateway lets the user in. Its bound grows with the time of a bare program.
 
 The stand-in for pomerium-cli listens 5 ms after its exec, and later in proportion
 on a machine where a bare Go program takes more than 2.75 ms: here it took ` + number(milliseconds(t.bench.pace.bare)) + ` ms.
@@ -71,6 +73,14 @@ func (t *table) row(r row, res result) {
 		t.verdict(r.name, res.ratio.median, r.bound), number(res.ours.median)+" ÷ "+number(res.other.median), fmt.Sprint(res.rounds))
 	fmt.Println(wrapped("    ", r.ours.command))
 	fmt.Println(wrapped("  ÷ ", r.other.command))
+}
+
+// added prints a comparison by the difference, which is not ours alone to be a ratio of: most of the time is the other side's.
+func (t *table) added(r row, res result) {
+	t.line(r.name, number(res.ratio.median), fmt.Sprintf("(%s–%s) ms", number(res.ratio.first), number(res.ratio.third)),
+		t.verdict(r.name, res.ratio.median, r.bound), number(res.ours.median)+" - "+number(res.other.median), fmt.Sprint(res.rounds))
+	fmt.Println(wrapped("    ", r.ours.command))
+	fmt.Println(wrapped("  - ", r.other.command))
 }
 
 // fact prints what is no ratio of times.

@@ -1,0 +1,310 @@
+package hook_test
+
+import (
+	"errors"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/tunhook/tunhook/hook"
+	"github.com/tunhook/tunhook/pidfile"
+	"github.com/tunhook/tunhook/pidfile/process"
+	"github.com/tunhook/tunhook/tunnel"
+	"github.com/tunhook/tunhook/tunnel/tunneltest"
+)
+
+// newBrowsing is an account whose pomerium-cli opens its pages as it does where nobody has named a browser.
+func newBrowsing(t *testing.T, environ ...string) *account {
+	t.Helper()
+	w := newAccount(t, tunneltest.ResponderOptions{}, environ...)
+	config, err := w.gateway.Config(w.dir)
+	check(t, err)
+	check(t, os.WriteFile(filepath.Join(w.dir, "config.toml"), []byte(config), 0o600))
+	w.browser("xdg-open")
+	return w
+}
+
+// browser installs a command that notes the pages that it opens.
+func (w *account) browser(name string) {
+	w.t.Helper()
+	script := "#!/bin/sh\necho \"$1\" >>'" + w.tabsFile() + "'\n"
+	check(w.t, tunneltest.WriteProgram(filepath.Join(w.dir, name), []byte(script)))
+}
+
+func (w *account) tabsFile() string { return filepath.Join(w.dir, "tabs") }
+
+// tabs are the pages that were opened.
+func (w *account) tabs() []string {
+	text, _ := os.ReadFile(w.tabsFile())
+	return strings.Fields(string(text))
+}
+
+// nextTab waits for the first page, which must be the only one.
+func (w *account) nextTab() string {
+	w.t.Helper()
+	tunneltest.Eventually(w.t, "a page is opened", func() bool { return len(w.tabs()) > 0 })
+	return w.onlyTab()
+}
+
+func (w *account) onlyTab() string {
+	w.t.Helper()
+	tabs := w.tabs()
+	if len(tabs) != 1 {
+		w.t.Fatalf("opened %q, want one page", tabs)
+	}
+	return tabs[0]
+}
+
+// signIn signs in for good.
+func (w *account) signIn() {
+	w.t.Helper()
+	done := w.starting(w.context(), w.request(desk, tunnel.ReadyRDP))
+	check(w.t, w.gateway.SignIn(w.context(), w.nextTab()))
+	check(w.t, (<-done).err)
+	w.mustStop(hook.StopRequest{Route: desk})
+	check(w.t, os.Remove(w.tabsFile()))
+}
+
+// launches counts the times that a log says that a tunnel program began to listen, from a byte offset on.
+func (w *account) launches(log string, from int) int {
+	w.t.Helper()
+	text, err := os.ReadFile(log)
+	check(w.t, err)
+	return strings.Count(string(text)[from:], "started tcp listener")
+}
+
+func TestWhoHasSignedInHasTheProgramLaunchedOnce(t *testing.T) {
+	t.Parallel()
+	for name, args := range map[string][]string{"": nil, "another browser": {"--browser-cmd", "firefox"}, "none": {"--browser-cmd="}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newBrowsing(t)
+			w.browser("firefox")
+			w.signIn()
+			info, err := os.Stat(w.logFile())
+			check(t, err)
+			req := w.request(desk, tunnel.ReadyRDP)
+			req.Args = args
+			rec := w.mustStart(req).Record
+			if got := w.launches(rec.Log, int(info.Size())); got != 1 || len(w.tabs()) != 0 {
+				t.Errorf("%d launches, pages %q; want one and none", got, w.tabs())
+			}
+			if now := w.mustRecord(); now.Tried || now.Asking || now.Starter != (process.Identity{}) || !now.Tunnel.Alive() {
+				t.Errorf("recorded is %+v", now)
+			}
+			check(t, w.answers())
+			w.mustStop(hook.StopRequest{Route: desk})
+			w.nothingLeft()
+		})
+	}
+}
+
+func (w *account) logFile() string {
+	return filepath.Join(w.LogDir, pidfile.Key{Route: desk, Listen: w.address}.Name()+".log")
+}
+
+// TestWhoHasNotSignedInSeesOnePage, that of the program that lives, however impatient their client is.
+func TestWhoHasNotSignedInSeesOnePage(t *testing.T) {
+	t.Parallel()
+	w := newBrowsing(t)
+	told := make(chan string, 10)
+	w.SignIn = func(_ pidfile.Record, url string) func() {
+		told <- url
+		return func() {}
+	}
+	over := make(chan struct{})
+	impatient := make(chan struct{})
+	go func() {
+		defer close(impatient)
+		for {
+			select {
+			case <-over:
+				return
+			case <-time.After(5 * time.Millisecond):
+				_ = w.greets()
+			}
+		}
+	}()
+	done := w.starting(w.context(), w.request(desk, tunnel.ReadyRDP))
+	page := w.nextTab()
+	w.never(time.Second, "the address is served before anybody has signed in", w.served)
+	if got := <-told; got != page || w.onlyTab() != page {
+		t.Errorf("told %q, opened %q", got, w.tabs())
+	}
+	log, err := os.ReadFile(w.logFile())
+	check(t, err)
+	if n := strings.Count(string(log), "/sign_in?"); n == 0 || n != strings.Count(string(log), page) {
+		t.Errorf("the log names other pages than %q:\n%s", page, log)
+	}
+	close(over)
+	<-impatient
+	check(t, w.gateway.SignIn(w.context(), page))
+	check(t, (<-done).err)
+	check(t, w.answers())
+	if w.onlyTab(); len(told) > 0 {
+		t.Errorf("told %q besides", <-told)
+	}
+	if now := w.mustRecord(); now.Tried || now.Starter != (process.Identity{}) {
+		t.Errorf("recorded is %+v", now)
+	}
+	w.mustStop(hook.StopRequest{Route: desk})
+	w.nothingLeft()
+}
+
+// greets connects as a client does that has something to say, and leaves.
+func (w *account) greets() error {
+	conn, err := net.Dial("tcp", w.address)
+	if err != nil {
+		return err
+	}
+	_, err = conn.Write([]byte("hello"))
+	return errors.Join(err, conn.Close())
+}
+
+// tryFrozen starts a tunnel whose user has not signed in, and returns when its program is being tried: its start is stopped then.
+func (w *account) tryFrozen(req hook.StartRequest) *player {
+	w.t.Helper()
+	start := w.process("start", req)
+	tunneltest.Eventually(w.t, "the program is tried", func() bool {
+		rec, ok := w.record()
+		return ok && rec.Tried && rec.Tunnel.PID != 0
+	})
+	w.freeze(start.id.PID)
+	return start
+}
+
+// allHeld tells whether for each page that was asked for a command waits.
+func (w *account) allHeld() bool {
+	files, _ := filepath.Glob(filepath.Join(w.dir, "browser", "*", "held"))
+	text, err := os.ReadFile(strings.Join(files, ""))
+	return err == nil && len(text) > 0 && len(text) == w.gateway.SignIns()
+}
+
+// TestAStartThatIsKilledAtItsTry leaves a tunnel to which a client may have come already.
+func TestAStartThatIsKilledAtItsTry(t *testing.T) {
+	t.Parallel()
+	w := newBrowsing(t)
+	killed := w.tryFrozen(w.request(desk, tunnel.ReadyRDP))
+	tunneltest.Eventually(t, "a client is there", func() bool { return w.greets() == nil })
+	tunneltest.Eventually(t, "all pages are held back", w.allHeld)
+	w.never(300*time.Millisecond, "a page is opened", func() bool { return len(w.tabs()) > 0 })
+	tunneltest.Eventually(t, "all pages are held back", w.allHeld)
+	killed.kill()
+	w.never(300*time.Millisecond, "a page is opened for nobody", func() bool { return len(w.tabs()) > 0 })
+	done := w.starting(w.context(), w.request(desk, tunnel.ReadyRDP))
+	check(t, w.gateway.SignIn(w.context(), w.nextTab()))
+	o := <-done
+	check(t, o.err)
+	check(t, w.answers())
+	if w.onlyTab(); o.started.Record.Tried || w.mustRecord().Tried {
+		t.Errorf("recorded is %+v", w.mustRecord())
+	}
+	w.mustStop(hook.StopRequest{Route: desk})
+	w.nothingLeft()
+}
+
+func TestStopDuringATry(t *testing.T) {
+	t.Parallel()
+	w := newBrowsing(t)
+	start := w.tryFrozen(w.request(desk, tunnel.ReadyRDP))
+	tunneltest.Eventually(t, "a client is there", func() bool { return w.greets() == nil })
+	w.nextSignIn()
+	w.mustStop(hook.StopRequest{Route: desk})
+	send(t, start.id, syscall.SIGCONT)
+	if !start.lines.Scan() || !strings.Contains(start.lines.Text(), "was stopped") {
+		t.Errorf("start says %q", start.lines.Text())
+	}
+	start.kill()
+	w.nothingLeft()
+	if len(w.tabs()) != 0 {
+		t.Errorf("opened %q", w.tabs())
+	}
+}
+
+// TestOthersWaitForTheTry, whatever they wait for otherwise: what they would be given may be launched once more.
+func TestOthersWaitForTheTry(t *testing.T) {
+	t.Parallel()
+	w := newBrowsing(t)
+	start := w.tryFrozen(w.request(desk, tunnel.ReadyRDP))
+	tunneltest.Eventually(t, "it listens", w.served)
+	var others []<-chan outcome
+	for _, ready := range []string{tunnel.ReadyListen, tunnel.ReadyRDP} {
+		others = append(others, w.starting(w.context(), w.request(desk, ready)))
+	}
+	waited := make(chan error, 1)
+	go func() {
+		_, err := w.Wait(w.context(), desk, w.address, tunneltest.Patience)
+		waited <- err
+	}()
+	if tunnels, _, err := w.Status(desk, w.address); err != nil || len(tunnels) != 1 || tunnels[0].State != hook.Starting {
+		t.Errorf("status tells %+v, %v", tunnels, err)
+	}
+	w.never(500*time.Millisecond, "somebody is given it", func() bool { return len(others[0])+len(others[1])+len(waited) > 0 })
+	send(t, start.id, syscall.SIGCONT)
+	page := w.nextTab()
+	w.never(300*time.Millisecond, "somebody is given it", func() bool { return len(others[0])+len(others[1])+len(waited) > 0 })
+	check(t, w.gateway.SignIn(w.context(), page))
+	check(t, start.cmd.Wait())
+	for _, other := range others {
+		if o := <-other; o.err != nil || o.started.Record.Tunnel != w.mustRecord().Tunnel {
+			t.Errorf("another start was given %+v, %v", o.started.Record, o.err)
+		}
+	}
+	check(t, <-waited)
+	w.onlyTab()
+}
+
+// TestABrowserOfOnesOwnIsNotTried: it would open a page that nobody could hold back.
+func TestABrowserOfOnesOwnIsNotTried(t *testing.T) {
+	t.Parallel()
+	for name, args := range map[string]func(browser string) []string{
+		"in a word of its own": func(b string) []string { return []string{"--browser-cmd", b} },
+		"in one word":          func(b string) []string { return []string{"--browser-cmd=" + b} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newBrowsing(t)
+			w.browser("mybrowser")
+			req := w.request(desk, tunnel.ReadyRDP)
+			req.Args = args(filepath.Join(w.dir, "mybrowser"))
+			w.signsInAtPrivateAddress(req)
+		})
+	}
+	t.Run("in a script", func(t *testing.T) {
+		t.Parallel()
+		w := newBrowsing(t)
+		w.browser("mybrowser")
+		real := filepath.Join(w.dir, "real", "pomerium-cli")
+		check(t, os.Mkdir(filepath.Dir(real), 0o700))
+		check(t, os.Symlink(w.Self, real))
+		w.replaceProgram(func(path string) error {
+			return tunneltest.WriteProgram(path, []byte("#!/bin/sh\nexec '"+real+"' \"$@\" --browser-cmd '"+filepath.Join(w.dir, "mybrowser")+"'\n"))
+		})
+		w.signsInAtPrivateAddress(w.request(desk, tunnel.ReadyRDP))
+	})
+}
+
+// signsInAtPrivateAddress signs in while the tunnel's own address is not served.
+func (w *account) signsInAtPrivateAddress(req hook.StartRequest) {
+	w.t.Helper()
+	served := make(chan bool, 1)
+	ctx := w.context()
+	done := w.starting(ctx, req)
+	go func() {
+		page := w.nextTab()
+		served <- w.served()
+		_ = w.gateway.SignIn(ctx, page)
+	}()
+	check(w.t, (<-done).err)
+	if <-served {
+		w.t.Error("the address was served while somebody had to sign in")
+	}
+	w.onlyTab()
+	if got := w.launches(w.logFile(), 0); got != 2 || w.gateway.SignIns() != 1 {
+		w.t.Errorf("%d launches, %d pages; want two, the second one when somebody has signed in", got, w.gateway.SignIns())
+	}
+}

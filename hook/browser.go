@@ -82,8 +82,8 @@ const PageTaken = 2 * time.Second
 // OpenPage stands in for a command that opens a page, opener, when a tunnel program calls it. It runs the real one in
 // a session of its own, which does not end with the tunnel, and returns its exit status; 127 where there is none, as a
 // shell would. A browser stays for as long as somebody uses it, and the tunnel program may wait for its command: so OpenPage
-// returns 0 after patience, when the page can be taken for handed over. One that is held back is not opened. self is the path of tunhook. The error is a *LoopError or
-// a *NoOpenerError.
+// returns 0 after patience, when the page can be taken for handed over. It returns 1 for a page that is held back: another program will
+// open one. self is the path of tunhook. The error is a *LoopError or a *NoOpenerError.
 func OpenPage(
 	environ []string, self, opener string, args []string, stdout, stderr *os.File, patience time.Duration,
 ) (status int, err error) {

@@ -11,7 +11,7 @@ import (
 //	                    start
 //	                      │
 //	            ┌─────────▼────────┐  --ready, and its program   ┌────────────┐
-//	            │    launching     │  may ask for a sign-in      │ signing in │
+//	            │    launching     │  asks for a sign-in, or may │ signing in │
 //	            │                  ├────────────────────────────►│            ├──► forsaken
 //	            │                  │◄────────────────────────────┤            │    (that start was killed)
 //	            └─────────┬────────┘  answered: launched again   └────────────┘

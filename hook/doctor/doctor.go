@@ -1,6 +1,6 @@
 // Package doctor looks for what keeps tunhook from working on a machine: for one route or profile, or for all there is. It connects to
-// nothing but local buses, asks programs for no more than their version (but see Machine.Try), and every look is bounded in time. What it finds comes back as
-// facts; the sentences are made elsewhere.
+// nothing but local buses, asks programs for no more than their version (but see Machine.Try), and every look is bounded in time. What
+// it finds comes back as facts; the sentences are made elsewhere.
 package doctor
 
 import (

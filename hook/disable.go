@@ -96,7 +96,6 @@ func (h *Env) withEnableLock(ctx context.Context, do func(autostart.Systemd) err
 	if err != nil {
 		return err
 	}
-	lock.Sweep()
 	return errors.Join(do(h.systemd(lock)), lock.Unlock())
 }
 

@@ -79,14 +79,20 @@ func (h *Env) Enable(ctx context.Context, req EnableRequest) (Enabled, error) {
 // end, and each runs systemctl some times, which takes a while on a busy machine.
 const entriesPatience = 5 * time.Minute
 
-// lockEntries gets the lock that whoever changes entries holds. There never is a record of its key.
+// lockEntries gets the lock that whoever changes entries holds, and removes what one has left that was killed. There never is a record
+// of its key.
 func (h *Env) lockEntries(ctx context.Context, dir pidfile.Dir) (*pidfile.Lock, error) {
 	if h.Guard != nil {
 		h.Guard()
 	}
 	ctx, cancel := context.WithTimeout(ctx, entriesPatience)
 	defer cancel()
-	return dir.Lock(ctx, pidfile.Key{Listen: "enable"})
+	lock, err := dir.Lock(ctx, pidfile.Key{Listen: "enable"})
+	if err == nil {
+		lock.Sweep()
+		h.store().Sweep()
+	}
+	return lock, err
 }
 
 // frontTarget is target for a listener, which needs an address that stays.

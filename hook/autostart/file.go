@@ -185,7 +185,7 @@ func (f file) write() error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return &FileError{dir, "cannot be created (" + reason(err) + ")", "make its parent writable for you"}
 	}
-	f.removeTemporary()
+	removeTemporary(filepath.Dir(f.path), filepath.Base(f.path))
 	var err error
 	if f.link != "" {
 		os.Remove(f.path)
@@ -199,15 +199,16 @@ func (f file) write() error {
 	return nil
 }
 
-// removeTemporary removes what a process that was killed while it wrote this file has left. The caller is the only one that writes.
-func (f file) removeTemporary() {
-	names, err := os.ReadDir(filepath.Dir(f.path))
+// removeTemporary removes what a process has left that was killed while it wrote a file whose name begins so. The caller is the only
+// one that writes.
+func removeTemporary(dir, name string) {
+	names, err := os.ReadDir(dir)
 	if err != nil {
 		return
 	}
 	for _, n := range names {
-		if strings.HasPrefix(n.Name(), "."+filepath.Base(f.path)) {
-			os.Remove(filepath.Join(filepath.Dir(f.path), n.Name()))
+		if strings.HasPrefix(n.Name(), "."+name) {
+			os.Remove(filepath.Join(dir, n.Name()))
 		}
 	}
 }
@@ -223,7 +224,7 @@ func (s Store) Remove(e Entry) (removed bool, err error) {
 		}
 	}
 	for _, f := range slices.Backward(files) {
-		f.removeTemporary()
+		removeTemporary(filepath.Dir(f.path), filepath.Base(f.path))
 		switch err := os.Remove(f.path); {
 		case err == nil:
 			removed = true
@@ -235,11 +236,20 @@ func (s Store) Remove(e Entry) (removed bool, err error) {
 	return removed, nil
 }
 
+// Sweep removes what processes that were killed as they wrote entries have left, whichever entries those were: temporary files, and
+// directories that are empty. The caller is the only one that writes.
+func (s Store) Sweep() {
+	for _, dir := range []string{s.wantsDir(), s.UnitDir(), s.DesktopDir()} {
+		removeTemporary(dir, prefix)
+		s.removeEmpty(dir)
+	}
+}
+
 // removeEmpty removes a directory below ConfigHome and those above it, as far as they are empty. One that is not there may have been
-// removed, or not made yet, by a process that was killed before it got to the next.
+// removed, or not made yet, by a process that was killed before it got to the next. A link to a directory is the user's, and stays.
 func (s Store) removeEmpty(dir string) {
 	for ; dir != s.ConfigHome; dir = filepath.Dir(dir) {
-		if err := os.Remove(dir); err != nil && !isNone(err) {
+		if err := syscall.Rmdir(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return
 		}
 	}

@@ -201,6 +201,11 @@ func TestWhatAKilledWriteHasLeftIsRemoved(t *testing.T) {
 			t.Errorf("left behind by Write: %q", left)
 		}
 		temporary()
+		s.Sweep()
+		if left := tree(t, s.ConfigHome); slices.ContainsFunc(left, func(line string) bool { return strings.Contains(line, "half") }) {
+			t.Errorf("left behind by Sweep: %q", left)
+		}
+		temporary()
 		check2(t)(s.Remove(e))
 		if left := tree(t, s.ConfigHome); len(left) > 0 {
 			t.Errorf("left behind by Remove: %q", left)
@@ -220,6 +225,11 @@ func TestDirectoriesThatAKilledCallHasLeftAreRemoved(t *testing.T) {
 				check2(t)(s.Remove(e))
 				if left := tree(t, s.ConfigHome); len(left) > 0 {
 					t.Errorf("%s alone: left behind: %q", dir, left)
+				}
+				check(t, os.MkdirAll(dir, 0o700))
+				s.Sweep()
+				if left := tree(t, s.ConfigHome); len(left) > 0 {
+					t.Errorf("%s alone: left behind by Sweep: %q", dir, left)
 				}
 			}
 		}
@@ -264,5 +274,19 @@ func TestWhatIsNotUTF8IsRefused(t *testing.T) {
 		if err := s.Check(e); !errors.As(err, new(*TextError)) {
 			t.Errorf("%s: %v", by, err)
 		}
+	}
+}
+
+// TestALinkInThePlaceOfADirectoryStays: people keep their units elsewhere.
+func TestALinkInThePlaceOfADirectoryStays(t *testing.T) {
+	t.Parallel()
+	s := Store{t.TempDir()}
+	elsewhere := t.TempDir()
+	check(t, os.Mkdir(filepath.Dir(s.UnitDir()), 0o700))
+	check(t, os.Symlink(elsewhere, s.UnitDir()))
+	s.Sweep()
+	check2(t)(s.Remove(plainEntry(BySystemd)))
+	if to, err := os.Readlink(s.UnitDir()); err != nil || to != elsewhere {
+		t.Errorf("%q, %v", to, err)
 	}
 }

@@ -102,7 +102,7 @@ func krdc(d *desktop, address string) *process {
 func answerKRDC(d *desktop) {
 	d.t.Helper()
 	const itsContinue = "alt+o"
-	d.press(d.window("^Verify Certificate"), itsContinue)
+	d.dismiss("^Verify Certificate", itsContinue)
 	d.must(append(typing(d.window("^Password"), rdpPassword), "key", "Return")...)
 }
 

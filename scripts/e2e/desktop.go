@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -140,9 +141,17 @@ func (d *desktop) window(title string) string {
 	return open[0]
 }
 
-// press presses a key while the pointer and the focus are in a window.
-func (d *desktop) press(window, key string) {
+// dismiss presses a key, with the pointer and the focus in the window whose title matches, until that has closed: one that has just
+// been opened takes no keys yet.
+func (d *desktop) dismiss(title, key string) {
 	d.t.Helper()
-	d.must("/usr/bin/xdotool", "mousemove", "--window", window, "10", "10",
-		"windowfocus", "--sync", window, "key", "--clearmodifiers", key)
+	window := d.window(title)
+	var pressed time.Time
+	eventually(d.t, patience, "the window titled "+title+" closes", func() bool {
+		if time.Since(pressed) > 3*time.Second { // not to be pressed in what is opened next
+			pressed = time.Now()
+			d.run("/usr/bin/xdotool", "mousemove", "--window", window, "10", "10", "windowfocus", window, "key", "--clearmodifiers", key)
+		}
+		return !slices.Contains(d.windows(title), window)
+	})
 }

@@ -163,7 +163,7 @@ func (d *desktop) closeSession(window string) {
 // before-command runs.
 func (r *remmina) cancel() {
 	r.t.Helper()
-	r.desktop.press(r.desktop.window("^Remmina$"), "Escape")
+	r.desktop.dismiss("^Remmina$", "Escape")
 }
 
 // window returns the profile's window, once it is open.

@@ -163,6 +163,7 @@ func (d *desktop) closeSession(window string) {
 // before-command runs.
 func (r *remmina) cancel() {
 	r.t.Helper()
+	r.window() // which is called Remmina as well until it has its profile's name
 	r.desktop.dismiss("^Remmina$", "Escape")
 }
 

@@ -42,7 +42,7 @@ type heldPages struct {
 // holdPages has the pages of a program that is about to be launched at that address held back, and tells whether that can be done.
 func (s *start) holdPages(at netip.AddrPort) bool {
 	program, err := s.program(at)
-	if err != nil || !program.opensByName {
+	if err != nil || !s.route.Provider.OpensByName(program.own) {
 		return false
 	}
 	dir, err := pidfile.PrivateDir(s.browserDir(s.key), false, true)

@@ -140,8 +140,7 @@ type program struct {
 	argv []string // with its absolute path
 	env  []string // what the configuration gives it besides the caller's environment: secrets, perhaps
 	asks []string // the variables by which it asks whoever starts it
-	// opensByName says that tunhook stands in for what opens its pages.
-	opensByName bool
+	own  []string // the command line of the tunnel program itself, behind what tunhook puts in front of it
 }
 
 // program gives the tunnel program that listens there. One that cannot listens at a private address, and tunhook in
@@ -160,7 +159,7 @@ func (s *start) program(listen netip.AddrPort) (p program, err error) {
 	if p.argv, p.name, err = s.route.FindCommand(at, s.Self, s.args(), path); err != nil {
 		return program{}, err
 	}
-	p.opensByName = s.route.Provider.OpensByName(p.argv)
+	p.own = p.argv
 	if at != listen {
 		p.argv = append([]string{s.Self, frontCommand, "--listen", listen.String(), "--program-at", at.String(), "--"}, p.argv...)
 	}

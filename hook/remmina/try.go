@@ -9,9 +9,10 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strings"
 	"syscall"
 	"time"
+
+	"github.com/tunhook/tunhook/hook/sessionbus"
 )
 
 // ErrUntold says that a Remmina that was tried has ended, or has taken too long, before it did anything by which one could tell.
@@ -112,21 +113,11 @@ func (m Machine) trialEnviron(dir string) []string {
 		"DBUS_SESSION_BUS_ADDRESS=unix:path="+filepath.Join(dir, "run", "none"),
 		"NO_AT_BRIDGE=1", "GSETTINGS_BACKEND=memory", "GIO_USE_VFS=local")
 	// What the display needs is found through the directories of the user's, unless it is named: Xsecurity(7), wl_display_connect(3).
-	if m.variable("XAUTHORITY") == "" {
-		environ = append(environ, "XAUTHORITY="+filepath.Join(m.variable("HOME"), ".Xauthority"))
+	if sessionbus.Getenv(m.Environ, "XAUTHORITY") == "" {
+		environ = append(environ, "XAUTHORITY="+filepath.Join(sessionbus.Getenv(m.Environ, "HOME"), ".Xauthority"))
 	}
-	if wayland := m.variable("WAYLAND_DISPLAY"); wayland != "" && !filepath.IsAbs(wayland) {
-		environ = append(environ, "WAYLAND_DISPLAY="+filepath.Join(m.variable("XDG_RUNTIME_DIR"), wayland))
+	if wayland := sessionbus.Getenv(m.Environ, "WAYLAND_DISPLAY"); wayland != "" && !filepath.IsAbs(wayland) {
+		environ = append(environ, "WAYLAND_DISPLAY="+filepath.Join(sessionbus.Getenv(m.Environ, "XDG_RUNTIME_DIR"), wayland))
 	}
 	return environ
-}
-
-// variable gives a variable's value, "" where it is not set. The last one of a name counts, as it does for what is started.
-func (m Machine) variable(name string) string {
-	for _, v := range slices.Backward(m.Environ) {
-		if value, ok := strings.CutPrefix(v, name+"="); ok {
-			return value
-		}
-	}
-	return ""
 }

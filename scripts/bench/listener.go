@@ -98,20 +98,11 @@ func (b *bench) warmRow(name string, bound float64, to, front string) error {
 // TLS to the gateway, as it is with the real one.
 func (b *bench) warmPomeriumRow(target string) error {
 	const to = "desk.example.com:3389"
-	gateway, err := tunneltest.StartGateway(tunneltest.GatewayOptions{Routes: map[string]string{to: target}})
+	_, end, err := b.startGateway(to, target)
 	if err != nil {
 		return err
 	}
-	defer gateway.Close()
-	text, err := gateway.Config(b.home.Dir)
-	if err != nil {
-		return err
-	}
-	config, err := b.home.Write(".config/tunhook/config.toml", text, 0o600)
-	if err != nil {
-		return err
-	}
-	defer os.Remove(config)
+	defer end()
 	listener, front, err := b.startListener("--ready", "rdp", to)
 	if err != nil {
 		return err
@@ -123,6 +114,27 @@ func (b *bench) warmPomeriumRow(target string) error {
 	err = b.warmRow("warm listener ÷ its tunnel", maxWarm, to, front)
 	_, stopErr := b.run(b.home, b.tunhook, "stop", to, b.addr)
 	return errors.Join(err, stopErr)
+}
+
+// startGateway starts a gateway whose only route leads to the target, and has the home use it until the function is called that it
+// returns.
+func (b *bench) startGateway(to, target string) (*tunneltest.Gateway, func(), error) {
+	gateway, err := tunneltest.StartGateway(tunneltest.GatewayOptions{Routes: map[string]string{to: target}})
+	if err != nil {
+		return nil, nil, err
+	}
+	text, err := gateway.Config(b.home.Dir)
+	if err != nil {
+		return nil, nil, errors.Join(err, gateway.Close())
+	}
+	config, err := b.home.Write(".config/tunhook/config.toml", text, 0o600)
+	if err != nil {
+		return nil, nil, errors.Join(err, gateway.Close())
+	}
+	return gateway, func() {
+		_ = os.Remove(config)
+		_ = gateway.Close()
+	}, nil
 }
 
 // listening is a listener that the bench has started.

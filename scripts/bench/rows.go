@@ -97,20 +97,11 @@ func (b *bench) signedInRow() error {
 		return err
 	}
 	defer server.Close()
-	gateway, err := tunneltest.StartGateway(tunneltest.GatewayOptions{Routes: map[string]string{to: server.Addr()}})
+	gateway, end, err := b.startGateway(to, server.Addr())
 	if err != nil {
 		return err
 	}
-	defer gateway.Close()
-	text, err := gateway.Config(b.home.Dir)
-	if err != nil {
-		return err
-	}
-	config, err := b.home.Write(".config/tunhook/config.toml", text, 0o600)
-	if err != nil {
-		return err
-	}
-	defer os.Remove(config)
+	defer end()
 	ca, err := gateway.CAFile(b.home.Dir)
 	if err != nil {
 		return err

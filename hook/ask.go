@@ -12,6 +12,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/tunhook/tunhook/tunnel"
 )
 
 // Question is what a tunnel program wants to know from whoever starts it: a passphrase, or whether a host is the one it
@@ -33,13 +35,13 @@ var askpassPrograms = []string{"/usr/bin/ssh-askpass", "/usr/libexec/openssh/ssh
 
 // hasAskpass tells whether ssh has a program of the user's to ask with, on their desktop.
 func hasAskpass(environ []string) bool {
-	own := Variable(environ, "SSH_ASKPASS")
+	own := tunnel.Getenv(environ, "SSH_ASKPASS")
 	switch {
 	case filepath.Base(own) == Askpass: // of a start that has come this way
 		return false
-	case Variable(environ, "SSH_ASKPASS_REQUIRE") == "force":
+	case tunnel.Getenv(environ, "SSH_ASKPASS_REQUIRE") == "force":
 		return own != ""
-	case Variable(environ, "DISPLAY") == "" && Variable(environ, "WAYLAND_DISPLAY") == "":
+	case tunnel.Getenv(environ, "DISPLAY") == "" && tunnel.Getenv(environ, "WAYLAND_DISPLAY") == "":
 		return false
 	}
 	return own != "" || slices.ContainsFunc(askpassPrograms, func(path string) bool {
@@ -156,7 +158,7 @@ func questionOf(kind, text string) Question {
 // AskStart is tunhook by the name of Askpass: it hands the question on to the start that waits for the tunnel, writes
 // the answer to stdout, and returns the exit status, which is 1 where nobody answers.
 func AskStart(environ, args []string, stdout io.Writer) (status int) {
-	conn, err := net.Dial("unix", Variable(environ, askVariable))
+	conn, err := net.Dial("unix", tunnel.Getenv(environ, askVariable))
 	if err != nil {
 		return 1
 	}
@@ -167,7 +169,7 @@ func AskStart(environ, args []string, stdout io.Writer) (status int) {
 		}
 		conn.Close()
 	}()
-	asked := Variable(environ, "SSH_ASKPASS_PROMPT") + "\x00" + strings.ReplaceAll(strings.Join(args, " "), "\x00", "") + "\x00"
+	asked := tunnel.Getenv(environ, "SSH_ASKPASS_PROMPT") + "\x00" + strings.ReplaceAll(strings.Join(args, " "), "\x00", "") + "\x00"
 	if _, err := io.WriteString(conn, asked); err != nil {
 		return 1
 	}

@@ -27,7 +27,7 @@ func (h *Env) tunnelEnviron(rec pidfile.Record, program program) ([]string, erro
 		return nil, err
 	}
 	environ := tunnel.WithoutBrowserLinks(withVariables(h.Environ, program.env))
-	if err := tunnel.LinkBrowserOpeners(dir.Path(), h.Self, Variable(environ, "PATH")); err != nil {
+	if err := tunnel.LinkBrowserOpeners(dir.Path(), h.Self, tunnel.Getenv(environ, "PATH")); err != nil {
 		return nil, err
 	}
 	return tunnel.FirstOnPath(append(withToken(environ, rec.Token), program.asks...), dir.Path()), nil
@@ -90,12 +90,12 @@ func OpenPage(
 	if !mayOpenPage(environ) {
 		return 1, nil
 	}
-	opening := filepath.SplitList(Variable(environ, openingVariable))
+	opening := filepath.SplitList(tunnel.Getenv(environ, openingVariable))
 	if slices.Contains(opening, opener) {
 		return 126, &LoopError{opener}
 	}
 	environ = PageEnviron(environ)
-	path := findOpener(opener, Variable(environ, "PATH"), self)
+	path := findOpener(opener, tunnel.Getenv(environ, "PATH"), self)
 	if path == "" {
 		return 127, &NoOpenerError{opener}
 	}

@@ -107,11 +107,11 @@ func (h *Env) newEntry(t target, req EnableRequest) (autostart.Entry, error) {
 		return autostart.Entry{}, err
 	}
 	args := t.route.Args(req.Args)
-	env, err := t.route.Environ(t.listen.Addr, h.Self, Variable(h.Environ, "HOME"))
+	env, err := t.route.Environ(t.listen.Addr, h.Self, tunnel.Getenv(h.Environ, "HOME"))
 	if err != nil {
 		return autostart.Entry{}, err
 	}
-	path := Variable(slices.Concat(h.Environ, env), "PATH")
+	path := tunnel.Getenv(slices.Concat(h.Environ, env), "PATH")
 	if _, err := t.route.Provider.FindProgram(h.Self, path); err != nil {
 		return autostart.Entry{}, err
 	}
@@ -152,12 +152,12 @@ func listenerArgs(t target, req EnableRequest) []string {
 // listenerEnviron is what the listener needs and a login does not give it: the PATH on which its tunnel program was
 // found now, and the places of configuration, records and logs where they are not the usual ones.
 func (h *Env) listenerEnviron() []string {
-	dirs := slices.DeleteFunc(filepath.SplitList(Variable(h.Environ, "PATH")), func(dir string) bool {
+	dirs := slices.DeleteFunc(filepath.SplitList(tunnel.Getenv(h.Environ, "PATH")), func(dir string) bool {
 		return !filepath.IsAbs(dir) || !utf8.ValidString(dir) || strings.ContainsFunc(dir, unicode.IsControl)
 	})
 	environ := []string{"PATH=" + strings.Join(dirs, string(filepath.ListSeparator))}
 	for _, name := range []string{"XDG_CONFIG_HOME", "XDG_CONFIG_DIRS", "XDG_STATE_HOME"} {
-		if value := Variable(h.Environ, name); value != "" {
+		if value := tunnel.Getenv(h.Environ, name); value != "" {
 			environ = append(environ, name+"="+value)
 		}
 	}
@@ -194,7 +194,7 @@ func (e *enabling) do(ctx context.Context) (Enabled, error) {
 	if own, ok := e.ofAPerson(entries); ok {
 		return Enabled{Entry: own}, nil
 	}
-	enabled := Enabled{NoManager: noManager, Fleeting: fleeting(e.Self, Variable(e.Environ, "TMPDIR"))}
+	enabled := Enabled{NoManager: noManager, Fleeting: fleeting(e.Self, tunnel.Getenv(e.Environ, "TMPDIR"))}
 	if noManager == nil {
 		enabled.Lacks = lacks(e.Environ, known)
 	}
@@ -406,7 +406,7 @@ func lacks(environ, known []string) []string {
 	var missing []string
 	display := []string{"DISPLAY", "WAYLAND_DISPLAY"}
 	has := func(name string) bool { return slices.Contains(known, name) }
-	set := func(name string) bool { return Variable(environ, name) != "" }
+	set := func(name string) bool { return tunnel.Getenv(environ, name) != "" }
 	if slices.ContainsFunc(display, set) && !slices.ContainsFunc(display, has) {
 		missing = append(display, "XAUTHORITY")
 	}

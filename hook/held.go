@@ -64,7 +64,7 @@ func (s *start) holdPages(at netip.AddrPort) bool {
 // mayOpenPage tells a command that opens a page whether it may, which takes until that is known. Where no start holds pages back any
 // more, the tunnel is in use.
 func mayOpenPage(environ []string) bool {
-	path := Variable(environ, pageVariable)
+	path := tunnel.Getenv(environ, pageVariable)
 	if path == "" {
 		return true
 	}

@@ -69,12 +69,13 @@ func (w *account) signIn() {
 	check(w.t, os.Remove(w.tabsFile()))
 }
 
-// launches counts the times that a log says that a tunnel program began to listen, from a byte offset on.
+// launches counts those in a log from a byte offset on, by the line that tunhook writes before each: the program's own may come later
+// than its socket.
 func (w *account) launches(log string, from int) int {
 	w.t.Helper()
 	text, err := os.ReadFile(log)
 	check(w.t, err)
-	return strings.Count(string(text)[from:], "started tcp listener")
+	return strings.Count("\n"+string(text)[from:], "\n--- ")
 }
 
 func TestWhoHasSignedInHasTheProgramLaunchedOnce(t *testing.T) {

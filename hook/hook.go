@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -248,14 +247,4 @@ func (h *Env) notice(n Notice) {
 	if h.Notice != nil {
 		h.Notice(n)
 	}
-}
-
-// Variable gives the last value of an environment variable, as the C library and the shells take it.
-func Variable(environ []string, name string) string {
-	for i := len(environ) - 1; i >= 0; i-- {
-		if value, ok := strings.CutPrefix(environ[i], name+"="); ok {
-			return value
-		}
-	}
-	return ""
 }

@@ -97,7 +97,7 @@ const (
 // which through its environment. Lines on what it does go to stdout, which is the tunnel's log.
 func (h *Env) Keep(ctx context.Context, log *os.File) error {
 	var o order
-	if err := json.Unmarshal([]byte(Variable(h.Environ, orderVariable)), &o); err != nil {
+	if err := json.Unmarshal([]byte(tunnel.Getenv(h.Environ, orderVariable)), &o); err != nil {
 		return fmt.Errorf("keeper: %s does not say what to keep: %w", orderVariable, err)
 	}
 	dir, err := h.records(false)

@@ -152,10 +152,10 @@ func (s *start) program(listen netip.AddrPort) (p program, err error) {
 			return program{}, err
 		}
 	}
-	if p.env, err = s.route.Environ(at, s.Self, Variable(s.Environ, "HOME")); err != nil {
+	if p.env, err = s.route.Environ(at, s.Self, tunnel.Getenv(s.Environ, "HOME")); err != nil {
 		return program{}, err
 	}
-	path := Variable(slices.Concat(s.Environ, p.env), "PATH")
+	path := tunnel.Getenv(slices.Concat(s.Environ, p.env), "PATH")
 	if p.argv, p.name, err = s.route.FindCommand(at, s.Self, s.args(), path); err != nil {
 		return program{}, err
 	}

@@ -21,7 +21,7 @@ import (
 // systemd is the user's systemd manager. It is found by the runtime directory, which a shell may not know of: that of a
 // cron job, or of su. The lock is the one that the caller holds, or nil.
 func (h *Env) systemd(lock *pidfile.Lock) autostart.Systemd {
-	path, err := tunnel.FindProgram("systemctl", Variable(h.Environ, "PATH"))
+	path, err := tunnel.FindProgram("systemctl", tunnel.Getenv(h.Environ, "PATH"))
 	if err != nil {
 		path = ""
 	}

@@ -127,7 +127,7 @@ const dirVariable = "TUNHOOK_TEST_DIR"
 
 // hookOf is the Env of a process with that environment.
 func hookOf(environ []string) *hook.Env {
-	dir := hook.Variable(environ, dirVariable)
+	dir := tunnel.Getenv(environ, dirVariable)
 	self, err := os.Executable()
 	if err != nil {
 		panic(err)

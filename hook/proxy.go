@@ -4,6 +4,8 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+
+	"github.com/tunhook/tunhook/tunnel"
 )
 
 // withoutProxy sees to it that a client which obeys the variables of a web proxy comes to the listen address directly: FreeRDP's would
@@ -18,7 +20,7 @@ func withoutProxy(environ []string, host netip.Addr) []string {
 		names = append(names, "["+names[0]+"]")
 	}
 	environ = slices.Clone(environ)
-	lower, upper := Variable(environ, "no_proxy"), Variable(environ, "NO_PROXY")
+	lower, upper := tunnel.Getenv(environ, "no_proxy"), tunnel.Getenv(environ, "NO_PROXY")
 	return append(environ, "no_proxy="+addTo(lower, upper, names), "NO_PROXY="+addTo(upper, lower, names))
 }
 

@@ -3,6 +3,8 @@ package hook
 import (
 	"net/netip"
 	"testing"
+
+	"github.com/tunhook/tunhook/tunnel"
 )
 
 func TestAClientComesToTheTunnelPastTheProxy(t *testing.T) {
@@ -27,7 +29,7 @@ func TestAClientComesToTheTunnelPastTheProxy(t *testing.T) {
 		{[]string{proxy}, "::1", "::1,[::1]", "::1,[::1]"},
 	} {
 		got := withoutProxy(tc.environ, netip.MustParseAddr(tc.host))
-		if lower, upper := Variable(got, "no_proxy"), Variable(got, "NO_PROXY"); lower != tc.lower || upper != tc.upper {
+		if lower, upper := tunnel.Getenv(got, "no_proxy"), tunnel.Getenv(got, "NO_PROXY"); lower != tc.lower || upper != tc.upper {
 			t.Errorf("%q: no_proxy=%q NO_PROXY=%q, want %q and %q", tc.environ, lower, upper, tc.lower, tc.upper)
 		}
 	}

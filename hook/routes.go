@@ -53,7 +53,7 @@ const (
 // somebody to sign in. They are kept for CachedRoutes. Errors are *ListError, those of the configuration, and *tunnel.ProgramError.
 func (h *Env) Routes(ctx context.Context, provider string, args []string, messages io.Writer) ([]ListedRoute, error) {
 	config := h.Config()
-	argv, environ, err := config.ListCommand(provider, args, Variable(h.Environ, "PATH"), Variable(h.Environ, "HOME"))
+	argv, environ, err := config.ListCommand(provider, args, tunnel.Getenv(h.Environ, "PATH"), tunnel.Getenv(h.Environ, "HOME"))
 	if err != nil {
 		return nil, err
 	}

@@ -60,7 +60,7 @@ func (e *LetGoError) Unwrap() error { return e.Err }
 // those of Start, *ClientError, with which nothing was started, and *LetGoError, with which the status is the client's
 // all the same.
 func (h *Env) Run(ctx context.Context, req RunRequest) (status int, err error) {
-	path, err := findClient(req.Client[0], Variable(h.Environ, "PATH"))
+	path, err := findClient(req.Client[0], tunnel.Getenv(h.Environ, "PATH"))
 	if err != nil {
 		return 0, err
 	}

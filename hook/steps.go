@@ -63,12 +63,12 @@ func (tx *transaction) withBefore(argv, environ []string) ([]string, []string, e
 // only with an error, a *StepError where a command has failed. What they print goes to the log.
 func (h *Env) Before(ctx context.Context, argv []string, log *os.File) error {
 	var steps tunnel.Steps
-	if err := json.Unmarshal([]byte(Variable(h.Environ, beforeVariable)), &steps); err != nil {
+	if err := json.Unmarshal([]byte(tunnel.Getenv(h.Environ, beforeVariable)), &steps); err != nil {
 		return fmt.Errorf("before: %s does not say what to run: %w", beforeVariable, err)
 	}
 	signal.Ignore(tunnel.IgnoredByLaunch) // as it was when this process was launched
-	environ := withToken(h.Environ, Variable(h.Environ, process.TokenVariable))
-	if socket := Variable(h.Environ, askVariable); socket != "" {
+	environ := withToken(h.Environ, tunnel.Getenv(h.Environ, process.TokenVariable))
+	if socket := tunnel.Getenv(h.Environ, askVariable); socket != "" {
 		environ = append(environ, askVariable+"="+socket)
 	}
 	for _, step := range steps {
@@ -76,7 +76,7 @@ func (h *Env) Before(ctx context.Context, argv []string, log *os.File) error {
 			return err
 		}
 	}
-	if held := Variable(h.Environ, pageVariable); held != "" { // for their pages nobody waits in vain
+	if held := tunnel.Getenv(h.Environ, pageVariable); held != "" { // for their pages nobody waits in vain
 		environ = append(environ, pageVariable+"="+held)
 	}
 	return &StepError{"before", argv, syscall.Exec(argv[0], argv, environ)}
@@ -86,7 +86,7 @@ func (h *Env) Before(ctx context.Context, argv []string, log *os.File) error {
 const stepGrace = 5 * time.Second
 
 func runStep(ctx context.Context, when string, step, environ []string, log *os.File) error {
-	path, err := tunnel.FindProgram(step[0], Variable(environ, "PATH"))
+	path, err := tunnel.FindProgram(step[0], tunnel.Getenv(environ, "PATH"))
 	if err != nil {
 		return &StepError{when, step, err}
 	}

@@ -76,7 +76,7 @@ func checkOpener(options []string) error {
 func LinkBrowserOpeners(dir, tunhook, path string) error {
 	for _, name := range browserOpeners {
 		link := filepath.Join(dir, name)
-		if !onPath(name, path) {
+		if _, err := FindProgram(name, path); err != nil {
 			os.Remove(link)
 			continue
 		}
@@ -85,12 +85,6 @@ func LinkBrowserOpeners(dir, tunhook, path string) error {
 		}
 	}
 	return replaceLink(filepath.Join(dir, "tunhook"), tunhook)
-}
-
-func onPath(name, path string) bool {
-	return slices.ContainsFunc(filepath.SplitList(path), func(dir string) bool {
-		return filepath.IsAbs(dir) && executable(filepath.Join(dir, name)) == ""
-	})
 }
 
 // replaceLink renames the link into place, where it is not there yet: a tunnel program may be looking for it.

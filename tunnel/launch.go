@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -29,6 +30,17 @@ func (e *ProgramError) Error() string {
 		text += ": " + e.Install
 	}
 	return text
+}
+
+// Getenv gives the value of a variable in environ, which has the form of os.Environ, "" where it is not set. The last setting counts,
+// as it does for os/exec, the C library and the shells.
+func Getenv(environ []string, name string) string {
+	for _, v := range slices.Backward(environ) {
+		if value, ok := strings.CutPrefix(v, name+"="); ok {
+			return value
+		}
+	}
+	return ""
 }
 
 // FindProgram gives the absolute path of a program that is no provider's, looked up in path (in the form of PATH). The error is a

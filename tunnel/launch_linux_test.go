@@ -165,6 +165,15 @@ func TestProgramThatCannotBeExecutedIsNamed(t *testing.T) {
 	}
 }
 
+func TestLastSettingOfAVariableCounts(t *testing.T) {
+	environ := []string{"A=first", "AB=other", "A=last=1", "B=", "C"}
+	for name, want := range map[string]string{"A": "last=1", "B": "", "C": "", "a": "", "": ""} {
+		if got := Getenv(environ, name); got != want {
+			t.Errorf("%q is %q, want %q", name, got, want)
+		}
+	}
+}
+
 func TestFindProgram(t *testing.T) {
 	dir := t.TempDir()
 	t.Chdir(dir)

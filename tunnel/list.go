@@ -102,12 +102,7 @@ func (c *Config) ListCommand(name string, args []string, path, home string) (arg
 	if environ, err = p.ownEnviron(home); err != nil {
 		return nil, nil, err
 	}
-	for _, variable := range environ {
-		if own, ok := strings.CutPrefix(variable, "PATH="); ok {
-			path = own
-		}
-	}
-	argv[0], err = p.FindProgram(argv[0], path)
+	argv[0], err = p.FindProgram(argv[0], Getenv(slices.Concat([]string{"PATH=" + path}, environ), "PATH"))
 	return argv, environ, err
 }
 

@@ -79,7 +79,7 @@ func (c *command) absoluteOrUnset(name string) error {
 	return nil
 }
 
-func (c *command) variable(name string) string { return hook.Variable(c.environ, name) }
+func (c *command) variable(name string) string { return tunnel.Getenv(c.environ, name) }
 
 // hook puts together what the use cases need.
 func (c *command) hook() (*hook.Env, error) {

@@ -52,7 +52,7 @@ func TestOnePageForWhoHasNotSignedInAndOneLaunchForWhoHas(t *testing.T) {
 	if e.status != exitDone || len(pages) != 1 || !strings.Contains(e.stderr, "tunhook: sign in at https://") || strings.Count(e.stderr, "sign in at") != 1 {
 		t.Errorf("pages %q, start: %+v", pages, e)
 	}
-	if log := a.must("logs", desk, a.address); strings.Count(log, "started tcp listener") != 3 {
+	if log := a.must("logs", desk, a.address); strings.Count("\n"+log, "\n--- ") != 3 {
 		t.Errorf("want it tried, signed in, and at its address:\n%s", log)
 	}
 	a.must("stop", desk, a.address)
@@ -60,7 +60,7 @@ func TestOnePageForWhoHasNotSignedInAndOneLaunchForWhoHas(t *testing.T) {
 	if got := a.must("start", desk, a.address, "--ready", "rdp"); got != a.address {
 		t.Errorf("start says %q", got)
 	}
-	if launched := strings.Count(a.logged()[len(before):], "started tcp listener"); launched != 1 || len(opened()) != 1 {
+	if launched := strings.Count("\n"+a.logged()[len(before):], "\n--- "); launched != 1 || len(opened()) != 1 {
 		t.Errorf("launched %d times, pages %q", launched, opened())
 	}
 	a.must("stop", desk, a.address)

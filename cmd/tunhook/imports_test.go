@@ -70,7 +70,7 @@ var arrows = []struct {
 }{
 	{"cmd/tunhook", []string{"hook", "hook/*", "tunnel", "pidfile", "pidfile/process", "scripts"}},
 	{"hook", []string{"hook/*", "tunnel", "pidfile", "pidfile/process"}},
-	{"hook/notify", []string{"hook/sessionbus"}},
+	{"hook/notify", []string{"hook/sessionbus", "tunnel"}},
 	{"hook/flatpak", []string{"hook/sessionbus"}},
 	{"hook/doctor", []string{"hook", "hook/*", "tunnel", "pidfile", "pidfile/process"}}, // looks at what the use cases work with
 	{"hook/*", []string{"hook/*/*", "tunnel", "pidfile", "pidfile/process"}},

@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/tunhook/tunhook/hook"
 	"github.com/tunhook/tunhook/hook/autostart"
 	"github.com/tunhook/tunhook/hook/remmina"
 	"github.com/tunhook/tunhook/tunnel"
@@ -93,7 +92,7 @@ func (e *exam) profile(p remmina.Profile) []Remark {
 // runsFor tells whether a profile's Remmina can run a program: a path, or a name on the desktop's PATH. Of what a sandbox holds nothing
 // is known.
 func (e *exam) runsFor(p remmina.Profile) func(program string) bool {
-	path := hook.Variable(e.Hook.Environ, "PATH")
+	path := tunnel.Getenv(e.Hook.Environ, "PATH")
 	if manages, err := e.manages(); err == nil && manages.path != "" {
 		path = manages.path
 	}

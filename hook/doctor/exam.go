@@ -9,7 +9,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/tunhook/tunhook/hook"
 	"github.com/tunhook/tunhook/hook/autostart"
 	"github.com/tunhook/tunhook/hook/remmina"
 	"github.com/tunhook/tunhook/tunnel"
@@ -69,7 +68,7 @@ func (e *exam) askManager() (managed, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), e.Patience)
 	defer cancel()
 	variables, err := e.Hook.Manager().Variables(ctx)
-	m := managed{path: hook.Variable(variables, "PATH")}
+	m := managed{path: tunnel.Getenv(variables, "PATH")}
 	for _, v := range variables {
 		name, _, _ := strings.Cut(v, "=")
 		m.names = append(m.names, name)
@@ -135,7 +134,7 @@ type wanted struct {
 // findWanted gives the routes in question.
 func (e *exam) findWanted() []wanted {
 	var all []wanted
-	path := hook.Variable(e.Hook.Environ, "PATH")
+	path := tunnel.Getenv(e.Hook.Environ, "PATH")
 	if e.Route != "" {
 		all = append(all, wanted{route: e.Route, path: path, by: e.Route})
 	} else if e.Profile == nil {
@@ -147,7 +146,7 @@ func (e *exam) findWanted() []wanted {
 	for _, entry := range entries {
 		w := wanted{route: entry.Route, listen: entry.Address.String(), path: path, by: entry.Address.String()}
 		if whole, ok := e.Hook.Store().Read(entry); ok {
-			w.path = cmp.Or(hook.Variable(whole.Environ, "PATH"), path)
+			w.path = cmp.Or(tunnel.Getenv(whole.Environ, "PATH"), path)
 		}
 		all = append(all, w)
 	}

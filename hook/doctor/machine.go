@@ -10,7 +10,6 @@ import (
 	"runtime"
 	"slices"
 
-	"github.com/tunhook/tunhook/hook"
 	"github.com/tunhook/tunhook/hook/autostart"
 	"github.com/tunhook/tunhook/hook/notify"
 	"github.com/tunhook/tunhook/hook/sessionbus"
@@ -109,7 +108,7 @@ func (e *exam) kernel(context.Context) []Remark {
 
 // onDesktop tells whether there is a display on which something could be shown.
 func (e *exam) onDesktop() bool {
-	return hook.Variable(e.Hook.Environ, "DISPLAY") != "" || hook.Variable(e.Hook.Environ, "WAYLAND_DISPLAY") != ""
+	return tunnel.Getenv(e.Hook.Environ, "DISPLAY") != "" || tunnel.Getenv(e.Hook.Environ, "WAYLAND_DISPLAY") != ""
 }
 
 // ifDesktop is a finding on a desktop, and no more than a note elsewhere.
@@ -126,7 +125,7 @@ func (e *exam) bus(ctx context.Context) []Remark {
 	address := sessionbus.Address(e.Hook.Environ)
 	conn, err := sessionbus.Dial(ctx, e.Hook.Environ)
 	if address == "" {
-		return []Remark{e.ifDesktop(NoBus{Address: hook.Variable(e.Hook.Environ, "DBUS_SESSION_BUS_ADDRESS"), Err: err})}
+		return []Remark{e.ifDesktop(NoBus{Address: tunnel.Getenv(e.Hook.Environ, "DBUS_SESSION_BUS_ADDRESS"), Err: err})}
 	}
 	if err != nil {
 		return []Remark{bad(NoBus{address, err})}

@@ -29,7 +29,7 @@ func (e *exam) routes(context.Context) []Remark {
 			all = append(all, bad(Fault{err}))
 			continue
 		}
-		if _, err := r.Environ(anywhere, e.Hook.Self, hook.Variable(e.Hook.Environ, "HOME")); err != nil {
+		if _, err := r.Environ(anywhere, e.Hook.Self, tunnel.Getenv(e.Hook.Environ, "HOME")); err != nil {
 			all = append(all, bad(Fault{err}))
 			continue
 		}
@@ -81,7 +81,7 @@ func (e *exam) programs(ctx context.Context) []Remark {
 	config := e.config()
 	used := e.usedPrograms(config)
 	if e.Route == "" && e.Profile == nil {
-		usual := find(config, wanted{route: usualRoute, path: hook.Variable(e.Hook.Environ, "PATH")}, e.Hook)
+		usual := find(config, wanted{route: usualRoute, path: tunnel.Getenv(e.Hook.Environ, "PATH")}, e.Hook)
 		if usual != nil && !slices.ContainsFunc(used, func(u *usedProgram) bool { return u.name == usual.name }) {
 			used = append(used, usual)
 		}
@@ -130,8 +130,8 @@ func find(config *tunnel.Config, w wanted, h *hook.Env) *usedProgram {
 		return nil
 	}
 	path := w.path
-	if env, err := r.Environ(anywhere, h.Self, hook.Variable(h.Environ, "HOME")); err == nil && hook.Variable(env, "PATH") != "" {
-		path = hook.Variable(env, "PATH")
+	if env, err := r.Environ(anywhere, h.Self, tunnel.Getenv(h.Environ, "HOME")); err == nil && tunnel.Getenv(env, "PATH") != "" {
+		path = tunnel.Getenv(env, "PATH")
 	}
 	argv, name, err := r.FindCommand(anywhere, h.Self, r.Args(nil), path)
 	var lacking *tunnel.ProgramError

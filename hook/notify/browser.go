@@ -3,11 +3,10 @@ package notify
 import (
 	"net/url"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"syscall"
 
-	"github.com/tunhook/tunhook/hook/sessionbus"
+	"github.com/tunhook/tunhook/tunnel"
 )
 
 // maxURL is more bytes than any page to sign in at needs, signed requests included, and fewer than an argument may have.
@@ -22,8 +21,8 @@ func webAddress(s string) bool {
 // openURL opens a web address in the user's browser. The activation token lets the browser come to the front on Wayland,
 // xdg-activation-v1; it may be empty.
 func openURL(environ []string, address, activation string) {
-	program := lookPath(environ, "xdg-open")
-	if program == "" || !webAddress(address) {
+	program, err := tunnel.FindProgram("xdg-open", tunnel.Getenv(environ, "PATH"))
+	if err != nil || !webAddress(address) {
 		return
 	}
 	cmd := exec.Command(program, address)
@@ -36,17 +35,4 @@ func openURL(environ []string, address, activation string) {
 	if cmd.Start() == nil {
 		go cmd.Wait() // leaves no zombie; ends when xdg-open does
 	}
-}
-
-// lookPath finds a program on the PATH of environ, and nothing relative to the working directory.
-func lookPath(environ []string, name string) string {
-	for _, dir := range filepath.SplitList(sessionbus.Getenv(environ, "PATH")) {
-		if !filepath.IsAbs(dir) {
-			continue
-		}
-		if path, err := exec.LookPath(filepath.Join(dir, name)); err == nil {
-			return path
-		}
-	}
-	return ""
 }

@@ -425,23 +425,6 @@ func fakeBrowser(t *testing.T) (environ []string, opened func() string) {
 	}
 }
 
-func TestNoProgramOfTheWorkingDirectoryIsRun(t *testing.T) {
-	dir := t.TempDir()
-	t.Chdir(dir)
-	if err := os.Mkdir("bin", 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile("bin/xdg-open", []byte("#!/bin/sh\n"), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if got := lookPath([]string{"PATH=bin:."}, "xdg-open"); got != "" {
-		t.Errorf("found %q", got)
-	}
-	if got, want := lookPath([]string{"PATH=bin:" + dir + "/bin"}, "xdg-open"), filepath.Join(dir, "bin/xdg-open"); got != want {
-		t.Errorf("found %q, want %q", got, want)
-	}
-}
-
 func duration(f func()) time.Duration {
 	start := time.Now()
 	f()

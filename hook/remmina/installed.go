@@ -14,6 +14,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/tunhook/tunhook/tunnel"
 )
 
 // Kind is how a Remmina was installed. Each kind has profile directories of its own, so that a profile is served by the
@@ -102,20 +104,8 @@ func (m Machine) Look(ctx context.Context) []Installed {
 
 // native gives the path of the native Remmina, "" where there is none.
 func (m Machine) native() string {
-	if program := find(m.Path, "remmina"); program != "" && !isLink(program) {
+	if program, err := tunnel.FindProgram("remmina", m.Path); err == nil && !isLink(program) {
 		return program
-	}
-	return ""
-}
-
-func find(path, name string) string {
-	for _, dir := range filepath.SplitList(path) {
-		if !filepath.IsAbs(dir) {
-			continue
-		}
-		if program, err := exec.LookPath(filepath.Join(dir, name)); err == nil {
-			return program
-		}
 	}
 	return ""
 }

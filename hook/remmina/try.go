@@ -12,7 +12,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/tunhook/tunhook/hook/sessionbus"
+	"github.com/tunhook/tunhook/tunnel"
 )
 
 // ErrUntold says that a Remmina that was tried has ended, or has taken too long, before it did anything by which one could tell.
@@ -113,11 +113,11 @@ func (m Machine) trialEnviron(dir string) []string {
 		"DBUS_SESSION_BUS_ADDRESS=unix:path="+filepath.Join(dir, "run", "none"),
 		"NO_AT_BRIDGE=1", "GSETTINGS_BACKEND=memory", "GIO_USE_VFS=local")
 	// What the display needs is found through the directories of the user's, unless it is named: Xsecurity(7), wl_display_connect(3).
-	if sessionbus.Getenv(m.Environ, "XAUTHORITY") == "" {
-		environ = append(environ, "XAUTHORITY="+filepath.Join(sessionbus.Getenv(m.Environ, "HOME"), ".Xauthority"))
+	if tunnel.Getenv(m.Environ, "XAUTHORITY") == "" {
+		environ = append(environ, "XAUTHORITY="+filepath.Join(tunnel.Getenv(m.Environ, "HOME"), ".Xauthority"))
 	}
-	if wayland := sessionbus.Getenv(m.Environ, "WAYLAND_DISPLAY"); wayland != "" && !filepath.IsAbs(wayland) {
-		environ = append(environ, "WAYLAND_DISPLAY="+filepath.Join(sessionbus.Getenv(m.Environ, "XDG_RUNTIME_DIR"), wayland))
+	if wayland := tunnel.Getenv(m.Environ, "WAYLAND_DISPLAY"); wayland != "" && !filepath.IsAbs(wayland) {
+		environ = append(environ, "WAYLAND_DISPLAY="+filepath.Join(tunnel.Getenv(m.Environ, "XDG_RUNTIME_DIR"), wayland))
 	}
 	return environ
 }

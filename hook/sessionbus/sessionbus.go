@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/godbus/dbus/v5"
+	"github.com/tunhook/tunhook/tunnel"
 )
 
 // ErrNone says that the environment leads to no session bus.
@@ -53,7 +54,7 @@ func enter(conn *dbus.Conn) error {
 // manager listens, where that exists. An "autolaunch:" address would start a bus, one over TCP may keep its caller waiting:
 // neither is used.
 func Address(environ []string) string {
-	if set := Getenv(environ, "DBUS_SESSION_BUS_ADDRESS"); set != "" {
+	if set := tunnel.Getenv(environ, "DBUS_SESSION_BUS_ADDRESS"); set != "" {
 		var local []string
 		for address := range strings.SplitSeq(set, ";") {
 			if strings.HasPrefix(address, "unix:") {
@@ -62,7 +63,7 @@ func Address(environ []string) string {
 		}
 		return strings.Join(local, ";")
 	}
-	dir := Getenv(environ, "XDG_RUNTIME_DIR")
+	dir := tunnel.Getenv(environ, "XDG_RUNTIME_DIR")
 	if !filepath.IsAbs(dir) {
 		return ""
 	}
@@ -71,14 +72,4 @@ func Address(environ []string) string {
 		return ""
 	}
 	return "unix:path=" + dbus.EscapeBusAddressValue(socket)
-}
-
-// Getenv is the value of the variable name in environ; the last setting counts, as it does for os/exec.
-func Getenv(environ []string, name string) string {
-	for i := len(environ) - 1; i >= 0; i-- {
-		if value, ok := strings.CutPrefix(environ[i], name+"="); ok {
-			return value
-		}
-	}
-	return ""
 }

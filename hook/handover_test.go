@@ -31,7 +31,7 @@ func (w *account) handedOver() pidfile.Record {
 // goneAfter waits until the tunnel is gone, which may take a client's time to connect, and to connect again.
 func (w *account) goneAfter() {
 	w.t.Helper()
-	for began := time.Now(); !w.gone(); time.Sleep(10 * time.Millisecond) {
+	for began := time.Now(); !w.gone(); tunneltest.Pause(began) {
 		if time.Since(began) > 2*time.Minute {
 			w.t.Fatal("the tunnel stays")
 		}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/tunhook/tunhook/pidfile/process"
+	"github.com/tunhook/tunhook/tunnel/tunneltest"
 )
 
 // roleVariable makes the test binary act as one of roles instead of running tests.
@@ -112,8 +113,8 @@ func (h *helper) line(t *testing.T) string {
 // eventually waits for a condition with a deadline.
 func eventually(t *testing.T, what string, holds func() bool) {
 	t.Helper()
-	for end := time.Now().Add(deadline); !holds(); time.Sleep(2 * time.Millisecond) {
-		if time.Now().After(end) {
+	for began := time.Now(); !holds(); tunneltest.Pause(began) {
+		if time.Since(began) > deadline {
 			t.Fatalf("not within %v: %s", deadline, what)
 		}
 	}

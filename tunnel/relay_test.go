@@ -15,6 +15,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/tunhook/tunhook/tunnel/tunneltest"
 )
 
 // relayTo runs a relay to target until the test ends, and gives its address.
@@ -48,7 +50,7 @@ func up(t *testing.T, addr string, done chan error) bool {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for end := time.Now().Add(deadline); time.Now().Before(end); time.Sleep(time.Millisecond) {
+	for began := time.Now(); time.Since(began) < deadline; tunneltest.Pause(began) {
 		if len(done) > 0 {
 			return false
 		}

@@ -496,13 +496,10 @@ func TestSystemctlOfAKilledEnableHasTheLock(t *testing.T) {
 	check(t, os.WriteFile(m.path("hold"), nil, 0o600))
 	enable := m.command("enable", enabledRoute, address)
 	check(t, enable.Start())
-	for deadline := time.Now().Add(tunneltest.Patience); ; time.Sleep(5 * time.Millisecond) {
-		if _, err := os.Stat(m.path("held")); err == nil {
-			break
-		} else if time.Now().After(deadline) {
-			t.Fatal("systemctl start was not called")
-		}
-	}
+	tunneltest.Eventually(t, "systemctl start is called", func() bool {
+		_, err := os.Stat(m.path("held"))
+		return err == nil
+	})
 	check(t, enable.Process.Kill())
 	_ = enable.Wait()
 	disabled := m.background(m.command("disable", enabledRoute, address))

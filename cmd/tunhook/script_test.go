@@ -128,12 +128,12 @@ func scriptUntil(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	pattern, err := regexp.Compile("(?m)" + args[0])
 	ts.Check(err)
-	for deadline := time.Now().Add(tunneltest.Patience); ; time.Sleep(10 * time.Millisecond) {
+	for began := time.Now(); ; tunneltest.Pause(began) {
 		_ = ts.Exec(args[1], args[2:]...)
 		if pattern.MatchString(ts.ReadFile("stdout")) {
 			return
 		}
-		if time.Now().After(deadline) {
+		if time.Since(began) > tunneltest.Patience {
 			ts.Fatalf("the output does not come to match %s", args[0])
 		}
 	}
@@ -181,7 +181,7 @@ func scriptSignal(ts *testscript.TestScript, _ bool, args []string) {
 }
 
 func scriptNothingLeft(ts *testscript.TestScript, _ bool, args []string) {
-	for deadline := time.Now().Add(tunneltest.Patience); len(args) > 0 && time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+	for began := time.Now(); len(args) > 0 && time.Since(began) < tunneltest.Patience; tunneltest.Pause(began) {
 		if len(marked(ts.Getenv(markVariable))) == 0 {
 			break
 		}

@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -19,8 +18,8 @@ import (
 // contains text, detached ones included.
 func (u *user) running(text string) []string {
 	var found []string
-	for _, pid := range u.pids() {
-		if line := commandLine(pid); strings.Contains(line, text) {
+	for _, pid := range u.processes() {
+		if line := commandLine(pid); strings.Contains(line, text) && u.owns(pid) {
 			found = append(found, line)
 		}
 	}
@@ -29,14 +28,19 @@ func (u *user) running(text string) []string {
 
 // pids returns the user's live processes, known by the marker in their environment.
 func (u *user) pids() []int {
-	var pids []int
-	entries, err := filepath.Glob("/proc/[0-9]*/environ")
+	return slices.DeleteFunc(u.processes(), func(pid int) bool { return !u.owns(pid) })
+}
+
+// processes returns all of the machine's, the kernel's own included.
+func (u *user) processes() []int {
+	u.t.Helper()
+	entries, err := os.ReadDir("/proc")
 	if err != nil {
 		u.t.Fatal(err)
 	}
+	var pids []int
 	for _, entry := range entries {
-		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(entry)))
-		if err == nil && u.owns(pid) {
+		if pid, err := strconv.Atoi(entry.Name()); err == nil {
 			pids = append(pids, pid)
 		}
 	}

@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/tunhook/tunhook/tunnel/tunneltest"
 )
 
 // patience is how long a thing may take on a busy machine. Only a test that fails waits
@@ -206,8 +208,8 @@ func (u *user) scratch() *os.File {
 // than the timeout, which is patience where nothing else is part of it.
 func eventually(t testing.TB, timeout time.Duration, what string, holds func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(timeout); !holds(); time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(deadline) {
+	for began := time.Now(); !holds(); tunneltest.Pause(began) {
+		if time.Since(began) > timeout {
 			t.Fatalf("after %v still not: %s", timeout, what)
 		}
 	}

@@ -53,11 +53,17 @@ const Patience = time.Minute
 // Eventually waits up to Patience for what to happen, and fails the test when it does not.
 func Eventually(t testing.TB, what string, happened func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(Patience); !happened(); time.Sleep(2 * time.Millisecond) {
-		if time.Now().After(deadline) {
+	for began := time.Now(); !happened(); Pause(began) {
+		if time.Since(began) > Patience {
 			t.Fatalf("did not happen within %v: %s", Patience, what)
 		}
 	}
+}
+
+// Pause is between two looks at what a test waits for since began: a tenth of that time, but 2 to 100 milliseconds. So a short wait ends
+// soon, and a long one leaves the processors to what it waits for.
+func Pause(began time.Time) {
+	time.Sleep(min(max(time.Since(began)/10, 2*time.Millisecond), 100*time.Millisecond))
 }
 
 // WriteProgram writes a program that is about to be executed. This process forks nothing meanwhile: a child has the file open for

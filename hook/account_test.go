@@ -70,6 +70,7 @@ func newAccount(t *testing.T, server tunneltest.ResponderOptions, environ ...str
 		"HOME=" + w.dir,
 		"PATH=" + w.dir + ":/usr/bin:/bin",
 		tunneltest.QuickExit,
+		racedVariable + "=" + raced,
 	}, environ))
 	t.Cleanup(func() {
 		left := w.left()
@@ -94,10 +95,6 @@ func loopbackAddress() string {
 
 func (w *account) writeConfig() {
 	w.t.Helper()
-	self, err := os.Executable()
-	if err != nil {
-		w.t.Fatal(err)
-	}
 	if err := os.Symlink(self, filepath.Join(w.dir, "pomerium-cli")); err != nil {
 		w.t.Fatal(err)
 	}
@@ -307,13 +304,13 @@ func (w *account) left() []process.Identity {
 func (w *account) nothingLeft() {
 	w.t.Helper()
 	var what string
-	for deadline := time.Now().Add(tunneltest.Patience); ; time.Sleep(5 * time.Millisecond) {
+	for began := time.Now(); ; tunneltest.Pause(began) {
 		files, err := filepath.Glob(filepath.Join(w.RunDir, "*"))
 		what = fmt.Sprint(w.left(), files, err)
 		if what == fmt.Sprint([]process.Identity{}, []string(nil), nil) && !w.served() {
 			return
 		}
-		if time.Now().After(deadline) {
+		if time.Since(began) > tunneltest.Patience {
 			w.t.Fatalf("left behind: %s, address served: %v", what, w.served())
 		}
 	}

@@ -2,8 +2,11 @@ package hook_test
 
 import (
 	"errors"
+	"fmt"
+	"io"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -307,5 +310,98 @@ func (w *account) signsInAtPrivateAddress(req hook.StartRequest) {
 	w.onlyTab()
 	if got := w.launches(w.logFile(), 0); got != 2 || w.gateway.SignIns() != 1 {
 		w.t.Errorf("%d launches, %d pages; want two, the second one when somebody has signed in", got, w.gateway.SignIns())
+	}
+}
+
+// asking is a tunnel program that somebody has to sign in at, which they have when there is a file "signed" in the account. It asks
+//
+//	early   before it listens
+//	late    when it is connected to, as cloudflared does
+//	itself  likewise, and opens the page without a command that does so
+func asking(kind, address, target string) error {
+	ask := func() error {
+		signed := filepath.Join(os.Getenv(dirVariable), "signed")
+		for asked := false; ; time.Sleep(10 * time.Millisecond) {
+			if _, err := os.Stat(signed); err == nil {
+				return nil
+			}
+			if asked {
+				continue
+			}
+			asked = true
+			page := fmt.Sprintf("https://sign.in/%d", os.Getpid())
+			fmt.Println("sign in at", page)
+			if kind == "itself" {
+				continue
+			}
+			if err := exec.Command("xdg-open", page).Run(); err != nil {
+				return err
+			}
+		}
+	}
+	if kind == "early" {
+		if err := ask(); err != nil {
+			return err
+		}
+	}
+	ln, err := net.Listen("tcp", address)
+	if err != nil {
+		return err
+	}
+	for {
+		client, err := ln.Accept()
+		if err != nil {
+			return err
+		}
+		if err := ask(); err != nil {
+			return err
+		}
+		server, err := net.Dial("tcp", target)
+		if err != nil {
+			return err
+		}
+		go func() {
+			_, _ = io.Copy(server, client)
+			server.Close()
+		}()
+		go func() {
+			_, _ = io.Copy(client, server)
+			client.Close()
+		}()
+	}
+}
+
+// TestAPageIsFreedWhereTheProgramIsLeftToIt, and told once: where no client can have asked for it, and where it is open already. A
+// program that asks late is tried, signed in at, and launched at its address.
+func TestAPageIsFreedWhereTheProgramIsLeftToIt(t *testing.T) {
+	t.Parallel()
+	for kind, want := range map[string]struct{ launches, tabs int }{"early": {1, 1}, "itself": {1, 0}, "late": {3, 1}} {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			w := newAccount(t, tunneltest.ResponderOptions{})
+			w.browser("xdg-open")
+			config := "[provider." + kind + "]\ncommand = [\"{tunhook}\", \"asking\", \"" + kind + "\", \"{listen}\", \"{host}:{port}\"]\n" +
+				"sign_in = 'sign in at (\\S+)'\nopener = []\n"
+			check(t, os.WriteFile(filepath.Join(w.dir, "config.toml"), []byte(config), 0o600))
+			told := make(chan string, 10)
+			w.SignIn = func(_ pidfile.Record, url string) func() {
+				told <- url
+				return func() {}
+			}
+			done := w.starting(w.context(), w.request(kind+"://"+w.server.Addr(), tunnel.ReadyRDP))
+			page := <-told
+			tunneltest.Eventually(t, "the page is opened", func() bool { return len(w.tabs()) == want.tabs })
+			if tabs := w.tabs(); want.tabs == 1 && tabs[0] != page {
+				t.Errorf("told %q, opened %q", page, tabs)
+			}
+			w.never(300*time.Millisecond, "the start is over", func() bool { return len(done) > 0 })
+			check(t, os.WriteFile(filepath.Join(w.dir, "signed"), nil, 0o600))
+			o := <-done
+			check(t, o.err)
+			check(t, w.answers())
+			if got := w.launches(o.started.Record.Log, 0); got != want.launches || len(w.tabs()) != want.tabs || len(told) > 0 {
+				t.Errorf("%d launches, pages %q, told %d more", got, w.tabs(), len(told))
+			}
+		})
 	}
 }

@@ -9,8 +9,10 @@ import (
 	"io"
 	"net"
 	"os"
+	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"sync/atomic"
 	"syscall"
@@ -34,16 +36,17 @@ const patienceVariable = "TEST_PAGE_PATIENCE"
 //	run REQUEST                   a process that runs a client over one
 //	client ADDRESS                see client
 //	odd KIND ADDRESS TARGET       a tunnel program as some are, see odd
+//	asking KIND ADDRESS TARGET    a tunnel program to sign in at, see asking
 func TestMain(m *testing.M) {
+	var err error
+	if self, err = os.Executable(); err != nil {
+		panic(err)
+	}
 	name := filepath.Base(os.Args[0])
 	if name == "pomerium-cli" {
 		os.Exit(tunneltest.PomeriumCLI(os.Args[1:], os.Environ(), os.Stdout, os.Stderr))
 	}
 	if tunnel.IsBrowserOpener(name) { // what tunhook is under such a name, too
-		self, err := os.Executable()
-		if err != nil {
-			panic(err)
-		}
 		patience := hook.PageTaken
 		if p, err := time.ParseDuration(os.Getenv(patienceVariable)); err == nil {
 			patience = p
@@ -58,6 +61,9 @@ func TestMain(m *testing.M) {
 		fmt.Println(listen(os.Args[2:]))
 		os.Exit(1)
 	}
+	if raced = os.Getenv(racedVariable); raced != "" && raced != self && len(os.Args) > 1 && os.Args[1] == "keeper" {
+		panic(syscall.Exec(raced, os.Args, os.Environ()))
+	}
 	if len(os.Args) > 1 {
 		if role, ok := roles[os.Args[1]]; ok {
 			if err := role(os.Args[2:]); err != nil {
@@ -67,7 +73,34 @@ func TestMain(m *testing.M) {
 			os.Exit(0)
 		}
 	}
-	os.Exit(m.Run())
+	os.Exit(run(m))
+}
+
+// self is the test binary that plays the programs; raced the one with the race detector, "" where there is none, which plays keepers: no
+// test has one of those in itself.
+var self, raced string
+
+const racedVariable = "TEST_RACED" // tells a program what raced is
+
+// run runs the tests. With the race detector a process takes ten times as long to start, so most programs are played without it.
+func run(m *testing.M) int {
+	info, _ := debug.ReadBuildInfo()
+	if !slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"}) {
+		return m.Run()
+	}
+	dir, err := os.MkdirTemp("", "tunhook-")
+	if err != nil {
+		panic(err)
+	}
+	defer os.RemoveAll(dir)
+	raced, self = self, filepath.Join(dir, filepath.Base(self))
+	build := exec.Command("go", "test", "-c", "-o", self, ".")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		fmt.Fprintf(os.Stderr, "%v: %v\n%s", build, err, out)
+		return 1
+	}
+	return m.Run()
 }
 
 var roles = map[string]func(args []string) error{
@@ -115,6 +148,7 @@ var roles = map[string]func(args []string) error{
 	},
 	"client": func(args []string) error { return client(args[0]) },
 	"odd":    func(args []string) error { return odd(args[0], args[1], args[2]) },
+	"asking": func(args []string) error { return asking(args[0], args[1], args[2]) },
 }
 
 type runArgument struct {
@@ -128,10 +162,6 @@ const dirVariable = "TUNHOOK_TEST_DIR"
 // hookOf is the Env of a process with that environment.
 func hookOf(environ []string) *hook.Env {
 	dir := tunnel.Getenv(environ, dirVariable)
-	self, err := os.Executable()
-	if err != nil {
-		panic(err)
-	}
 	return &hook.Env{
 		Config:  func() *tunnel.Config { return tunnel.LoadConfig(filepath.Join(dir, "config.toml")) },
 		RunDir:  filepath.Join(dir, "run"),

@@ -213,11 +213,9 @@ func TestWatchTellsWhatIsEnabled(t *testing.T) {
 	told := w.watch(hook.WatchRequest{})
 	expect(t, told, "there is none", noTunnel)
 	address := netip.MustParseAddrPort("127.0.0.1:" + port)
-	self, err := os.Executable()
-	check(t, err)
 	store := autostart.Store{ConfigHome: w.ConfigHome}
 	e := autostart.Entry{By: autostart.ByDesktop, Route: relayRoute, Address: address, Program: self, Since: time.Now()}
-	_, err = store.Write(e)
+	_, err := store.Write(e)
 	check(t, err)
 	reason := func(words string) func(seen) bool {
 		return func(s seen) bool {

@@ -39,8 +39,6 @@ type world struct {
 // newWorld makes a world whose tunnel programs get more variables.
 func newWorld(t *testing.T, variables ...string) *world {
 	t.Helper()
-	self, err := os.Executable()
-	check(t, err)
 	w := &world{t: t, dir: t.TempDir(), waits: map[string]int{}}
 	check(t, os.Mkdir(w.path("bin"), 0o700))
 	check(t, os.Symlink(self, w.path("bin", "pomerium-cli")))
@@ -50,7 +48,7 @@ func newWorld(t *testing.T, variables ...string) *world {
 		LogDir: w.path("log"),
 		Self:   self,
 		Environ: append([]string{
-			"PATH=" + w.path("bin") + ":/usr/bin:/bin", "HOME=" + w.dir, dirVariable + "=" + w.dir, tunneltest.QuickExit,
+			"PATH=" + w.path("bin") + ":/usr/bin:/bin", "HOME=" + w.dir, dirVariable + "=" + w.dir, tunneltest.QuickExit, racedVariable + "=" + raced,
 		}, variables...),
 		Now:     time.Now,
 		Notice:  w.noticed,

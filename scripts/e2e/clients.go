@@ -132,7 +132,7 @@ func answerGNOMEConnections(d *desktop) {
 	const dialog = "^gnome-connections$"
 	d.window(dialog)
 	eventually(d.t, patience, "GNOME Connections asks for the password", func() bool {
-		if share(d.look(), authenticateButton) > 0.002 {
+		if d.share(authenticateButton) > 0.002 {
 			return true
 		}
 		d.click(d.window(dialog), "305", "26") // Verify

@@ -112,7 +112,7 @@ func TestConnectionTwoWindowsShareOneTunnel(t *testing.T) {
 	o.open(second.file, right)
 	rightWindow := o.newWindow(right.name, leftWindow)
 	o.must("/usr/bin/xdotool", "windowmove", "--sync", rightWindow, "640", "0")
-	eventually(t, patience, "both windows show the picture", func() bool { return share(o.look(), crimson) > 0.3 })
+	eventually(t, patience, "both windows show the picture", func() bool { return o.share(crimson) > 0.3 })
 	o.screenshot("both")
 	before := o.tunnel()
 

@@ -73,7 +73,7 @@ func TestTwoWindowsShareOneTunnel(t *testing.T) {
 			o.open(rightFile, right)
 			rightWindow := o.newWindow(second, leftWindow)
 			o.must("/usr/bin/xdotool", "windowmove", "--sync", rightWindow, "640", "0")
-			eventually(t, patience, "both windows show the picture", func() bool { return share(o.look(), crimson) > 0.3 })
+			eventually(t, patience, "both windows show the picture", func() bool { return o.share(crimson) > 0.3 })
 			o.screenshot("both")
 			before := o.tunnel()
 

@@ -18,12 +18,11 @@ import (
 	"github.com/tunhook/tunhook/tunnel/tunneltest"
 )
 
-// TestFirstConnectionAfterStartSucceeds each time, and after each stop the address can be bound at once: 100 times, or as often as
-// TUNHOOK_STARTS says.
+// TestFirstConnectionAfterStartSucceeds each time, and after each stop the address can be bound at once.
 func TestFirstConnectionAfterStartSucceeds(t *testing.T) {
 	t.Parallel()
 	const workers = 4
-	rounds := fromEnviron(t, "TUNHOOK_STARTS", 100) / workers
+	rounds := 100 * times(t) / workers
 	route := "relay://" + echoServer(t)
 	var all sync.WaitGroup
 	for range workers {

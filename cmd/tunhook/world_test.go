@@ -394,6 +394,12 @@ func wildcardAddress(t testing.TB) string {
 	return ""
 }
 
+// times is by how much tests with many rounds have more of them than usual: TUNHOOK_TIMES.
+func times(t *testing.T) uint64 {
+	t.Helper()
+	return fromEnviron(t, "TUNHOOK_TIMES", 1)
+}
+
 func fromEnviron(t *testing.T, name string, otherwise uint64) uint64 {
 	t.Helper()
 	text := os.Getenv(name)

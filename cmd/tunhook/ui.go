@@ -263,13 +263,22 @@ func (u *ui) badRecords(bad []error) {
 	}
 }
 
-// statusTable prints one line a tunnel, for people.
+// statusTable prints one line a tunnel, for people: on a terminal none that is wider.
 func (u *ui) statusTable(tunnels []hook.Tunnel) error {
 	if len(tunnels) == 0 {
 		u.say(noneRuns)
 		return nil
 	}
-	return writeTable(u.stdout, tunnels, math.MaxInt)
+	width, _, err := term.GetSize(int(u.stdout.Fd()))
+	if err != nil || width <= 0 { // what is not a terminal takes it whole
+		return writeTable(u.stdout, tunnels, math.MaxInt)
+	}
+	for _, line := range tableWithin(tunnels, width) {
+		if _, err := fmt.Fprintln(u.stdout, cut(line, width)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // writeTable writes the table, with routes of so many characters at most.

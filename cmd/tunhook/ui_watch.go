@@ -210,12 +210,12 @@ func (s *screen) close() {
 	}
 }
 
-// lines are the table, and below what is wrong. Where the table is too wide, routes are cut before anything else is.
+// lines are the table, and below what is wrong.
 func (s *screen) lines(width int) []string {
 	var lines []string
 	switch {
 	case len(s.tunnels) > 0:
-		lines = s.table(width)
+		lines = tableWithin(s.tunnels, width)
 	case s.all:
 		lines = []string{"tunhook: " + noneConfigured}
 	case s.asked != "":
@@ -229,14 +229,15 @@ func (s *screen) lines(width int) []string {
 	return lines
 }
 
-func (s *screen) table(width int) []string {
+// tableWithin gives the lines of the table. Where they are too wide, routes are cut before anything else is.
+func tableWithin(tunnels []hook.Tunnel, width int) []string {
 	const least = 12 // of a route, in characters
 	longest := 0
-	for _, t := range s.tunnels {
+	for _, t := range tunnels {
 		longest = max(longest, utf8.RuneCountInString(t.Record.Route))
 	}
 	var text bytes.Buffer
-	_ = writeTable(&text, s.tunnels, longest) // memory takes all
+	_ = writeTable(&text, tunnels, longest) // memory takes all
 	lines := strings.Split(strings.TrimSuffix(text.String(), "\n"), "\n")
 	widest := 0
 	for _, line := range lines {
@@ -246,7 +247,7 @@ func (s *screen) table(width int) []string {
 		return lines
 	}
 	text.Reset()
-	_ = writeTable(&text, s.tunnels, max(least, longest-(widest-width)))
+	_ = writeTable(&text, tunnels, max(least, longest-(widest-width)))
 	return strings.Split(strings.TrimSuffix(text.String(), "\n"), "\n")
 }
 

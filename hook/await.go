@@ -208,6 +208,8 @@ func (q *question) failure(err error) error {
 		return q.diagnosed(err)
 	case errors.Is(err, context.DeadlineExceeded) && q.unanswered():
 		return q.nobodySignedIn(err)
+	case errors.Is(err, context.DeadlineExceeded) && q.launched == nil && rec.OnTrial():
+		failed.Reason = fmt.Sprintf("still waits, after %s, for an answer for another start (pid %d)", q.req.Timeout, rec.Prober.PID)
 	case errors.Is(err, context.DeadlineExceeded):
 		failed.Reason = fmt.Sprintf("did not listen on %s within %s", rec.Public(), q.req.Timeout)
 	case errors.Is(err, tunnel.ErrEnded) && q.unanswered():

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io/fs"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/tunhook/tunhook/hook/autostart"
@@ -87,9 +88,9 @@ func (h *Env) SetAsideRecord(path string) (aside string, err error) {
 	return dir.SetAside(path, h.Now())
 }
 
-// Rewrite writes the files of an entry again, with this program in the place of the one that it names, and has it listen, as Enable
-// does. The entry is one that the store has read whole. Where no manager answers the files hold from the next login on. Errors are
-// those of Enable.
+// Rewrite writes the files of an entry again, as they are now, with this program in the place of the one that they name, and has it
+// listen, as Enable does. One that has been disabled meanwhile stays so. Where no manager answers the files hold from the next login
+// on. Errors are those of Enable.
 func (h *Env) Rewrite(ctx context.Context, entry autostart.Entry) error {
 	dir, err := h.records(true)
 	if err != nil {
@@ -99,7 +100,6 @@ func (h *Env) Rewrite(ctx context.Context, entry autostart.Entry) error {
 	if err != nil {
 		return err
 	}
-	entry.Program = h.Self
 	e := &enabling{
 		Env: h, target: target{listen: tunnel.Listen{Addr: entry.Address}}, dir: dir, store: h.store(), systemd: h.systemd(lock), entry: entry,
 	}
@@ -111,6 +111,16 @@ func (e *enabling) rewrite(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	at := slices.IndexFunc(entries, func(other autostart.Entry) bool { return other.By == e.entry.By && other.Name() == e.entry.Name() })
+	if at < 0 {
+		return nil
+	}
+	whole, ok := e.store.Read(entries[at])
+	if !ok {
+		return nil // somebody is changing it by hand
+	}
+	e.entry = whole
+	e.entry.Program = e.Self
 	if _, noManager := e.systemd.Environment(ctx); noManager != nil && e.entry.By == autostart.BySystemd {
 		_, err := e.store.Write(e.entry)
 		return err

@@ -262,3 +262,37 @@ func TestEnableIsRefusedForATunnelThatRuns(t *testing.T) {
 		t.Errorf("left behind: %q", left)
 	}
 }
+
+// TestRewriteGoesByWhatIsThereNow: whoever has looked at an entry before may have looked long.
+func TestRewriteGoesByWhatIsThereNow(t *testing.T) {
+	t.Parallel()
+	w, address := newDesktop(t), "127.0.0.1:"+freePort(t)
+	look := func() autostart.Entry {
+		t.Helper()
+		entries, err := w.Enabled()
+		check(t, err)
+		if len(entries) != 1 {
+			t.Fatalf("%+v", entries)
+		}
+		whole, ok := w.Store().Read(entries[0])
+		if !ok {
+			t.Fatalf("%+v cannot be read", whole)
+		}
+		return whole
+	}
+	w.enable(hook.EnableRequest{Route: relayRoute, Listen: address})
+	old := look()
+	w.enable(hook.EnableRequest{Route: relayRoute, Listen: address, Ready: tunnel.ReadySSH})
+	fresh := look()
+	check(t, w.Rewrite(t.Context(), old))
+	if now := look(); !slices.Equal(now.Args, fresh.Args) || slices.Equal(now.Args, old.Args) {
+		t.Errorf("it is started with %q; with %q before, and with %q at first", now.Args, fresh.Args, old.Args)
+	}
+	_, err := w.Disable(t.Context(), relayRoute, address, false)
+	check(t, err)
+	check(t, w.Rewrite(t.Context(), old))
+	if entries, err := w.Enabled(); err != nil || len(entries) > 0 || !tunnel.Free(addrPort(t, address)) {
+		t.Errorf("what was disabled is enabled again: %+v, %v", entries, err)
+	}
+	w.nothingLeft()
+}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -27,16 +28,18 @@ const pageVariable = "TUNHOOK_PAGES"
 // heldName is the name of that file, beside the commands that look at it.
 const heldName = "held"
 
-// What the file holds: marks of those who want to open a page, and in the end of the start's that they may.
+// What the file holds: that pages are held back, and then a mark of each who wants to open one. It is empty where they may be opened,
+// since that takes no room on the disk.
 const (
+	pagesHeld  = "."
 	pageWanted = "?"
-	pagesFreed = "!"
 )
 
 // heldPages are the pages of a tunnel program that is tried. A nil one holds nothing back.
 type heldPages struct {
 	file    *os.File // locked until it is known that pages may be opened
 	decided bool     // it is known whether they may be
+	freed   bool     // they may, and the file has no name any more
 }
 
 // holdPages has the pages of a program that is about to be launched at that address held back, and tells whether that can be done.
@@ -49,16 +52,36 @@ func (s *start) holdPages(at netip.AddrPort) bool {
 	if err != nil {
 		return false
 	}
-	file, err := pidfile.OpenOwn(filepath.Join(dir.Path(), heldName), os.O_RDWR|os.O_CREATE|os.O_APPEND|os.O_TRUNC)
+	file, err := pidfile.OpenOwn(filepath.Join(dir.Path(), heldName), os.O_RDWR|os.O_CREATE|os.O_APPEND)
 	if err != nil {
 		return false
 	}
-	if err := unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+	if err := begin(file); err != nil {
 		file.Close()
 		return false
 	}
 	s.held = &heldPages{file: file}
 	return true
+}
+
+// begin has the file say that pages are held back. The error says that another start does so with it, or has just removed it, or that
+// there is no room.
+func begin(file *os.File) error {
+	if err := unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		return err
+	}
+	locked, err := file.Stat()
+	if err != nil {
+		return err
+	}
+	if named, err := os.Lstat(file.Name()); err != nil || !os.SameFile(locked, named) {
+		return errors.Join(err, fs.ErrNotExist)
+	}
+	if err := file.Truncate(0); err != nil { // a start that was killed may have left it
+		return err
+	}
+	_, err = io.WriteString(file, pagesHeld)
+	return err
 }
 
 // mayOpenPage tells a command that opens a page whether it may, which takes until that is known. Where no start holds pages back any
@@ -83,7 +106,7 @@ func mayOpenPage(environ []string) bool {
 		}
 	}
 	text, _ := io.ReadAll(io.NewSectionReader(file, 0, mostAsked))
-	return strings.Contains(string(text), pagesFreed) // a start that was killed, or has launched another program, waits for nobody
+	return !strings.Contains(string(text), pagesHeld) // a start that was killed, or has launched another program, waits for nobody
 }
 
 // environ is what makes the program's pages be held back.
@@ -102,7 +125,7 @@ func (h *heldPages) wanted() bool {
 		return false
 	}
 	info, err := h.file.Stat()
-	return err == nil && info.Size() > 0
+	return err == nil && info.Size() > int64(len(pagesHeld))
 }
 
 // free lets pages be opened, now and later.
@@ -110,8 +133,9 @@ func (h *heldPages) free() {
 	if !h.holding() {
 		return
 	}
-	h.decided = true
-	_, _ = io.WriteString(h.file, pagesFreed)
+	h.decided, h.freed = true, true
+	_ = h.file.Truncate(0)
+	_ = os.Remove(h.file.Name()) // before the lock goes: the next start has one of its own
 	_ = unix.Flock(int(h.file.Fd()), unix.LOCK_UN)
 }
 
@@ -124,7 +148,9 @@ func (h *heldPages) close() {
 		return
 	}
 	h.decided = true
-	_ = os.Remove(h.file.Name())
+	if !h.freed {
+		_ = os.Remove(h.file.Name())
+	}
 	h.file.Close()
 }
 
@@ -170,10 +196,16 @@ func (q *question) freePages() {
 	}
 }
 
-// letSignIn launches the program once more that has asked for a sign-in, at a private address. It gives that when it listens there.
+// letSignIn launches the program once more that has asked for a sign-in, at a private address. It gives that when it listens there, or
+// the tunnel's own where the program serves a client by now.
 func (s *start) letSignIn(ctx context.Context, q *question) (netip.AddrPort, error) {
-	s.held.keep()
+	served := false
 	rec, err := s.updateUnlessStopped(ctx, q.rec, func(tx *transaction) (err error) {
+		if clients, err := sessions(tx.rec); err != nil || len(clients) > 0 { // somebody was quicker than the lock
+			served = true
+			return nil
+		}
+		s.held.keep()
 		if err := endProcesses(tx.rec, deadGrace); err != nil {
 			return err
 		}
@@ -186,6 +218,10 @@ func (s *start) letSignIn(ctx context.Context, q *question) (netip.AddrPort, err
 	})
 	if err != nil {
 		return rec.Address, err
+	}
+	if served {
+		q.freePages()
+		return rec.Address, nil
 	}
 	q.rec = rec
 	q.forget()

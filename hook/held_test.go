@@ -185,7 +185,8 @@ func (w *account) tryFrozen(req hook.StartRequest) *player {
 func (w *account) allHeld() bool {
 	files, _ := filepath.Glob(filepath.Join(w.dir, "browser", "*", "held"))
 	text, err := os.ReadFile(strings.Join(files, ""))
-	return err == nil && len(text) > 0 && len(text) == w.gateway.SignIns()
+	waiting := strings.Count(string(text), "?")
+	return err == nil && waiting > 0 && waiting == w.gateway.SignIns()
 }
 
 // TestAStartThatIsKilledAtItsTry leaves a tunnel to which a client may have come already.
@@ -260,6 +261,30 @@ func TestOthersWaitForTheTry(t *testing.T) {
 	}
 	check(t, <-waited)
 	w.onlyTab()
+}
+
+// TestWhoWaitsForATryInVainIsToldSo: somebody has signed in, the address is served, and the server does not answer.
+func TestWhoWaitsForATryInVainIsToldSo(t *testing.T) {
+	t.Parallel()
+	w := newBrowsing(t)
+	w.signIn()
+	start := w.tryFrozen(w.request(desk, tunnel.ReadyRDP))
+	tunneltest.Eventually(t, "it listens", w.served)
+	req := w.request(desk, tunnel.ReadyListen)
+	req.Timeout = time.Second
+	var failed *hook.FailedError
+	if _, err := w.Start(w.context(), req); !errors.As(err, &failed) || !strings.Contains(failed.Reason, "for another start") {
+		t.Errorf("start: %v", err)
+	}
+	var late *hook.TimeoutError
+	if _, err := w.Wait(w.context(), desk, w.address, time.Second); !errors.As(err, &late) || strings.Contains(err.Error(), "signed in") {
+		t.Errorf("wait: %v", err)
+	}
+	send(t, start.id, syscall.SIGCONT)
+	check(t, start.cmd.Wait())
+	check(t, w.answers())
+	w.mustStop(hook.StopRequest{Route: desk})
+	w.nothingLeft()
 }
 
 // TestABrowserOfOnesOwnIsNotTried: it would open a page that nobody could hold back.
@@ -401,6 +426,9 @@ func TestAPageIsFreedWhereTheProgramIsLeftToIt(t *testing.T) {
 			check(t, w.answers())
 			if got := w.launches(o.started.Record.Log, 0); got != want.launches || len(w.tabs()) != want.tabs || len(told) > 0 {
 				t.Errorf("%d launches, pages %q, told %d more", got, w.tabs(), len(told))
+			}
+			if left, _ := filepath.Glob(filepath.Join(w.dir, "browser", "*", "held")); len(left) > 0 {
+				t.Errorf("left behind: %q", left)
 			}
 		})
 	}

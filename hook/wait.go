@@ -45,7 +45,11 @@ func (h *Env) Wait(ctx context.Context, route, listen string, timeout time.Durat
 		if limited.Err() != nil {
 			return netip.AddrPort{}, waitFailed(ctx, err, rec, route, timeout)
 		}
-		time.Sleep(waitPause)
+		pause := waitPause
+		if rec.OnTrial() { // which takes a server's time to answer
+			pause *= 10
+		}
+		time.Sleep(pause)
 	}
 }
 
@@ -72,7 +76,7 @@ func waitFailed(ctx context.Context, err error, rec pidfile.Record, route string
 		return ctx.Err()
 	case errors.As(err, &none):
 		return &NobodyError{none, timeout}
-	case rec.OnTrial(), errors.As(err, &elsewhere) && rec.Starter.Alive():
+	case errors.As(err, &elsewhere) && rec.Starter.Alive():
 		return &TimeoutError{"nobody signed in for the tunnel for " + route, timeout}
 	case errors.As(err, &elsewhere):
 		return fmt.Errorf("the tunnel for %s: %w", route, elsewhere)

@@ -28,5 +28,5 @@ func UnlimitFiles() error {
 	return unix.Setrlimit(unix.RLIMIT_FSIZE, &limit)
 }
 
-// dieWithParent makes a program end when the thread that starts it does: with this process, since Go ends no thread before.
-func dieWithParent(attr *syscall.SysProcAttr) { attr.Pdeathsig = syscall.SIGKILL }
+// DieWithParent makes a program end when the thread that starts it does: with this process, since Go ends no thread before.
+func DieWithParent(attr *syscall.SysProcAttr) { attr.Pdeathsig = syscall.SIGKILL }

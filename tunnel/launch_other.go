@@ -10,5 +10,5 @@ func limitFiles(int) {}
 // UnlimitFiles has nothing to take back.
 func UnlimitFiles() error { return nil }
 
-// dieWithParent can do nothing here: a program that is left behind sees the end of its input.
-func dieWithParent(*syscall.SysProcAttr) {}
+// DieWithParent can do nothing here: a program that is left behind sees the end of its input.
+func DieWithParent(*syscall.SysProcAttr) {}

@@ -39,7 +39,7 @@ func (s Stdio) Relay(ctx context.Context, listen string) error {
 // input still holds open.
 func (s Stdio) carry(ctx context.Context, client *net.TCPConn, ends *Ends) error {
 	cmd := &exec.Cmd{Path: s.Argv[0], Args: s.Argv, Stderr: s.Log, SysProcAttr: &syscall.SysProcAttr{Setpgid: true}}
-	dieWithParent(cmd.SysProcAttr)
+	DieWithParent(cmd.SysProcAttr)
 	stdin, inErr := cmd.StdinPipe()
 	stdout, outErr := cmd.StdoutPipe()
 	if err := errors.Join(inErr, outErr, cmd.Start()); err != nil {

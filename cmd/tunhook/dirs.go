@@ -97,7 +97,7 @@ func (c *command) hook() (*hook.Env, error) {
 		RunParent:    d.runParent,
 		OtherRunDirs: d.otherRuns,
 		LogDir:       d.log,
-		ConfigHome:   xdg.ConfigHome,
+		ConfigHome:   filepath.Clean(xdg.ConfigHome),
 		Self:         self,
 		Environ:      c.environ,
 		Now:          now,

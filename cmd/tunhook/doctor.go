@@ -62,6 +62,9 @@ func (c *command) doctor(ctx *cli.Context) error {
 		return usagef("--try is about Remmina, which a look at one route is not: leave it out")
 	}
 	reports := m.Examine(ctx.Context, scope)
+	if err := ctx.Context.Err(); err != nil {
+		return err
+	}
 	if ctx.Bool("fix") {
 		doctor.Fix(ctx.Context, reports)
 	}

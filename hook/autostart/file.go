@@ -207,10 +207,16 @@ func removeTemporary(dir, name string) {
 		return
 	}
 	for _, n := range names {
-		if strings.HasPrefix(n.Name(), "."+name) {
+		if strings.HasPrefix(n.Name(), "."+name) && isTemporary(n.Name()) {
 			os.Remove(filepath.Join(dir, n.Name()))
 		}
 	}
+}
+
+// isTemporary tells whether renameio makes such names, which end in digits. Those of editors are others.
+func isTemporary(name string) bool {
+	whole := strings.TrimRight(name, "0123456789")
+	return whole != name && slices.Contains([]string{serviceSuffix, socketSuffix, desktopSuffix}, filepath.Ext(whole))
 }
 
 // Remove removes the entry's files, what a killed process has left of them too, and the directories that are empty then, and tells

@@ -290,3 +290,27 @@ func TestALinkInThePlaceOfADirectoryStays(t *testing.T) {
 		t.Errorf("%q, %v", to, err)
 	}
 }
+
+// TestFilesOfAnEditorStay, whatever they are called.
+func TestFilesOfAnEditorStay(t *testing.T) {
+	t.Parallel()
+	for _, by := range []By{BySystemd, ByDesktop} {
+		s, e := Store{t.TempDir()}, plainEntry(by)
+		check2(t)(s.Write(e))
+		var swap []string
+		for _, f := range s.files(e) {
+			swap = append(swap, filepath.Join(filepath.Dir(f.path), "."+filepath.Base(f.path)+".swp"), f.path+"~1")
+		}
+		for _, path := range swap {
+			check(t, os.WriteFile(path, nil, 0o600))
+		}
+		s.Sweep()
+		check2(t)(s.Write(e))
+		check2(t)(s.Remove(e))
+		for _, path := range swap {
+			if _, err := os.Lstat(path); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+}

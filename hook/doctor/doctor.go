@@ -112,7 +112,7 @@ type Report struct {
 
 // Examine runs the checks of a scope, all at the same time.
 func (m Machine) Examine(ctx context.Context, scope Scope) []Report {
-	e := newExam(m, scope)
+	e := newExam(ctx, m, scope)
 	var checks []Check
 	for _, c := range Checks() {
 		if c.scope&scope.reach() != 0 {

@@ -33,15 +33,15 @@ type managed struct {
 	path  string // its PATH, which is the desktop's; "" where it does not tell
 }
 
-func newExam(m Machine, s Scope) *exam {
+func newExam(ctx context.Context, m Machine, s Scope) *exam {
 	m.Patience = cmp.Or(m.Patience, 15*time.Second)
 	m.Remmina.Patience = m.Patience
 	e := &exam{Machine: m, Scope: s}
 	e.entries = sync.OnceValues(e.findEntries)
 	e.listed = sync.OnceValues(e.findProfiles)
-	e.installed = sync.OnceValue(func() []remmina.Installed { return m.Remmina.Look(context.Background()) })
-	e.tried = sync.OnceValues(e.tryRemmina)
-	e.manages = sync.OnceValues(e.askManager)
+	e.installed = sync.OnceValue(func() []remmina.Installed { return m.Remmina.Look(ctx) })
+	e.tried = sync.OnceValues(func() (runs bool, err error) { return e.tryRemmina(ctx) })
+	e.manages = sync.OnceValues(func() (managed, error) { return e.askManager(ctx) })
 	e.wanted = sync.OnceValue(e.findWanted)
 	return e
 }
@@ -49,11 +49,11 @@ func newExam(m Machine, s Scope) *exam {
 // ErrNoDisplay says that there is no display, which a Remmina needs to be tried.
 var ErrNoDisplay = errors.New("there is no display")
 
-func (e *exam) tryRemmina() (runs bool, err error) {
+func (e *exam) tryRemmina(ctx context.Context) (runs bool, err error) {
 	if !e.onDesktop() {
 		return false, ErrNoDisplay
 	}
-	return e.Machine.Remmina.Try(context.Background())
+	return e.Machine.Remmina.Try(ctx)
 }
 
 // config reads the configuration, for one check: it is not to be used by two at the same time.
@@ -64,8 +64,8 @@ func (e *exam) config() *tunnel.Config {
 	return e.Hook.Config()
 }
 
-func (e *exam) askManager() (managed, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), e.Patience)
+func (e *exam) askManager(ctx context.Context) (managed, error) {
+	ctx, cancel := context.WithTimeout(ctx, e.Patience)
 	defer cancel()
 	variables, err := e.Hook.Manager().Variables(ctx)
 	m := managed{path: tunnel.Getenv(variables, "PATH")}

@@ -70,6 +70,7 @@ func (m Machine) Try(ctx context.Context) (runs bool, err error) {
 	cmd.Dir = "/"
 	cmd.Env = m.trialEnviron(dir)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // with its children
+	tunnel.DieWithParent(cmd.SysProcAttr)
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = time.Second
 	if err := cmd.Run(); cmd.Process == nil {

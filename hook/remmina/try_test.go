@@ -1,6 +1,7 @@
 package remmina
 
 import (
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
@@ -63,6 +64,26 @@ func TestTryTellsWhetherARemminaRunsCommands(t *testing.T) {
 	m.Patience = time.Second
 	if runs, err := m.Try(t.Context()); runs || !errors.Is(err, ErrUntold) {
 		t.Errorf("one that hangs: %v, %v", runs, err)
+	}
+	interrupted, interrupt := context.WithCancel(t.Context())
+	m = trial(t, `echo $$ >"$OUT"; exec sleep 300`)
+	pid := filepath.Join(m.Root, "out")
+	go func() {
+		for began := time.Now(); interrupted.Err() == nil; tunneltest.Pause(began) {
+			if text, _ := os.ReadFile(pid); strings.HasSuffix(string(text), "\n") {
+				interrupt()
+			}
+		}
+	}()
+	if runs, err := m.Try(interrupted); runs || interrupted.Err() == nil {
+		t.Errorf("one that is interrupted: %v, %v", runs, err)
+	}
+	text, err := os.ReadFile(pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat("/proc/" + strings.TrimSpace(string(text))); err == nil {
+		t.Error("one that is interrupted lives on")
 	}
 	m.Path = ""
 	if _, err := m.Try(t.Context()); !errors.Is(err, ErrNotNative) {

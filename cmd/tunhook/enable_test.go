@@ -514,3 +514,17 @@ func TestSystemctlOfAKilledEnableHasTheLock(t *testing.T) {
 	}
 	m.isDisabled()
 }
+
+// TestASlashBehindTheConfigurationHomeIsNoPlaceOfItsOwn: what is above the directories of the units stays, empty or not.
+func TestASlashBehindTheConfigurationHomeIsNoPlaceOfItsOwn(t *testing.T) {
+	t.Parallel()
+	m, address := newManaged(t), "127.0.0.1:"+port(t)
+	home := filepath.Dir(filepath.Dir(m.unitDir()))
+	check(t, os.MkdirAll(home, 0o700))
+	m.world = m.with("XDG_CONFIG_HOME=" + home + "/")
+	m.must("enable", enabledRoute, address)
+	m.must("disable", enabledRoute, address)
+	if left, err := os.ReadDir(home); err != nil || len(left) > 0 {
+		t.Errorf("%v, %v", left, err)
+	}
+}

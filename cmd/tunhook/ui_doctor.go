@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -382,10 +383,11 @@ func sayTunnels(fact any) (said, bool) {
 		return said{text: strings.TrimSpace(f.Name+" "+f.Version) + " (" + f.Path + ")"}, true
 	case doctor.NoProgram:
 		text := f.Err.Program + " " + f.Err.Reason
+		remedy := cmp.Or(f.Err.Install, "install it, or write its whole path in the provider's command")
 		if len(f.For) == 0 {
-			return said{text: text + "; nothing here needs it yet, routes HOST:PORT do", remedy: f.Err.Install}, true
+			return said{text: text + "; nothing here needs it yet, routes HOST:PORT do", remedy: remedy}, true
 		}
-		return said{text: text + ", for " + strings.Join(f.For, ", "), remedy: f.Err.Install}, true
+		return said{text: text + ", for " + strings.Join(f.For, ", "), remedy: remedy}, true
 	case doctor.NotOnDesktop:
 		return said{
 			text:   fmt.Sprintf("%s is on your PATH, but not on the desktop's, which Remmina has, for %s", f.Name, strings.Join(f.For, ", ")),

@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"image/color"
+	"slices"
 	"strings"
 	"time"
 )
@@ -21,10 +22,9 @@ type client struct {
 	answer func(d *desktop)
 }
 
-// clients returns those that the release has.
+// clients returns those of the release.
 func clients() []client {
-	var there []client
-	for _, c := range []client{
+	return slices.DeleteFunc([]client{
 		{"xfreerdp", "rdp", freerdp("/usr/bin/xfreerdp"), nil},
 		{"xfreerdp3", "rdp", freerdp("/usr/bin/xfreerdp3"), nil},
 		{"sdl-freerdp3", "rdp", freerdp("/usr/bin/sdl-freerdp3"), nil},
@@ -33,12 +33,7 @@ func clients() []client {
 		{"gnome-connections", "rdp", gnomeConnections, answerGNOMEConnections},
 		{"vncviewer", "vnc", vncviewer, nil},
 		{"remote-viewer", "vnc", remoteViewer, nil},
-	} {
-		if exists("/usr/bin/" + c.name) {
-			there = append(there, c)
-		}
-	}
-	return there
+	}, func(c client) bool { return !slices.Contains(release().clients, c.name) })
 }
 
 // connect opens the client on an address and waits until it shows a desktop in crimson,

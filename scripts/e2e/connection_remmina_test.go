@@ -19,11 +19,11 @@ func newConnectionOffice(t *testing.T, thinking time.Duration) *homeOffice {
 	return o
 }
 
-// enableByConnection enables tunhook for a profile's file, by connection.
+// enableByConnection enables tunhook for a profile's file, by connection, which it is where nothing is said.
 func (o *homeOffice) enableByConnection(file string) enabledProfile {
 	o.t.Helper()
 	p := enabledProfile{file: file, original: o.read(file)}
-	o.must(o.program, "remmina", "enable", "--by", "connection", file)
+	o.must(o.program, "remmina", "enable", file)
 	p.text = o.read(file)
 	p.listen = settings(p.text)["server"]
 	for _, key := range []string{"precommand", "postcommand"} {

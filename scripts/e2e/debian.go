@@ -13,6 +13,7 @@ import (
 type debian struct {
 	name string
 
+	clients      []string // those that scripts/e2e-setup and scripts/e2e-root install
 	xfreerdp     string   // its program, which is a FreeRDP of one version
 	shadow       []string // of the RDP server that checks passwords
 	logonFailure int      // what xfreerdp exits with where the password was wrong
@@ -31,6 +32,7 @@ type debian struct {
 var debians = map[string]debian{
 	"bookworm": {
 		name:         "Debian 12",
+		clients:      []string{"xfreerdp", "vncviewer"},
 		xfreerdp:     "/usr/bin/xfreerdp",
 		shadow:       []string{"/usr/bin/freerdp-shadow-cli", "-auth"},
 		logonFailure: 147,
@@ -40,6 +42,7 @@ var debians = map[string]debian{
 	},
 	"trixie": {
 		name:         "Debian 13",
+		clients:      []string{"xfreerdp3", "sdl-freerdp3", "wlfreerdp3", "krdc", "gnome-connections", "vncviewer", "remote-viewer"},
 		xfreerdp:     "/usr/bin/xfreerdp3",
 		shadow:       []string{"/usr/bin/freerdp-shadow-cli3"}, // -auth switches NLA off there
 		logonFailure: 132,
@@ -51,6 +54,7 @@ var debians = map[string]debian{
 	},
 	"": {
 		name:         "sid",
+		clients:      []string{"xfreerdp", "xfreerdp3", "sdl-freerdp3", "wlfreerdp3", "krdc", "gnome-connections", "vncviewer", "remote-viewer"},
 		xfreerdp:     "/usr/bin/xfreerdp3",
 		shadow:       []string{"/usr/bin/freerdp-shadow-cli3"},
 		logonFailure: 134,

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"testing"
 )
@@ -19,6 +20,7 @@ var (
 	buildDir      = sync.OnceValues(func() (string, error) { return os.MkdirTemp("", "e2e-build-") })
 	buildTunhook  = builder("../../cmd/tunhook")
 	buildPomerium = builder("../../tunnel/tunneltest/pomerium-cli")
+	buildPackage  = sync.OnceValues(makePackage)
 )
 
 // tunhookBinary returns the path of a tunhook built from this tree.
@@ -31,6 +33,26 @@ func tunhookBinary(t testing.TB) string {
 func pomeriumBinary(t testing.TB) string {
 	t.Helper()
 	return built(t, buildPomerium)
+}
+
+// makePackage makes the deb as scripts/packages does, for this machine.
+func makePackage() (string, error) {
+	if dir := os.Getenv(binVariable); dir != "" {
+		return filepath.Join(dir, "tunhook.deb"), nil
+	}
+	dir, err := buildDir()
+	if err != nil {
+		return "", err
+	}
+	cmd := exec.Command("../packages", dir, runtime.GOARCH)
+	if output, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("%v: %w\n%s", cmd, err, output)
+	}
+	debs, err := filepath.Glob(filepath.Join(dir, "tunhook_*_"+runtime.GOARCH+".deb"))
+	if err != nil || len(debs) != 1 {
+		return "", fmt.Errorf("%v has made %q, want one", cmd, debs)
+	}
+	return debs[0], nil
 }
 
 func built(t testing.TB, build func() (string, error)) string {

@@ -26,7 +26,7 @@ func (c *command) doctorCommand() *cli.Command {
 			example + "  tunhook doctor",
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "fix", Usage: "do what is safe: set aside records that cannot be read, remove those of tunnels that are gone, " +
-				"and write what is enabled anew where tunhook has moved"},
+				"and write what is enabled anew where tunhook has moved, or a socket or a link is missing"},
 			&cli.BoolFlag{Name: "try", Usage: "have Remmina open a profile of its own for a moment, to see whether it runs commands, which else its version tells; " +
 				"a window of it shows"},
 			&cli.StringFlag{Name: "config", Usage: "look at the configuration `FILE` and at nothing else, and tell every fault with its line"},

@@ -10,8 +10,8 @@ func (c *command) enableCommand() *cli.Command {
 		Name:      "enable",
 		Usage:     "listen at every login: the first connection starts the tunnel",
 		UsageText: "tunhook enable [flags] ROUTE [LISTEN] [-- TUNNEL-ARG...]",
-		Description: "Listens on LISTEN, \"stable\" where it is left out, from now on and at every login, and prints the address. " +
-			"A connection there starts the tunnel, and the last one ends it. It is a socket of the systemd user manager, with no process " +
+		Description: "Listens on LISTEN, where it is left out on the configuration's or else \"stable\", from now on and at every login, " +
+			"and prints the address. A connection there starts the tunnel, and the last one ends it. It is a socket of the systemd user manager, with no process " +
 			"of tunhook's until somebody connects, or where there is no such manager an autostart entry of the desktop.\n\n" +
 			example + "  tunhook enable desk.corp.example.com:3389",
 		Flags:  listenFlags("always"),

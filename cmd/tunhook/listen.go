@@ -19,8 +19,8 @@ func (c *command) listenCommand() *cli.Command {
 		Name:      "listen",
 		Usage:     "wait for connections: the first starts the tunnel, the last ends it",
 		UsageText: "tunhook listen [flags] ROUTE [LISTEN] [-- TUNNEL-ARG...]",
-		Description: "For clients that run no commands: they connect to LISTEN (\"stable\" if left out), which is printed, and wait there " +
-			"while you sign in. A port check starts nothing. Processes of other users are refused. \"tunhook enable\" does this at every login.\n\n" +
+		Description: "For clients that run no commands: they connect to LISTEN (if left out, the configuration's or else \"stable\"), which is " +
+			"printed, and wait there while you sign in. A port check starts nothing. Processes of other users are refused. \"tunhook enable\" does this at every login.\n\n" +
 			example + "  tunhook listen desk.corp.example.com:3389",
 		Flags:  listenFlags("auto"),
 		Action: c.listen,
@@ -30,9 +30,9 @@ func (c *command) listenCommand() *cli.Command {
 // listenFlags are the flags of listen and enable alike.
 func listenFlags(notify string) []cli.Flag {
 	return []cli.Flag{
-		&cli.StringFlag{Name: "ready", Usage: "what the clients speak: `KIND` is " + tunnel.OneOf(tunnel.ReadyKinds()[1:]) + ", or listen for anything else", DefaultText: "what fits the route's port"},
+		&cli.StringFlag{Name: "ready", Usage: "what the clients speak: `KIND` is " + tunnel.OneOf(tunnel.ReadyKinds()[1:]) + ", or listen for anything else", DefaultText: "the configuration's, or what fits the route's port"},
 		&cli.DurationFlag{Name: "linger", Usage: "end the tunnel `TIME` after its last connection has ended", DefaultText: hook.DefaultLinger.String()},
-		&cli.DurationFlag{Name: "timeout", Usage: "close a connection that was not answered after `TIME`, for instance because nobody has signed in", DefaultText: "3m"},
+		&cli.DurationFlag{Name: "timeout", Usage: "close a connection that was not answered after `TIME`, for instance because nobody has signed in", DefaultText: "3m, or the configuration's where that is longer"},
 		notifyFlag(notify),
 	}
 }

@@ -29,8 +29,9 @@ func (c *command) startCommand() *cli.Command {
 func startFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "ready", Usage: "wait until the tunnel is ready: `KIND` is listen (it listens), or " +
-			tunnel.OneOf(tunnel.ReadyKinds()[1:]) + " (such a server answers through it)", DefaultText: tunnel.ReadyListen},
-		&cli.DurationFlag{Name: "timeout", Usage: "give up, and end the tunnel, when it is not ready after `TIME`", DefaultText: fmt.Sprintf("%s, or %s to sign in", hook.DefaultTimeout, "3m")},
+			tunnel.OneOf(tunnel.ReadyKinds()[1:]) + " (such a server answers through it)", DefaultText: "the configuration's, or " + tunnel.ReadyListen},
+		&cli.DurationFlag{Name: "timeout", Usage: "give up, and end the tunnel, when it is not ready after `TIME`", DefaultText: fmt.Sprintf(
+			"the configuration's, or 3m where a server shall answer or commands run before, or %s; 3m to sign in", hook.DefaultTimeout)},
 		&cli.StringSliceFlag{Name: "end-with", Usage: "end the tunnel when the process `PID` is gone and nobody is connected; \"parent\" is the process that called tunhook"},
 		&cli.DurationFlag{Name: "idle-stop", Usage: "end the tunnel when nobody was connected for `TIME`, such as 30m", DefaultText: "never"},
 		&cli.BoolFlag{Name: "keep-alive", Usage: "start the tunnel program again when it dies while its client is still there"},

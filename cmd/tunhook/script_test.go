@@ -19,7 +19,8 @@ import (
 )
 
 // TestScripts runs testdata/script/*.txtar. Each has an account of its own, an echo server at $target for tunnels to lead
-// to ($target_host and $target_port are its parts), the tests' programs in $PROGRAMS, and these commands:
+// to ($target_host and $target_port are its parts), the tests' programs in $PROGRAMS, the manual pages in $PACKAGING, and
+// these commands:
 //
 //	port NAME...           put a free port into each variable
 //	exits STATUS CMD...    run a command, which must exit with STATUS; "stdout" and "stderr" look at what it wrote
@@ -68,7 +69,9 @@ func setUpScript(env *testscript.Env, bin string) error {
 	env.Setenv("target_host", host)
 	env.Setenv("target_port", port)
 	env.Setenv("PROGRAMS", bin)
-	return err
+	packaging, absErr := filepath.Abs("../../packaging")
+	env.Setenv("PACKAGING", packaging)
+	return errors.Join(err, absErr)
 }
 
 func scriptPort(ts *testscript.TestScript, _ bool, names []string) {

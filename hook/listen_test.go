@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
@@ -223,12 +224,24 @@ func TestPortCheckStartsNothing(t *testing.T) {
 		}
 		client.Close()
 	}
-	time.Sleep(100 * time.Millisecond)
-	if left := w.left(); len(left) != 0 {
-		t.Errorf("processes were started: %v", left)
+	nothingStarted := func() {
+		t.Helper()
+		if left := w.left(); len(left) != 0 {
+			t.Errorf("processes were started: %v", left)
+		}
+		if _, ok := w.record(); ok || len(l.failed()) != 0 {
+			t.Errorf("a tunnel was started, or failed: %v", l.failed())
+		}
 	}
-	if _, ok := w.record(); ok || len(l.failed()) != 0 {
-		t.Errorf("a tunnel was started, or failed: %v", l.failed())
+	time.Sleep(100 * time.Millisecond)
+	nothingStarted()
+	for _, said := range []string{"", connectionRequest[:4]} { // a monitor may hold its connection for a while
+		silent := w.connect(said)
+		w.never(time.Second, "a tunnel is started for one that is silent", func() bool { _, ok := w.record(); return ok })
+		nothingStarted()
+		silent.Close()
+		w.never(300*time.Millisecond, "a tunnel is started for one that was silent", func() bool { _, ok := w.record(); return ok })
+		nothingStarted()
 	}
 }
 
@@ -305,6 +318,9 @@ func TestFailureIsToldOnceToAClientThatTriesAgain(t *testing.T) {
 	if connects := w.gateway.Connects(refused); connects > 2 { // without and with the token
 		t.Errorf("%d connections to the gateway", connects)
 	}
+	if launches := w.launches(filepath.Join(w.LogDir, pidfile.Key{Route: refused, Listen: w.address}.Name()+".log"), 0); launches != 1 {
+		t.Errorf("the tunnel program was launched %d times, want once", launches)
+	}
 	w.expectTabs(1)
 }
 
@@ -328,29 +344,61 @@ func TestTunnelProgramThatCannotBeRunIsToldOnce(t *testing.T) {
 	}
 }
 
-// A tunnel that is up may be dead in many ways; the next connection gets a new one.
+// A tunnel that is up may be dead in many ways; the next connection gets a new one, and a session through another tunnel goes on.
 func TestDeadTunnelIsReplacedUnderTheNextConnection(t *testing.T) {
-	for name, die := range map[string]func(*testing.T, *account, process.Identity){
-		"killed":  func(t *testing.T, _ *account, id process.Identity) { send(t, id, syscall.SIGKILL) },
-		"stopped": func(t *testing.T, _ *account, id process.Identity) { send(t, id, syscall.SIGSTOP) },
+	for name, death := range map[string]struct {
+		kind   string // of odd's programs, "" for the gateway's
+		signal syscall.Signal
+		tabs   int
+	}{
+		"killed":                     {"", syscall.SIGKILL, 1},
+		"stopped":                    {"", syscall.SIGSTOP, 1},
+		"its own connection is dead": {"mute", syscall.SIGUSR1, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			w := newAccount(t, tunneltest.ResponderOptions{})
+			w := newOddWorld(t, tunneltest.ResponderOptions{})
 			w.signInAlways()
-			w.listen(hook.ListenRequest{Route: desk})
+			route := desk
+			if death.kind != "" {
+				route = w.odd(death.kind)
+			}
+			w.listen(hook.ListenRequest{Route: route, Ready: tunnel.ReadyRDP})
 			w.session().Close()
-			old := w.mustRecord().Tunnel
-			die(t, w, old)
+			other := w.elsewhere()
+			other.listen(hook.ListenRequest{Route: route, Ready: tunnel.ReadyRDP})
+			held := other.session()
+			old, beside := w.programOf(route), other.programOf(route)
+			send(t, old, death.signal)
+			tunneltest.Eventually(t, "it is dead", func() bool { return !old.Alive() || old.Stopped() || w.logged("mute now\n") })
 			if err := goesOn(w.session()); err != nil {
 				t.Fatal(err)
 			}
-			if now := w.mustRecord().Tunnel; now == old || old.Alive() {
+			if now := w.programOf(route); now == old || old.Alive() {
 				t.Errorf("the tunnel program %v is %v now, and the old one lives: %v", old, now, old.Alive())
 			}
-			w.expectTabs(1)
+			if err := goesOn(held); err != nil || other.programOf(route) != beside {
+				t.Errorf("the session through the other tunnel: %v; its program %v is %v now", err, beside, other.programOf(route))
+			}
+			w.expectTabs(death.tabs)
 		})
 	}
+}
+
+// elsewhere is the same account with another address.
+func (w *account) elsewhere() *account {
+	other := *w
+	other.Env, other.address = hookOf(w.Environ), loopbackAddress()
+	return &other
+}
+
+// programOf is the tunnel program of that route at the account's address.
+func (w *account) programOf(route string) process.Identity {
+	w.t.Helper()
+	tunnels, _, err := w.Status(route, w.address)
+	if err != nil || len(tunnels) != 1 {
+		w.t.Fatalf("status of %s on %s: %+v, %v", route, w.address, tunnels, err)
+	}
+	return tunnels[0].Record.Tunnel
 }
 
 func TestTunnelThatDoesNotAnswerIsKeptWhileSomebodyIsServed(t *testing.T) {

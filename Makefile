@@ -10,6 +10,7 @@ MAN5DIR = $(DESTDIR)$(PREFIX)/share/man/man5
 BASHDIR = $(DESTDIR)$(PREFIX)/share/bash-completion/completions
 ZSHDIR  = $(DESTDIR)$(PREFIX)/share/zsh/site-functions
 FISHDIR = $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
+APPDIR  = $(DESTDIR)$(PREFIX)/share/applications
 DOCDIR  = $(DESTDIR)$(PREFIX)/share/doc/tunhook
 
 # What build makes and install installs.
@@ -133,7 +134,7 @@ install: current install-files ## build where that is needed, and install under 
 # For packagers: what is in a package, without a look at whether it has to be built.
 .PHONY: install-files
 install-files:
-	mkdir -p $(BINDIR) $(MANDIR) $(MAN5DIR) $(BASHDIR) $(ZSHDIR) $(FISHDIR) $(DOCDIR)/examples
+	mkdir -p $(BINDIR) $(MANDIR) $(MAN5DIR) $(BASHDIR) $(ZSHDIR) $(FISHDIR) $(APPDIR) $(DOCDIR)/examples
 	install -m 755 $(TUNHOOK) $(BINDIR)/tunhook
 	install -m 755 scripts/xfreerdp-tunnel $(BINDIR)/xfreerdp-tunnel
 	install -m 644 packaging/tunhook.1 $(MANDIR)/tunhook.1
@@ -142,6 +143,7 @@ install-files:
 	install -m 644 packaging/completions/tunhook.bash $(BASHDIR)/tunhook
 	install -m 644 packaging/completions/_tunhook $(ZSHDIR)/_tunhook
 	install -m 644 packaging/completions/tunhook.fish $(FISHDIR)/tunhook.fish
+	install -m 644 packaging/tunhook.desktop $(APPDIR)/tunhook.desktop
 	install -m 644 packaging/config.toml $(DOCDIR)/examples/config.toml
 
 .PHONY: uninstall
@@ -149,7 +151,7 @@ uninstall: ## remove what install has installed; before, each user disables what
 	@packaging/before-removal remove
 	rm -f $(BINDIR)/tunhook $(BINDIR)/xfreerdp-tunnel $(MANDIR)/tunhook.1 $(MANDIR)/xfreerdp-tunnel.1 $(MAN5DIR)/tunhook.toml.5
 	rm -f $(BASHDIR)/tunhook $(ZSHDIR)/_tunhook $(FISHDIR)/tunhook.fish
-	rm -f $(DOCDIR)/examples/config.toml
+	rm -f $(APPDIR)/tunhook.desktop $(DOCDIR)/examples/config.toml
 	rmdir $(DOCDIR)/examples $(DOCDIR) 2>/dev/null || true
 
 .PHONY: clean

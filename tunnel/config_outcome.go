@@ -64,6 +64,20 @@ func (c *Config) Tables(name string) (tables []Table) {
 	return tables
 }
 
+// TableNames lists what Tables can be asked for, sorted: the names of tunnels and providers, also of those that cannot be used, but
+// for what can be no name.
+func (c *Config) TableNames() []string {
+	names := c.providerNames()
+	for key := range c.layers {
+		names = append(names, key.name)
+	}
+	for key := range c.broken {
+		names = append(names, key.name)
+	}
+	slices.Sort(names)
+	return slices.DeleteFunc(slices.Compact(names), func(name string) bool { return checkName(name) != nil })
+}
+
 // table gives the outcome for one table, from the very values that are used.
 func (c *Config) table(key tableKey) Table {
 	t := Table{Kind: key.kind, Name: key.name}

@@ -106,7 +106,7 @@ The manual pages tunhook(1) and tunhook.toml(5) have it all.`),
 		Commands: []*cli.Command{
 			c.startCommand(), c.stopCommand(), c.runCommand(), c.listenCommand(), c.enableCommand(), c.disableCommand(),
 			c.statusCommand(), c.waitCommand(), c.logsCommand(), c.remminaCommand(), c.configCommand(), c.routesCommand(), c.doctorCommand(),
-			c.relayCommand(), c.frontCommand(), c.beforeCommand(), c.keeperCommand(),
+			c.relayCommand(), c.frontCommand(), c.beforeCommand(), c.keeperCommand(), c.namesCommand(),
 		},
 		DisableSliceFlagSeparator: true,
 		CustomAppHelpTemplate:     appHelp,

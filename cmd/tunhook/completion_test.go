@@ -69,6 +69,11 @@ func TestCompletionRunsNothingThatAFileSays(t *testing.T) {
 		"tunhook start --ready=r":             {"rdp"}, // readline replaces what is behind the "="
 		"tunhook remmina enable --route=go":   {"good", "goods"},
 		"tunhook st":                          {"start", "status", "stop"},
+		"tunhook help st":                     {"start", "status", "stop"},
+		"tunhook help remmina e":              {"enable"},
+		"tunhook help start g":                nil,
+		"tunhook strat g":                     nil,
+		"tunhook config g":                    {"gcloud-iap", "good", "goods", "größe"},
 		"tunhook remmina show ":               {`\$\(touch\`, trap + `\)`}, // readline would not quote the "$"
 	} {
 		got := w.tab(line)

@@ -38,6 +38,18 @@ route = "own://desk"
 	if got := w.tab("tunhook remmina enable --route na"); !slices.Equal(got, []string{"name"}) {
 		t.Errorf("offered are %q", got)
 	}
+	for line, want := range map[string][]string{
+		"tunhook routes ":        {"boundary", "kubectl", "own", "pomerium", "tsh-app"}, // its own list is one
+		"tunhook routes own ":    nil,
+		"tunhook config o":       {"oci-bastion", "own"},
+		"tunhook config na":      {"name"},
+		"tunhook config name ":   nil,
+		"tunhook config own://d": nil, // which has no table
+	} {
+		if got := w.tab(line); !slices.Equal(got, want) {
+			t.Errorf("%q: offered are %q, want %q", line, got, want)
+		}
+	}
 	if e := w.do("routes", "own", "--", "fail"); e.status != exitFailed || !strings.Contains(e.stderr, "own: lister fail -v: exit status 3") {
 		t.Errorf("%+v", e)
 	}

@@ -27,6 +27,7 @@ _tunhook() {
         unset 'words[-1]'
     fi
 
+    local commands='start stop run listen enable disable status wait logs remmina config routes doctor'
     local count=0 flag='' flags='--help'
     for ((i = 1; i < ${#words[@]}; i++)); do
         word=${words[i]}
@@ -73,21 +74,25 @@ _tunhook() {
         choices=$(_tunhook_values "$command" "$flag")
     elif [[ $cur == -* ]]; then
         choices=$flags
-    elif [[ -z $command ]]; then
-        choices='start stop run listen enable disable status wait logs remmina config routes doctor'
-    elif [[ $command == remmina ]] && ((count == 0)); then
+    elif [[ -z $command || "$command $count" == 'help 0' ]]; then
+        choices=$commands
+    elif [[ "$command $count" == 'remmina 0' || "$command $route $count" == 'help remmina 1' ]]; then
         choices='enable disable show list'
+    elif [[ " $commands " != *" $command "* ]]; then
+        return
     elif [[ $command == remmina ]]; then
         [[ $route == list ]] || _tunhook_profile "${COMP_WORDS[COMP_CWORD]}"
         return
     elif [[ $command == routes ]]; then
-        choices='boundary kubectl pomerium tsh-app'
+        ((count > 0)) || choices=$(tunhook names --lists 2>/dev/null)
+    elif [[ $command == config ]]; then
+        ((count > 0)) || choices=$(tunhook names 2>/dev/null)
     elif [[ $command == doctor ]] && ((count > 0)); then
         return
     elif ((count == 0)); then
         [[ $command != doctor ]] || _tunhook_profile "${COMP_WORDS[COMP_CWORD]}"
         choices=$(_tunhook_routes)
-    elif ((count == 1)) && [[ $command != config ]]; then
+    elif ((count == 1)); then
         choices=stable
         [[ $command == @(start|run|listen|enable) ]] || choices+=" $(_tunhook_running address "$route")"
     fi

@@ -88,7 +88,7 @@ complete -c tunhook -n 'test (count (__tunhook_words)) -eq 0' -a wait -d 'Wait u
 complete -c tunhook -n 'test (count (__tunhook_words)) -eq 0' -a logs -d 'Show what a tunnel program has logged'
 
 complete -c tunhook -n 'test (count (__tunhook_words)) -eq 0' -a routes -d 'List the routes that a gateway has'
-complete -c tunhook -n '__tunhook_at 0 routes' -a 'boundary kubectl pomerium tsh-app' -d Provider
+complete -c tunhook -n '__tunhook_at 0 routes' -a '(tunhook names --lists 2>/dev/null)' -d Provider
 complete -c tunhook -n '__tunhook_in routes' -l cached -d 'Those that were listed last'
 complete -c tunhook -n '__tunhook_in routes' -l timeout -x -d 'Give up after this time'
 complete -c tunhook -n 'test (count (__tunhook_words)) -eq 0' -a config -d 'Show what the configuration comes to'
@@ -96,7 +96,8 @@ complete -c tunhook -n 'test (count (__tunhook_words)) -eq 0' -a remmina -d 'Mak
 
 complete -c tunhook -n 'test (count (__tunhook_words)) -eq 0' -a doctor -d 'Say what keeps tunnels from working here'
 
-complete -c tunhook -n "__tunhook_at 0 $all config doctor" -a '(__tunhook_routes)' -d Route
+complete -c tunhook -n "__tunhook_at 0 $all doctor" -a '(__tunhook_routes)' -d Route
+complete -c tunhook -n '__tunhook_at 0 config' -a '(tunhook names 2>/dev/null)' -d 'Tunnel or provider'
 complete -c tunhook -n "__tunhook_at 1 $all" -a stable -d 'An address of its own for every route'
 complete -c tunhook -n '__tunhook_at 1 stop disable status wait logs' -a '(__tunhook_running address (__tunhook_words)[2])' -d Running
 
@@ -140,5 +141,8 @@ complete -c tunhook -n __tunhook_enable -l ready -x -a 'listen rdp vnc ssh' -d '
 complete -c tunhook -n __tunhook_enable -l all -d 'Every profile whose own command starts a tunnel'
 complete -c tunhook -n __tunhook_enable -l dry-run -d 'Only show what would change'
 complete -c tunhook -n __tunhook_enable -l force -d 'Set commands of your own aside, until disable'
+
+complete -c tunhook -n '__tunhook_at 0 help' -a "$all remmina config routes doctor" -d Command
+complete -c tunhook -n '__tunhook_at 1 help; and contains -- remmina (__tunhook_words)' -a 'enable disable show list' -d Command
 
 complete -c tunhook -n __tunhook_at_client -a '(__tunhook_client)'

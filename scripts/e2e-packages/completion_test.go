@@ -3,10 +3,13 @@
 package e2epackages
 
 import (
+	"bufio"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -59,13 +62,16 @@ func (h home) write(t *testing.T, name, text string, mode os.FileMode) {
 }
 
 // newHome makes one with tunnels in the configuration, profiles of Remmina's, routes that were listed once, and programs that leave a
-// mark when they are run from now on.
-func newHome(t *testing.T) home {
+// mark when they are run from now on. The package is in root.
+func newHome(t *testing.T, root string) home {
 	t.Helper()
-	h := home{t.TempDir(), t.TempDir()}
-	output(t, "dpkg-deb", "--extract", theOne(t, packages.dir, "*_amd64.deb"), h.root)
+	h := home{t.TempDir(), root}
 	check(t, os.Mkdir(filepath.Join(h.dir, "run"), 0o700))
 	h.write(t, ".config/tunhook/config.toml", `
+[provider.own]
+routes = ["own://{host}"]
+command = ["own", "{host}", "{listen}"]
+list = { command = ["own", "list"], match = '(?m)^(?P<host>\S+)$', route = "own://{host}" }
 [tunnel.desk]
 route = "relay://127.0.0.1:9"
 [tunnel.desktop]
@@ -81,7 +87,7 @@ route = "relay://127.0.0.1:12"
 	h.write(t, "notes.toml", "", 0o600)
 	h.write(t, "bin/kubectl", "#!/bin/sh\necho 'corp  win10  3389'\n", 0o700)
 	h.must(t, "tunhook", "routes", "kubectl")
-	for _, name := range []string{"kubectl", "pomerium-cli", "boundary", "tsh", "xdg-open", "remmina"} {
+	for _, name := range []string{"kubectl", "pomerium-cli", "boundary", "tsh", "own", "xdg-open", "remmina"} {
 		h.write(t, "bin/"+name, "#!/bin/sh\ntouch \"$HOME/trap\"\n", 0o700)
 	}
 	return h
@@ -89,11 +95,17 @@ route = "relay://127.0.0.1:12"
 
 // TestCompletion in the real shells, from where the package puts it.
 func TestCompletion(t *testing.T) {
+	root := t.TempDir()
+	output(t, "dpkg-deb", "--extract", theOne(t, packages.dir, "*_amd64.deb"), root)
+	takes := commands(t, newHome(t, root), "")
+	if len(takes) < 16 {
+		t.Fatalf("the help has the commands %q", takes)
+	}
 	configured := []string{"[ab]c", "desk", "desktop", "kubectl://corp/svc/win10:3389"}
 	for _, sh := range shells {
 		t.Run(sh.name, func(t *testing.T) {
 			t.Parallel()
-			h := newHome(t)
+			h := newHome(t, root)
 			offers := sh.start(t, h)
 			for _, tc := range []struct {
 				line string
@@ -101,8 +113,10 @@ func TestCompletion(t *testing.T) {
 			}{
 				{"tunhook sta", []string{"start", "status"}},
 				{"tunhook remmina ", []string{"disable", "enable", "list", "show"}},
+				{"tunhook help sta", []string{"start", "status"}},
+				{"tunhook help remmina ", []string{"disable", "enable", "list", "show"}},
+				{"tunhook help start ", nil},
 				{"tunhook start --re", []string{"--ready", "--reuse"}},
-				{"tunhook stop --", []string{"--all", "--grace", "--help", "--now", "--wait"}},
 				{"tunhook doctor --t", []string{"--try"}},
 				{"tunhook remmina enable --b", []string{"--by"}},
 				{"tunhook start --ready ", []string{"listen", "rdp", "ssh", "vnc"}},
@@ -114,7 +128,11 @@ func TestCompletion(t *testing.T) {
 				{"tunhook status kubectl://corp/", []string{"kubectl://corp/svc/win10:3389"}},
 				{"tunhook status kubectl:", []string{"kubectl://corp/svc/win10:3389"}},
 				{"tunhook start desk ", []string{"stable"}},
+				{"tunhook routes ", []string{"boundary", "kubectl", "own", "pomerium", "tsh-app"}},
 				{"tunhook routes ku", []string{"kubectl"}},
+				{"tunhook config des", []string{"desk", "desktop"}},
+				{"tunhook config o", []string{"oci-bastion", "own"}},
+				{"tunhook config [", []string{"[ab]c"}},
 				{"tunhook remmina disable My", []string{"My $HOME's", "My desk"}},
 				{"tunhook remmina show My\\ d", []string{"My desk"}},
 				{"tunhook remmina enable --ready rdp o", []string{"other"}},
@@ -127,6 +145,12 @@ func TestCompletion(t *testing.T) {
 					t.Errorf("%q: %q, want %q", tc.line, got, tc.want)
 				}
 			}
+			for command, want := range takes {
+				got := offers("tunhook " + command + "--")
+				if slices.Sort(got); !slices.Equal(got, want) {
+					t.Errorf("%q: %q, want %q", "tunhook "+command+"--", got, want)
+				}
+			}
 			if left, err := filepath.Glob(filepath.Join(h.dir, "trap")); err != nil || len(left) > 0 {
 				t.Error("a Tab has run a program that it should not")
 			}
@@ -137,15 +161,69 @@ func TestCompletion(t *testing.T) {
 	}
 }
 
-// inFish asks fish, which tells it to scripts: a line each, with a description behind a tab.
+var (
+	helpCommand = regexp.MustCompile(`(?m)^  ([a-z]+) `)
+	helpFlag    = regexp.MustCompile(`(?m)^  (--[a-z-]+)`)
+)
+
+// commands gives all commands below one, each with a space behind it, and the flags that each takes, sorted, as the help has them.
+// The first one is tunhook itself, "".
+func commands(t *testing.T, h home, command string) map[string][]string {
+	t.Helper()
+	help := h.must(t, append(append([]string{"tunhook"}, strings.Fields(command)...), "--help")...)
+	_, flags, _ := strings.Cut(help, "\nFlags:\n")
+	takes := []string{"--help"}
+	if command == "" {
+		takes = append(takes, "--version")
+	}
+	for _, m := range helpFlag.FindAllStringSubmatch(flags, -1) {
+		takes = append(takes, m[1])
+	}
+	slices.Sort(takes)
+	all := map[string][]string{command: takes}
+	_, below, _ := strings.Cut(help, "\nCommands:\n")
+	below, _, _ = strings.Cut(below, "\n\n")
+	for _, m := range helpCommand.FindAllStringSubmatch(below, -1) {
+		maps.Copy(all, commands(t, h, command+m[1]+" "))
+	}
+	return all
+}
+
+// asked answers each line with what could be completed, a line each with a description behind a tab, and says where that ends.
+const asked = `while read --line line; complete --do-complete $line </dev/null; echo "$argv[1]"; end`
+
+// inFish asks fish, which tells it to scripts.
 func inFish(t *testing.T, h home) func(line string) []string {
+	const end = "-- that is all"
+	cmd := h.command("fish", "--command", asked, end)
+	stdin, err := cmd.StdinPipe()
+	check(t, err)
+	stdout, err := cmd.StdoutPipe()
+	check(t, err)
+	cmd.Stderr = t.Output()
+	check(t, cmd.Start())
+	t.Cleanup(func() {
+		_ = stdin.Close()
+		_ = cmd.Wait()
+	})
+	answers := bufio.NewReader(stdout)
 	return func(line string) (all []string) {
 		t.Helper()
-		for said := range strings.Lines(h.must(t, "fish", "--command", "complete --do-complete $argv[1]", line)) {
+		_, err := fmt.Fprintln(stdin, line)
+		check(t, err)
+		watchdog := time.AfterFunc(patience, func() { _ = cmd.Process.Kill() })
+		defer watchdog.Stop()
+		for {
+			said, err := answers.ReadString('\n')
+			if err != nil {
+				t.Fatalf("%s: fish is gone: %v", line, err)
+			}
+			if said == end+"\n" {
+				return all
+			}
 			value, _, _ := strings.Cut(strings.TrimSuffix(said, "\n"), "\t")
 			all = append(all, value)
 		}
-		return all
 	}
 }
 

@@ -14,8 +14,8 @@ import (
 var elsewhere = map[string][2]string{
 	"make demo":     {".ci/run", "phase 'demo' make demo\n"},
 	"make test":     {".ci/run", "phase 'test' make test\n"},
-	"make packages": {"Makefile", "scripts/packages $(ARTIFACTS)/packages\n"}, // as scripts/e2e-packages does
-	"sudo apt-get install ./artifacts/packages/tunhook_*_amd64.deb":                   {"scripts/e2e-packages/root_test.go", `apt-get install --yes --no-install-recommends /packages/`},
+	"make packages": {"scripts/e2e-packages/main_test.go", `exec.Command("make", "packages", "ARTIFACTS=`},
+	"sudo apt-get install ./artifacts/packages/tunhook_*_amd64.deb":                   {"scripts/e2e-packages/root_test.go", "apt-get install ./artifacts/packages/tunhook_*_amd64.deb)"},
 	"flatpak override --user --talk-name=org.freedesktop.Flatpak org.remmina.Remmina": {"scripts/e2e/flatpak_permission_test.go", `"flatpak override --user --talk-name=org.freedesktop.Flatpak " + sandboxApp`},
 }
 

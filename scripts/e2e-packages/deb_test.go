@@ -3,6 +3,7 @@
 package e2epackages
 
 import (
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -16,7 +17,7 @@ func TestDebFromInstallationToRemoval(t *testing.T) {
 			alice := func(command string) string { return r.run(as("alice", command)) }
 			before := r.run(remaining)
 
-			r.install(packages.old)
+			r.run("apt-get install /packages/old/tunhook_*_amd64.deb")
 			if got := alice("tunhook --version"); got != "tunhook version "+oldVersion {
 				t.Errorf("installed: %q", got)
 			}
@@ -50,11 +51,18 @@ func TestDebFromInstallationToRemoval(t *testing.T) {
 				}
 			}
 
-			if got := r.install(packages.dir); strings.Contains(got, "tunhook remmina disable") {
+			if got := r.install(); strings.Contains(got, "tunhook remmina disable") {
 				t.Errorf("an upgrade speaks of removal:\n%s", got)
 			}
-			if got := alice("tunhook --version"); got != "tunhook version "+newVersion {
+			if got := alice("tunhook --version"); got != "tunhook version "+packages.version {
 				t.Errorf("upgraded: %q", got)
+			}
+			if got := r.run("dpkg-query --show --showformat=${Version} tunhook"); got != packaged(packages.version) {
+				t.Errorf("dpkg says that version %q is installed", got)
+			}
+			which := regexp.QuoteMeta(packages.version + " (/usr/bin/tunhook)")
+			if got, _ := r.try(as("alice", "tunhook doctor")); !regexp.MustCompile(`(?m)^ok +tunhook +` + which + `$`).MatchString(got) {
+				t.Errorf("doctor does not say which tunhook is installed:\n%s", got)
 			}
 			all("upgraded")
 			if got := alice("tunhook status"); strings.Count(got, "  ready  ") != len(sessions) {

@@ -19,12 +19,9 @@ import (
 // habits.
 func TestPackagesAreReproducible(t *testing.T) {
 	t.Parallel()
-	checkout, again := filepath.Join(t.TempDir(), "elsewhere"), t.TempDir()
-	output(t, "git", "clone", "--quiet", "../..", checkout)
-	// What is not committed yet is built too.
-	output(t, "sh", "-c", `git -C ../.. diff HEAD --binary | git -C "$0" apply --allow-empty`, checkout)
+	again := t.TempDir()
 	cmd := exec.Command("sh", "-c", `umask 077 && exec scripts/packages "$0"`, again)
-	cmd.Dir, cmd.Env = checkout, append(os.Environ(), "VERSION="+newVersion, "TZ=Pacific/Auckland", "HOSTNAME=elsewhere", "LC_ALL=C")
+	cmd.Dir, cmd.Env = freshCheckout(t), append(os.Environ(), "VERSION="+packages.version, "TZ=Pacific/Auckland", "HOSTNAME=elsewhere", "LC_ALL=C")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
@@ -55,6 +52,9 @@ func TestPackagesAreOfTheirArchitecture(t *testing.T) {
 		deb, rpm := theOne(t, packages.dir, "*_"+arch.deb+".deb"), theOne(t, packages.dir, "*."+arch.rpm+".rpm")
 		if got := output(t, "dpkg-deb", "--field", deb, "Architecture"); got != arch.deb {
 			t.Errorf("%s is of %s", deb, got)
+		}
+		if got := output(t, "dpkg-deb", "--field", deb, "Version"); got != packaged(packages.version) {
+			t.Errorf("%s has the version %q", deb, got)
 		}
 		if got := output(t, "rpm", "--query", "--package", "--queryformat", "%{ARCH}", rpm); got != arch.rpm {
 			t.Errorf("%s is of %s", rpm, got)
@@ -112,7 +112,7 @@ func TestArchiveRunsFromAnywhere(t *testing.T) {
 	prefix := t.TempDir()
 	output(t, "tar", "-xzf", theOne(t, packages.dir, "*-linux-amd64.tar.gz"), "--directory", prefix, "--strip-components", "1")
 	tunhook := filepath.Join(prefix, "bin", "tunhook")
-	if got := output(t, tunhook, "--version"); got != "tunhook version "+newVersion {
+	if got := output(t, tunhook, "--version"); got != "tunhook version "+packages.version {
 		t.Error(got)
 	}
 	for _, name := range []string{"LICENSE", "CHANGELOG.md", "README.md", "THIRD_PARTY_NOTICES", "sbom.cdx.json", "examples/config.toml"} {
@@ -148,7 +148,7 @@ func TestBillAndNoticesNameWhatIsLinked(t *testing.T) {
 	check(t, json.Unmarshal(text, &bill))
 	self := bill.Metadata.Component
 	sum, _, _ := strings.Cut(output(t, "sha256sum", filepath.Join(root, "usr/bin/tunhook")), " ")
-	if bill.BOMFormat != "CycloneDX" || bill.SpecVersion != "1.5" || self.Version != newVersion || self.Hashes[0].Content != sum {
+	if bill.BOMFormat != "CycloneDX" || bill.SpecVersion != "1.5" || self.Version != packages.version || self.Hashes[0].Content != sum {
 		t.Errorf("the bill is of %+v", self)
 	}
 	if len(bill.Components) != len(linked)+1 { // and Go's own library
@@ -193,29 +193,92 @@ func TestManualIsClean(t *testing.T) {
 	}
 }
 
-// formula loads a formula of Homebrew's without Homebrew, and prints what it would run.
+// formula loads a formula of Homebrew's without Homebrew, installs below the prefix in the environment, and tests that. The
+// directories are those of https://rubydoc.brew.sh/Formula.
 const formula = `
 class Formula
   def self.method_missing(*) = nil
-  def self.test = nil
-  def method_missing(name) = "/#{name}"
-  def system(*args) = puts(args.join(" "))
+  def self.test(&block) = define_method(:run_test, &block)
+  def prefix = ENV.fetch("PREFIX")
+  def bin = "#{prefix}/bin"
+  def man1 = "#{prefix}/share/man/man1"
+  def man5 = "#{prefix}/share/man/man5"
+  def bash_completion = "#{prefix}/etc/bash_completion.d"
+  def zsh_completion = "#{prefix}/share/zsh/site-functions"
+  def fish_completion = "#{prefix}/share/fish/vendor_completions.d"
   def version = "1.2.3"
+  def system(*args) = Kernel.system(*args) || abort("#{args.join(" ")} failed")
+  def shell_output(command) = %x(#{command})
+  def assert_equal(want, got) = want == got || abort("#{got.inspect} is not #{want.inspect}")
 end
-load ARGV[0]
-puts Tunhook.new.caveats
-Tunhook.new.install
+load "packaging/tunhook.rb"
+formula = Tunhook.new
+formula.install
+formula.run_test
+puts formula.caveats
 `
 
-// TestOtherSystemsCanReadTheirFiles as far as they come to Debian.
-func TestOtherSystemsCanReadTheirFiles(t *testing.T) {
-	got := output(t, "ruby", "-e", formula, "../../packaging/tunhook.rb")
-	for _, want := range []string{"make build VERSION=1.2.3\n", "\nmake install-files PREFIX=/prefix MANDIR=/man1 MAN5DIR=/man5 BASHDIR=/bash_completion", "tunhook disable --all"} {
-		if !strings.Contains(got, want) {
-			t.Errorf("the formula runs %q", got)
-		}
+// flake has Nix read a flake, without its packages, and give one of its phases.
+const flake = `
+let
+  nixpkgs = {
+    lib.genAttrs = names: f: builtins.listToAttrs (map (name: { inherit name; value = f name; }) names);
+    legacyPackages.x86_64-linux.buildGoModule = package: package;
+  };
+in
+((import ./packaging/flake.nix).outputs { self = { }; inherit nixpkgs; }).packages.x86_64-linux.default.installPhase
+`
+
+// in gives a program that runs in a directory, with more in its environment, and what it says goes to the test.
+func in(t *testing.T, dir string, environ []string, argv ...string) *exec.Cmd {
+	cmd := exec.Command(argv[0], argv[1:]...)
+	cmd.Dir, cmd.Env, cmd.Stderr = dir, append(os.Environ(), environ...), t.Output()
+	return cmd
+}
+
+// TestOtherSystemsInstallTheSame by their own files, as far as what reads these comes to Debian. The tests of scripts read
+// PKGBUILD.
+func TestOtherSystemsInstallTheSame(t *testing.T) {
+	t.Parallel()
+	checkout, usual, brew, nix := freshCheckout(t), t.TempDir(), t.TempDir(), t.TempDir()
+	said, err := in(t, checkout, []string{"PREFIX=" + brew}, "ruby", "-e", formula).Output()
+	if err != nil || !strings.Contains(string(said), "\n  tunhook disable --all\n") {
+		t.Errorf("the formula: %v\n%s", err, said)
 	}
-	output(t, "nix-instantiate", "--parse", "../../packaging/flake.nix")
+	check(t, in(t, checkout, nil, "make", "install-files", "PREFIX="+usual).Run()) // what the formula has built
+	want := tree(t, usual)
+	if got := strings.Count(want, "\n") + 1; got < 8 {
+		t.Errorf("make installs no more than\n%s", want)
+	}
+	// Its own place for completions of bash, which is the only one that differs.
+	check(t, os.MkdirAll(filepath.Join(brew, "share/bash-completion"), 0o700))
+	check(t, os.Rename(filepath.Join(brew, "etc/bash_completion.d"), filepath.Join(brew, "share/bash-completion/completions")))
+	if got := tree(t, brew); got != want {
+		t.Errorf("Homebrew installs otherwise than make:\n%s", difference(want, got))
+	}
+
+	phase, err := in(t, checkout, nil, "nix-instantiate", "--eval", "--json", "--expr", flake).Output()
+	check(t, err)
+	var install string
+	check(t, json.Unmarshal(phase, &install))
+	// Nix has built where Go installs, and all of its own variables are set.
+	gopath := t.TempDir()
+	check(t, os.Mkdir(filepath.Join(gopath, "bin"), 0o700))
+	check(t, os.Rename(filepath.Join(checkout, "tunhook"), filepath.Join(gopath, "bin", "tunhook")))
+	check(t, in(t, checkout, []string{"GOPATH=" + gopath, "out=" + nix}, "bash", "-euc", "runHook() { :; }\n"+install).Run())
+	if got := tree(t, nix); got != want {
+		t.Errorf("Nix installs otherwise than make:\n%s", difference(want, got))
+	}
+}
+
+// TestDesktopEntryIsOne that desktops take, and is in the packages.
+func TestDesktopEntryIsOne(t *testing.T) {
+	t.Parallel()
+	root := t.TempDir()
+	output(t, "dpkg-deb", "--extract", theOne(t, packages.dir, "*_amd64.deb"), root)
+	if said := output(t, "desktop-file-validate", filepath.Join(root, "usr/share/applications/tunhook.desktop")); said != "" {
+		t.Error(said) // hints too
+	}
 }
 
 // TestFlakeHasTheHashOfTheModules as Nix will find them.

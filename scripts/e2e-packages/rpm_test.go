@@ -51,7 +51,7 @@ func TestRpmFromInstallationToRemoval(t *testing.T) {
 	if got := rpm("--upgrade", "--nodeps", theOne(t, packages.dir, "*.x86_64.rpm")); strings.Contains(got, "disable") {
 		t.Errorf("an upgrade speaks of removal:\n%s", got)
 	}
-	if got := tunhook("--version"); got != "tunhook version "+newVersion {
+	if got := tunhook("--version"); got != "tunhook version "+packages.version {
 		t.Errorf("upgraded: %q", got)
 	}
 	all("upgraded")
@@ -66,7 +66,7 @@ func TestRpmFromInstallationToRemoval(t *testing.T) {
 	if got := rpm("--verify", "--nodeps", "tunhook"); got != "" {
 		t.Errorf("rpm --verify:\n%s", got)
 	}
-	if got := rpm("--query", "--queryformat", "'%{VERSION}-%{RELEASE}.%{ARCH} %{LICENSE} %{BUILDHOST}'", "tunhook"); got != "0.1.0~rc.1-1.x86_64 Apache-2.0 localhost" {
+	if got := rpm("--query", "--queryformat", "'%{VERSION}-%{RELEASE}.%{ARCH} %{LICENSE} %{BUILDHOST}'", "tunhook"); got != packaged(packages.version)+".x86_64 Apache-2.0 localhost" {
 		t.Errorf("rpm says it is %q", got)
 	}
 	if got := rpm("--query", "--licensefiles", "tunhook"); !strings.Contains(got, "/usr/share/licenses/tunhook/LICENSE") {

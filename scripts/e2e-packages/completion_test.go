@@ -132,7 +132,6 @@ func TestCompletion(t *testing.T) {
 				{"tunhook routes ku", []string{"kubectl"}},
 				{"tunhook config des", []string{"desk", "desktop"}},
 				{"tunhook config o", []string{"oci-bastion", "own"}},
-				{"tunhook config [", []string{"[ab]c"}},
 				{"tunhook remmina disable My", []string{"My $HOME's", "My desk"}},
 				{"tunhook remmina show My\\ d", []string{"My desk"}},
 				{"tunhook remmina enable --ready rdp o", []string{"other"}},
@@ -194,7 +193,7 @@ const asked = `while read --line line; complete --do-complete $line </dev/null; 
 
 // inFish asks fish, which tells it to scripts.
 func inFish(t *testing.T, h home) func(line string) []string {
-	const end = "-- that is all"
+	const end = "that is all"
 	cmd := h.command("fish", "--command", asked, end)
 	stdin, err := cmd.StdinPipe()
 	check(t, err)

@@ -100,7 +100,11 @@ func TestLintianFindsNothing(t *testing.T) {
 // TestRpmlintFindsNoError beside what packaging/rpmlint.toml answers for.
 func TestRpmlintFindsNoError(t *testing.T) {
 	t.Parallel()
-	out := output(t, "rpmlint", "--config", "../../packaging/rpmlint.toml",
+	// It unpacks a package with "cpio -id", which puts files with a name such as nfpm's, /usr/bin/tunhook, right there on
+	// this machine, and then misses them where it looks.
+	bin := t.TempDir()
+	check(t, os.WriteFile(filepath.Join(bin, "cpio"), []byte("#!/bin/sh\nexec /usr/bin/cpio --no-absolute-filenames \"$@\"\n"), 0o700))
+	out := output(t, "env", "PATH="+bin+":"+os.Getenv("PATH"), "rpmlint", "--config", "../../packaging/rpmlint.toml",
 		theOne(t, packages.dir, "*.x86_64.rpm"), theOne(t, packages.dir, "*.aarch64.rpm"))
 	if !strings.Contains(out, "2 packages and 0 specfiles checked; 0 errors") {
 		t.Error(out)

@@ -57,7 +57,7 @@ func TestDebFromInstallationToRemoval(t *testing.T) {
 			if got := alice("tunhook --version"); got != "tunhook version "+packages.version {
 				t.Errorf("upgraded: %q", got)
 			}
-			if got := r.run("dpkg-query --show --showformat=\"${Version}\" tunhook"); got != packaged(packages.version) {
+			if got := r.run(`dpkg-query --show --showformat='${Version}' tunhook`); got != packaged(packages.version) {
 				t.Errorf("dpkg says that version %q is installed", got)
 			}
 			which := regexp.QuoteMeta(packages.version + " (/usr/bin/tunhook)")

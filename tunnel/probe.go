@@ -144,7 +144,8 @@ func Probe(ctx context.Context, addr netip.AddrPort, ready string) error {
 		return orContext(ctx, fmt.Errorf("%w (%w)", ErrClosed, underlying(err)))
 	}
 	defer conn.Close()
-	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Now()) })
+	// Not by a deadline, which the exchange has its own of.
+	stop := context.AfterFunc(ctx, func() { _ = conn.(*net.TCPConn).CloseRead() })
 	defer stop()
 	err = orContext(ctx, p.exchange(conn))
 	if ctx.Err() == nil {

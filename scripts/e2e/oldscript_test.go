@@ -3,7 +3,9 @@
 package e2e
 
 import (
+	"strings"
 	"testing"
+	"time"
 )
 
 // oldScript is the hook that people have used so far, from Pomerium's guide to RDP.
@@ -47,4 +49,38 @@ func TestOldScriptFailsFirstTry(t *testing.T) {
 	}
 	client.window()
 	d.screenshot("gave-up")
+}
+
+// Taken over, such a profile shows the desktop at the first try, also where Remmina runs no commands, and disable gives the script back.
+func TestProfileOfTheOldScriptIsTakenOver(t *testing.T) {
+	t.Parallel()
+	const thinking = 2 * time.Second
+	o := newConnectionOffice(t, thinking)
+	script, listen := o.path("hook"), freeAddress(t)
+	o.write(script, oldScript)
+	arguments := " " + o.gateway.ownDesk + " " + listen
+	desk := profile{name: "desk", server: listen, beforeCommand: script + " start" + arguments, afterCommand: script + " stop" + arguments}
+	file := o.save(o.nativeRemmina(), desk)
+	p := enabledProfile{file: file, original: o.read(file)}
+
+	if shown := o.run(o.program, "remmina", "enable", "--all", "--dry-run"); !strings.Contains(shown.stdout+shown.stderr, o.gateway.ownDesk) {
+		t.Errorf("what would change does not name the route: %+v", shown)
+	}
+	if o.read(file) != p.original {
+		t.Error("to show what would change has changed it")
+	}
+	o.must(o.program, "remmina", "enable", "--all")
+	p.text = o.read(file)
+	p.listen = settings(p.text)["server"]
+	if now := settings(p.text); now["precommand"] != "" || now["postcommand"] != "" || p.listen == listen {
+		t.Errorf("the script is called yet, or connected to:\n%s", p.text)
+	}
+
+	client := o.open(file, desk)
+	o.waitForPicture(crimson, thinking+patience)
+	o.screenshot("picture")
+	client.quit()
+	client.wait(patience)
+	o.waitUntilAtRest(p.listen)
+	o.checkDisabled(p)
 }

@@ -3,7 +3,6 @@
 package e2epackages
 
 import (
-	"bufio"
 	"fmt"
 	"maps"
 	"os"
@@ -195,17 +194,7 @@ const asked = `while read --line line; complete --do-complete $line </dev/null; 
 func inFish(t *testing.T, h home) func(line string) []string {
 	const end = "that is all"
 	cmd := h.command("fish", "--command", asked, end)
-	stdin, err := cmd.StdinPipe()
-	check(t, err)
-	stdout, err := cmd.StdoutPipe()
-	check(t, err)
-	cmd.Stderr = t.Output()
-	check(t, cmd.Start())
-	t.Cleanup(func() {
-		_ = stdin.Close()
-		_ = cmd.Wait()
-	})
-	answers := bufio.NewReader(stdout)
+	stdin, answers := talk(t, cmd)
 	return func(line string) (all []string) {
 		t.Helper()
 		_, err := fmt.Fprintln(stdin, line)

@@ -42,17 +42,24 @@ func newRoot(t *testing.T, release string) *root {
 func startShell(t *testing.T, command ...string) *root {
 	t.Helper()
 	cmd := exec.Command(command[0], command[1:]...)
+	stdin, stdout := talk(t, cmd)
+	return &root{t: t, shell: cmd.Process, stdin: stdin, out: stdout}
+}
+
+// talk starts a program that ends when nothing more comes to its stdin, which is the end of the test.
+func talk(t *testing.T, cmd *exec.Cmd) (stdin io.WriteCloser, stdout *bufio.Reader) {
+	t.Helper()
 	stdin, err := cmd.StdinPipe()
 	check(t, err)
-	stdout, err := cmd.StdoutPipe()
+	out, err := cmd.StdoutPipe()
 	check(t, err)
 	cmd.Stderr = t.Output()
 	check(t, cmd.Start())
 	t.Cleanup(func() {
 		_ = stdin.Close()
-		_ = cmd.Wait() // with the status of the last command
+		_ = cmd.Wait() // with the status of the last command of a shell
 	})
-	return &root{t: t, shell: cmd.Process, stdin: stdin, out: bufio.NewReader(stdout)}
+	return stdin, bufio.NewReader(out)
 }
 
 const finished = "-- finished with status "

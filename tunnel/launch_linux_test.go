@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tunhook/tunhook/tunnel/tunneltest"
 	"golang.org/x/sys/unix"
 )
 
@@ -74,7 +75,7 @@ func TestLaunchedProgramIsDetached(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = syscall.Kill(pid, syscall.SIGKILL) })
-	eventually(t, "the shell has stopped itself", func() bool { return stat(pid, 3) == "T" })
+	tunneltest.Eventually(t, "the shell has stopped itself", func() bool { return stat(pid, 3) == "T" })
 
 	if sid := stat(pid, 6); sid != strconv.Itoa(pid) {
 		t.Errorf("it is in session %s, want its own", sid)

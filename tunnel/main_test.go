@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/tunhook/tunhook/pidfile/process"
-	"github.com/tunhook/tunhook/tunnel/tunneltest"
 )
 
 // roleVariable makes the test binary act as one of roles instead of running tests.
@@ -108,14 +107,4 @@ func (h *helper) line(t *testing.T) string {
 	}
 	t.Fatalf("the helper failed: %s", h.lines.Text())
 	return ""
-}
-
-// eventually waits for a condition with a deadline.
-func eventually(t *testing.T, what string, holds func() bool) {
-	t.Helper()
-	for began := time.Now(); !holds(); tunneltest.Pause(began) {
-		if time.Since(began) > deadline {
-			t.Fatalf("not within %v: %s", deadline, what)
-		}
-	}
 }

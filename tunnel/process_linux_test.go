@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/tunhook/tunhook/pidfile/process"
+	"github.com/tunhook/tunhook/tunnel/tunneltest"
 )
 
 // pidfd is a handle on a process, as the callers of this package have it.
@@ -138,7 +139,7 @@ func killSession(t *testing.T, sid int) {
 // logHas waits for a line in a log that begins like that.
 func logHas(t *testing.T, log *os.File, begins string, times int) {
 	t.Helper()
-	eventually(t, fmt.Sprintf("%d times %q in the log", times, begins), func() bool {
+	tunneltest.Eventually(t, fmt.Sprintf("%d times %q in the log", times, begins), func() bool {
 		n := 0
 		for _, line := range lastLines(t, log.Name(), 0, 1000) {
 			if strings.HasPrefix(line, begins) {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/tunhook/tunhook/pidfile/process"
 	"github.com/tunhook/tunhook/pidfile/process/processtest"
+	"github.com/tunhook/tunhook/tunnel/tunneltest"
 )
 
 // waitFor waits for a launched tunnel program to listen on addr.
@@ -63,7 +64,7 @@ func TestProgramWhoseFirstThreadHasEndedIsReady(t *testing.T) {
 	addr := freeAddress(t)
 	l, log := launchRole(t, "firstthreadends", addr.String())
 	logHas(t, log, "going on", 1)
-	eventually(t, "its first thread has ended", func() bool { return stat(l.PID, 3) == "Z" })
+	tunneltest.Eventually(t, "its first thread has ended", func() bool { return stat(l.PID, 3) == "Z" })
 	if err := waitFor(t, addr, l, deadline); err != nil {
 		t.Error(err)
 	}

@@ -196,7 +196,7 @@ func TestTargetThatIsDownEndsOnlyThatConnection(t *testing.T) {
 			t.Errorf("%q, %v from a target that is down", data, err)
 		}
 	}
-	eventually(t, "two lines in the log", func() bool { return strings.Count(log.String(), "\n") == 2 })
+	tunneltest.Eventually(t, "two lines in the log", func() bool { return strings.Count(log.String(), "\n") == 2 })
 	if text := log.String(); !strings.Contains(text, down) || !strings.Contains(text, "refused") {
 		t.Errorf("the log says %q", text)
 	}
@@ -262,7 +262,7 @@ func TestRelayLeavesNothingBehind(t *testing.T) {
 	if _, err := net.Dial("tcp", addr); err == nil && Listening(netip.MustParseAddrPort(addr), identified(t, os.Getpid())) {
 		t.Error("it listens still") // and not another process, which the system gave the port since
 	}
-	eventually(t, "its goroutines have ended", func() bool { return runtime.NumGoroutine() <= before })
+	tunneltest.Eventually(t, "its goroutines have ended", func() bool { return runtime.NumGoroutine() <= before })
 }
 
 func TestRelaySaysWhereItCannotListen(t *testing.T) {

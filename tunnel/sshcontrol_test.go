@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tunhook/tunhook/tunnel/tunneltest"
 	"golang.org/x/sys/unix"
 )
 
@@ -167,7 +168,7 @@ func TestSSHThroughASharedConnection(t *testing.T) {
 				t.Errorf("%q, %v", said, err)
 			}
 			if text, _ := os.ReadFile(log.Name()); !works && !strings.Contains(string(text), "ssh says: Session open refused by peer") {
-				eventually(t, "why in the log", func() bool {
+				tunneltest.Eventually(t, "why in the log", func() bool {
 					text, _ = os.ReadFile(log.Name())
 					return strings.Contains(string(text), "ssh says: Session open refused by peer")
 				})

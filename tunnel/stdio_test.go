@@ -17,6 +17,7 @@ import (
 	"testing"
 
 	"github.com/tunhook/tunhook/pidfile/process"
+	"github.com/tunhook/tunhook/tunnel/tunneltest"
 )
 
 // shell is a program that a shell's script is.
@@ -84,7 +85,7 @@ func whose(t *testing.T, conn io.Reader) process.Identity {
 func awaitGone(t *testing.T, ids ...process.Identity) {
 	t.Helper()
 	for _, id := range ids {
-		eventually(t, fmt.Sprintf("the end of process %d", id.PID), func() bool { return !id.Alive() })
+		tunneltest.Eventually(t, fmt.Sprintf("the end of process %d", id.PID), func() bool { return !id.Alive() })
 	}
 }
 
@@ -117,7 +118,7 @@ func TestStdioPassesHalfClosesOn(t *testing.T) {
 	}
 	_, _ = conn.Write([]byte("still here"))
 	_ = conn.CloseWrite()
-	eventually(t, "the end of what the client says", func() bool {
+	tunneltest.Eventually(t, "the end of what the client says", func() bool {
 		heard, err := os.ReadFile(file)
 		return err == nil && string(heard) == "still here"
 	})
@@ -173,7 +174,7 @@ func TestStdioSaysWhyAProgramFailed(t *testing.T) {
 	if said, err := io.ReadAll(connect(t, addr)); err != nil || len(said) > 0 {
 		t.Errorf("%q, %v", said, err)
 	}
-	eventually(t, "both lines in the log", func() bool {
+	tunneltest.Eventually(t, "both lines in the log", func() bool {
 		text, _ := os.ReadFile(log)
 		return strings.HasPrefix(string(text), "not logged in\nrelay: ") && strings.HasSuffix(string(text), ": sh: exit status 3\n")
 	})

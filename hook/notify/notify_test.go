@@ -155,7 +155,7 @@ func TestCloseTakesAWaitingSignInAwayAndLeavesTheBus(t *testing.T) {
 	if diff := cmp.Diff(shown{Close: 1}, s.next(t)); diff != "" {
 		t.Error(diff)
 	}
-	eventually(t, "the connection ends", func() bool { return s.Clients() == 0 })
+	tunneltest.Eventually(t, "the connection ends", func() bool { return s.Clients() == 0 })
 }
 
 func TestSignInThatTheUserClosedStaysClosed(t *testing.T) {
@@ -164,7 +164,7 @@ func TestSignInThatTheUserClosedStaysClosed(t *testing.T) {
 	n.SignIn(signInMessage)
 	s.next(t)
 	s.Emit(object, service+".NotificationClosed", uint32(1), uint32(2))
-	eventually(t, "the sign-in is not shown again", func() bool {
+	tunneltest.Eventually(t, "the sign-in is not shown again", func() bool {
 		n.SignIn(signInMessage)
 		n.Fail(Message{Summary: "marks the end of what the sign-in led to"})
 		if s.next(t).Icon == "network-error" {
@@ -203,7 +203,7 @@ func TestLongAddressIsOpenedByAClick(t *testing.T) {
 		t.Fatalf("no button: %+v", got)
 	}
 	s.Emit(object, service+".ActionInvoked", uint32(1), "open")
-	eventually(t, "xdg-open runs", func() bool { return strings.HasSuffix(opened(), "\n") })
+	tunneltest.Eventually(t, "xdg-open runs", func() bool { return strings.HasSuffix(opened(), "\n") })
 	if want := "[" + long.URL + "] \n"; opened() != want {
 		t.Errorf("xdg-open got %d characters, want %d", len(opened()), len(want))
 	}
@@ -243,7 +243,7 @@ func TestClickOpensTheAddress(t *testing.T) {
 	s.next(t)
 	s.Emit(object, service+".ActivationToken", uint32(1), "token-7")
 	s.Emit(object, service+".ActionInvoked", uint32(1), "open")
-	eventually(t, "xdg-open runs", func() bool { return strings.HasSuffix(opened(), "\n") })
+	tunneltest.Eventually(t, "xdg-open runs", func() bool { return strings.HasSuffix(opened(), "\n") })
 	if want := "[https://login.example.com/?a=1&b=2] token-7\n"; opened() != want {
 		t.Errorf("xdg-open got %q, want %q", opened(), want)
 	}
@@ -263,7 +263,7 @@ func TestStrangersClickIsNone(t *testing.T) {
 	}
 	s.Emit("/elsewhere", service+".ActionInvoked", uint32(1), "open")
 	s.Emit(object, service+".ActionInvoked", uint32(1), "open") // the user's click, after all of those
-	eventually(t, "xdg-open runs", func() bool { return strings.HasSuffix(opened(), "\n") })
+	tunneltest.Eventually(t, "xdg-open runs", func() bool { return strings.HasSuffix(opened(), "\n") })
 	n.Close()
 	if want := "[https://login.example.com/?a=1&b=2] \n"; opened() != want {
 		t.Errorf("xdg-open got %q, want %q once", opened(), want)
@@ -429,13 +429,4 @@ func duration(f func()) time.Duration {
 	start := time.Now()
 	f()
 	return time.Since(start)
-}
-
-func eventually(t *testing.T, what string, done func() bool) {
-	t.Helper()
-	for began := time.Now(); !done(); tunneltest.Pause(began) {
-		if time.Since(began) > waits {
-			t.Fatal("waited in vain: " + what)
-		}
-	}
 }

@@ -3,7 +3,6 @@
 package e2e
 
 import (
-	"fmt"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -25,9 +24,8 @@ done
 // asAdministrator runs a script of root's where the user's login sees what it does, and nobody else.
 func (u *user) asAdministrator(script string, args ...string) string {
 	u.t.Helper()
-	cmd := exec.Command("/usr/bin/nsenter", append([]string{
-		fmt.Sprintf("--mount=/proc/%d/ns/mnt", u.login.cmd.Process.Pid), "--", "/bin/sh", "-c", script, "administrator",
-	}, args...)...)
+	argv := slices.Concat(u.enterLogin(), []string{"/bin/sh", "-c", script, "administrator"}, args)
+	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8", "DEBIAN_FRONTEND=noninteractive"}
 	output, err := cmd.CombinedOutput()
 	if err != nil {

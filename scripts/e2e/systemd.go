@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 )
@@ -156,14 +157,19 @@ func (u *user) ids() (uid, gid uint32) {
 	return u.credential.Uid, u.credential.Gid
 }
 
+// enterLogin is the beginning of a command line that runs a program, as root, where the
+// user's programs see their user manager.
+func (u *user) enterLogin() []string {
+	return []string{"/usr/bin/nsenter", fmt.Sprintf("--mount=/proc/%d/ns/mnt", u.login.cmd.Process.Pid), "--"}
+}
+
 // inLogin returns the command line that runs a program of the user's where it sees their
 // user manager. It has to be started as root.
 func (u *user) inLogin(argv []string) []string {
 	uid, gid := u.ids()
-	return append([]string{
-		"/usr/bin/nsenter", fmt.Sprintf("--mount=/proc/%d/ns/mnt", u.login.cmd.Process.Pid), "--",
+	return slices.Concat(u.enterLogin(), []string{
 		"/usr/bin/setpriv", fmt.Sprint("--reuid=", uid), fmt.Sprint("--regid=", gid), "--clear-groups",
 		"--pdeathsig=KILL", "--",
 		"/usr/bin/env", "--chdir=" + u.home, "--",
-	}, argv...)
+	}, argv)
 }

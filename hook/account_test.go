@@ -65,11 +65,10 @@ func newAccount(t *testing.T, server tunneltest.ResponderOptions, environ ...str
 	}
 	t.Cleanup(func() { _ = w.gateway.Close() })
 	w.writeConfig()
-	w.Env = hookOf(slices.Concat([]string{
+	w.Env = hookOf(slices.Concat(tunneltest.ProgramEnviron(), []string{
 		dirVariable + "=" + w.dir,
 		"HOME=" + w.dir,
 		"PATH=" + w.dir + ":/usr/bin:/bin",
-		tunneltest.QuickExit,
 		racedVariable + "=" + raced,
 	}, environ))
 	t.Cleanup(func() {

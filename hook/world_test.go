@@ -47,9 +47,9 @@ func newWorld(t *testing.T, variables ...string) *world {
 		RunDir: w.path("run"),
 		LogDir: w.path("log"),
 		Self:   self,
-		Environ: append([]string{
-			"PATH=" + w.path("bin") + ":/usr/bin:/bin", "HOME=" + w.dir, dirVariable + "=" + w.dir, tunneltest.QuickExit, racedVariable + "=" + raced,
-		}, variables...),
+		Environ: slices.Concat(tunneltest.ProgramEnviron(), []string{
+			"PATH=" + w.path("bin") + ":/usr/bin:/bin", "HOME=" + w.dir, dirVariable + "=" + w.dir, racedVariable + "=" + raced,
+		}, variables),
 		Now:     time.Now,
 		Notice:  w.noticed,
 		Waiting: w.waiting,

@@ -36,7 +36,8 @@ func newAccount(t *testing.T) *account {
 	a := &account{
 		t: t, dir: dir, program: filepath.Join(dir, "bin", "tunhook"),
 		address: fmt.Sprintf("127.%d.%d.%d:3389", 2+rand.IntN(250), rand.IntN(256), 1+rand.IntN(254)),
-		environ: []string{"HOME=" + filepath.Join(dir, "home"), "XDG_RUNTIME_DIR=" + filepath.Join(dir, "run"), "PATH=" + filepath.Join(dir, "bin") + ":/usr/bin:/bin", tunneltest.QuickExit},
+		environ: append(tunneltest.ProgramEnviron(),
+			"HOME="+filepath.Join(dir, "home"), "XDG_RUNTIME_DIR="+filepath.Join(dir, "run"), "PATH="+filepath.Join(dir, "bin")+":/usr/bin:/bin"),
 	}
 	for _, sub := range []string{"home", "run", "bin"} {
 		if err := os.Mkdir(filepath.Join(dir, sub), 0o700); err != nil {

@@ -47,7 +47,7 @@ func TestStopLeavesAProcessWithTheSameCommandLineAlone(t *testing.T) {
 	check(t, err)
 	args := strings.Split(strings.TrimSuffix(string(cmdline), "\x00"), "\x00")
 	twin, expectAlive := stranger(t, &exec.Cmd{
-		Path: exe, Args: args, Dir: "/", Env: []string{"HOME=" + t.TempDir(), "TUNNELTEST_DELAY=1h", tunneltest.QuickExit},
+		Path: exe, Args: args, Dir: "/", Env: append(tunneltest.ProgramEnviron(), "HOME="+t.TempDir(), "TUNNELTEST_DELAY=1h"),
 		SysProcAttr: &syscall.SysProcAttr{Setsid: true},
 	})
 	tunneltest.Eventually(t, "the two have the same command line", func() bool { // none while one is still being executed

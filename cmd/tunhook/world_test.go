@@ -67,14 +67,13 @@ func makeWorld(dir string) error {
 }
 
 func worldEnviron(dir, bin, mark string) []string {
-	return []string{
-		"HOME=" + filepath.Join(dir, "home"),
-		"XDG_RUNTIME_DIR=" + filepath.Join(dir, "run"),
-		"XDG_CONFIG_DIRS=" + filepath.Join(dir, "etc"),
-		"PATH=" + bin + ":/usr/bin:/bin",
-		markVariable + "=" + mark,
-		tunneltest.QuickExit,
-	}
+	return append(tunneltest.ProgramEnviron(),
+		"HOME="+filepath.Join(dir, "home"),
+		"XDG_RUNTIME_DIR="+filepath.Join(dir, "run"),
+		"XDG_CONFIG_DIRS="+filepath.Join(dir, "etc"),
+		"PATH="+bin+":/usr/bin:/bin",
+		markVariable+"="+mark,
+	)
 }
 
 func newMark() string { return fmt.Sprintf("%d-%d", os.Getpid(), rand.Uint64()) }

@@ -63,7 +63,7 @@ func (u *user) startPomerium(server string) *pomerium {
 	}
 	u.write(browser, fmt.Sprintf("#!/bin/sh\nprintf '%%s\\n' \"$1\" >>'%s'\n", p.tabFile))
 	u.write(filepath.Join(u.binDir, "pomerium-cli"), fmt.Sprintf(
-		"#!/bin/sh\nexec '%s' \"$@\" '%s'\n", pomeriumBinary(u.t), strings.Join(p.args, "' '")))
+		"#!/bin/sh\nexec env '%s' '%s' \"$@\" '%s'\n", strings.Join(tunneltest.ProgramEnviron(), "' '"), pomeriumBinary(u.t), strings.Join(p.args, "' '")))
 	return p
 }
 

@@ -39,6 +39,8 @@ import (
 //	TUNNELTEST_IGNORE_TERM=1       do not end on SIGTERM
 //	TUNNELTEST_GENERATIONS=N       start a child, which starts a child, and so on; the Nth listens. Each only waits for
 //	                               its child, and leaves it behind when it ends
+//	TUNNELTEST_REAL=PATH           execute that program in its place, after the wait and as the generation that would listen;
+//	                               not with TUNNELTEST_IGNORE_TERM, which it cannot be told
 func PomeriumCLI(args, environ []string, stdout, stderr io.Writer) int {
 	events := &eventLog{w: stdout}
 	faults, err := parseFaults(environ)
@@ -55,6 +57,13 @@ func PomeriumCLI(args, environ []string, stdout, stderr io.Writer) int {
 		return beget(ctx, args, environ, stdout, stderr, events, faults.generations-1)
 	}
 
+	if faults.real != "" && !faults.ignoreTerm {
+		if !faults.wait(ctx) {
+			return 0
+		}
+		fmt.Fprintln(stderr, faults.become(args, environ))
+		return 1
+	}
 	cli, err := newPomeriumCLI(args, environ, stderr, events)
 	if err != nil {
 		fmt.Fprintf(stderr, "Error: %v\nUsage:\n  pomerium-cli tcp destination [flags]\n\n", err)

@@ -6,10 +6,15 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 )
+
+// realVariable names the program that the stand-in becomes.
+const realVariable = "TUNNELTEST_REAL"
 
 // generationsVariable is the one fault that changes on the way to a child.
 const generationsVariable = "TUNNELTEST_GENERATIONS"
@@ -22,6 +27,7 @@ type faults struct {
 	delay       time.Duration
 	await       string
 	listen      string
+	real        string
 	ignoreTerm  bool
 	generations int
 }
@@ -49,6 +55,7 @@ func parseFaults(environ []string) (f faults, err error) {
 	}
 	f.await = lookup(environ, "TUNNELTEST_AWAIT")
 	f.listen = lookup(environ, "TUNNELTEST_LISTEN")
+	f.real = lookup(environ, realVariable)
 	f.ignoreTerm = lookup(environ, "TUNNELTEST_IGNORE_TERM") != ""
 	return f, nil
 }
@@ -68,6 +75,15 @@ func (f faults) wait(ctx context.Context) (ok bool) {
 			return true
 		}
 	}
+}
+
+// become executes the real program in place of this one.
+func (f faults) become(args, environ []string) error {
+	if i := slices.Index(args, "--listen"); f.listen != "" && i >= 0 && i+1 < len(args) {
+		args = slices.Clone(args)
+		args[i+1] = f.listen
+	}
+	return fmt.Errorf("%s: %w", f.real, syscall.Exec(f.real, append([]string{os.Args[0]}, args...), environ))
 }
 
 // lookup finds a variable in environ, the last one where there are several, as os/exec passes them on.

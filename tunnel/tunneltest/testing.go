@@ -8,13 +8,23 @@ import (
 	"time"
 )
 
-// RealPomeriumCLI is the environment variable that names a real pomerium-cli, by its absolute
-// path, for EachPomeriumCLI to test as well.
+// RealPomeriumCLI is the environment variable that names a real pomerium-cli, by its absolute path: EachPomeriumCLI tests it as well,
+// and to all others it is pomerium-cli (see ProgramEnviron).
 const RealPomeriumCLI = "TUNHOOK_TEST_POMERIUM_CLI"
 
 // QuickExit is a variable for the stand-in's environment: without it a test binary built with -race takes a second to exit
 // (https://go.dev/doc/articles/race_detector#Options).
 const QuickExit = "GORACE=atexit_sleep_ms=0"
+
+// ProgramEnviron is what goes into the environment of those who start pomerium-cli: QuickExit and, where a test is run with
+// RealPomeriumCLI, what has the stand-in become that program.
+func ProgramEnviron() []string {
+	environ := []string{QuickExit}
+	if program := os.Getenv(RealPomeriumCLI); program != "" {
+		environ = append(environ, realVariable+"="+program)
+	}
+	return environ
+}
 
 // EachPomeriumCLI runs test with the path of the stand-in, and again with that of the real program where the environment
 // names one. Either is called pomerium-cli and alone in its directory, which can go on a PATH.

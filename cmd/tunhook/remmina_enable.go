@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -108,7 +109,7 @@ func (c *command) newEnabling(ctx *cli.Context, h *hook.Env, profile remmina.Pro
 	e := &enabling{command: c, hook: h, profile: profile, force: ctx.Bool("force")}
 	e.tunnel.Ready = ctx.String("ready")
 	var err error
-	if e.tunnel.Route, err = enableRoute(profile, ctx.String("route")); err != nil {
+	if e.tunnel.Route, err = e.route(ctx.String("route")); err != nil {
 		return nil, err
 	}
 	old, calls := profile.Old()
@@ -275,15 +276,39 @@ func (l *listeners) Alone(ctx context.Context, f func() error) error {
 	return l.hook.Alone(ctx, "remmina", f)
 }
 
-// enableRoute is the route that was given, or that of the last enable, or the profile's own server.
-func enableRoute(profile remmina.Profile, given string) (string, error) {
+// route is the route that was given, or that of the last enable, or where the profile's own server is. A gateway may list that by
+// another route: it counts where exactly one of those listed has the server's name or, where the server tells nothing, the profile's.
+func (e *enabling) route(given string) (string, error) {
+	p := e.profile
 	switch {
 	case given != "":
 		return given, nil
-	case profile.Enabled && profile.Server.Ours:
-		return profile.Route, nil
+	case p.Enabled && p.Server.Ours:
+		return p.Route, nil
 	}
-	return profile.Target()
+	target, err := p.Target()
+	name, port := p.Name, p.OwnPort()
+	if err == nil {
+		name, port, _ = net.SplitHostPort(target)
+	} else if !errors.As(err, new(*remmina.RouteError)) {
+		return "", err
+	}
+	listed, cacheErr := e.hook.CachedRoutes("")
+	if cacheErr != nil || slices.ContainsFunc(listed, func(l hook.ListedRoute) bool { return l.Route == target }) {
+		return target, err // whatever ails the cache, the profile says what it says
+	}
+	named := slices.DeleteFunc(listed, func(l hook.ListedRoute) bool { return !strings.EqualFold(l.Name, name) })
+	if len(named) != 1 {
+		return target, err
+	}
+	route := named[0].Route
+	if _, err := e.hook.ListenAddress(route, "stable"); err != nil { // it may lack a port, such as boundary://ID does
+		if _, err := e.hook.ListenAddress(route+":"+port, "stable"); err == nil {
+			route += ":" + port
+		}
+	}
+	e.ui.say("%s lists %q: the route is %s; --route names another", named[0].Provider, named[0].Name, route)
+	return route, nil
 }
 
 // enableListen is the listen address that was given, or that of the last enable, or "stable". A route's own stable address is not

@@ -15,7 +15,7 @@ func (c *command) routesCommand() *cli.Command {
 		Usage:     "list the routes that a gateway has",
 		UsageText: "tunhook routes [flags] [PROVIDER [-- ARG...]]",
 		Description: "Without PROVIDER it asks all whose program is here. It may be that somebody has to sign in. What was listed is " +
-			"offered by the shell's completion from then on.\n\n" +
+			"offered by the shell's completion from then on, and \"remmina enable\" finds the route of a profile's server there.\n\n" +
 			example + "  tunhook routes pomerium -- https://pomerium.corp.example.com",
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "cached", Usage: "show what was listed last, and run nothing"},

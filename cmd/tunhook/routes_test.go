@@ -8,6 +8,50 @@ import (
 	"testing"
 )
 
+// TestListedRouteOfAServer is the one that enabling takes: by the server's name or, where the server says nothing, by the profile's.
+// Nothing is guessed: where two have the name, or the server itself is listed, it is as if nothing were listed.
+func TestListedRouteOfAServer(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, "1.4.40")
+	lister := filepath.Join(d.dir, "bin", "lister")
+	fakeProgram(t, lister, "#!/bin/sh\necho 'id1 Ada'; echo 'id2 twice'; echo 'id3 TWICE'; echo 'id4 My desk'; echo 'plain:3389 plain'; echo 'id5 plain'\n")
+	config := filepath.Join(d.dir, "home", ".config", "tunhook")
+	check(t, os.MkdirAll(config, 0o700))
+	check(t, os.WriteFile(filepath.Join(config, "config.toml"), []byte(`
+[provider.own]
+routes = ["own://{id}[:{port}]"]
+command = ["lister", "{id}", "{listen}"]
+list = { command = ["lister"], match = '(?m)^(?P<id>id\d) (?P<name>.*)$', route = "own://{id}" }
+[provider.plain]
+routes = ["plain://{host}:{port}"]
+command = ["lister", "{host}", "{port}", "{listen}"]
+list = { command = ["lister"], match = '(?m)^(?P<host>plain):(?P<port>\d+) (?P<name>.*)$', route = "{host}:{port}" }
+`), 0o600))
+	for _, provider := range []string{"own", "plain"} {
+		if e := d.do("routes", provider); e.status != 0 {
+			t.Fatalf("%+v", e)
+		}
+	}
+	for server, want := range map[string]string{
+		"ada":              `own lists "Ada": the route is own://id1:3389; `,
+		"ADA:3390":         "own://id1:3390",
+		"twice":            "twice:3389",
+		"plain":            "plain:3389",
+		"desk.example.com": "desk.example.com:3389",
+		"127.0.0.1":        `own lists "My desk": the route is own://id4:3389`,
+	} {
+		d.profile(nativeProfiles, "desk.remmina", strings.Replace(deskProfile, "desk.example.com", server, 1))
+		e := d.do("remmina", "enable", "--dry-run", "My desk")
+		if said := e.stdout + e.stderr; e.status != 0 || !strings.Contains(said, want) || strings.Contains(said, "lists") != strings.Contains(want, "own") {
+			t.Errorf("server %s: %+v, want %q", server, e, want)
+		}
+	}
+	d.profile(nativeProfiles, "desk.remmina", strings.NewReplacer("desk.example.com", "127.0.0.1", "My desk", "Nobody's").Replace(deskProfile))
+	if e := d.do("remmina", "enable", "--dry-run", "Nobody's"); e.status != exitUsage || !strings.Contains(e.stderr, "name the route with --route") {
+		t.Errorf("%+v", e)
+	}
+}
+
 // TestRoutesAreListedAndOffered by completion, which runs no program for it.
 func TestRoutesAreListedAndOffered(t *testing.T) {
 	t.Parallel()

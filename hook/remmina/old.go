@@ -42,7 +42,7 @@ func (p Profile) Old() (Old, bool) {
 	return old, ok && plainRoute(old.Route)
 }
 
-// OwnPort is the port of this machine that the profile connects to without tunhook; only where there is an Old.
+// OwnPort is the port that the profile connects to without tunhook, "0" where its server is none.
 func (p Profile) OwnPort() string {
 	_, port, _ := splitServer(strings.TrimSpace(p.Server.Original), lookUp(p.Protocol).port)
 	return strconv.Itoa(port)

@@ -66,6 +66,7 @@ type throughConn struct {
 type failure struct {
 	err         error
 	until, told time.Time
+	stopped     time.Time // when it was a stop, for those who waited by then
 }
 
 // answer waits until the server at the other end has answered the client, for one client at a time: each one more might
@@ -73,13 +74,14 @@ type failure struct {
 // how much of what the client has said was passed on there. The context waiting ends with the client, ctx with the
 // listener.
 func (l *listener) answer(ctx, waiting context.Context, client *tunnel.Incoming, first string) (*net.TCPConn, int, error) {
+	came := time.Now()
 	select {
 	case l.turn <- struct{}{}:
 		defer func() { <-l.turn }()
 	case <-waiting.Done():
 		return nil, 0, context.Cause(waiting)
 	}
-	if time.Now().Before(l.failure.until) {
+	if time.Now().Before(l.failure.until) || came.Before(l.failure.stopped) {
 		return nil, 0, l.failure.err
 	}
 	waiting, cancel := context.WithTimeout(waiting, l.req.Timeout)
@@ -135,10 +137,13 @@ func (l *listener) failed(err error) {
 		return
 	}
 	now := time.Now()
+	if errors.As(err, new(*StoppedError)) { // somebody has asked for it, and for what waits by now; whoever connects later wants it again
+		l.failure = failure{err: err, stopped: now}
+		return
+	}
 	known := l.failure.err != nil && l.failure.err.Error() == err.Error() && now.Sub(l.failure.told) < sameFailure
 	l.failure.err, l.failure.until = err, now.Add(failureMemory)
-	var stopped *StoppedError
-	if known || errors.As(err, &stopped) {
+	if known {
 		return
 	}
 	l.failure.told = now

@@ -474,6 +474,10 @@ func TestStopEndsATunnelThatAClientStillWaitsFor(t *testing.T) {
 	if l.failed() != nil {
 		t.Errorf("told %v of a stop that somebody has asked for", l.failed())
 	}
+	w.signInAlways() // whoever connects after the stop wants the tunnel again, at once
+	if err := answered(w.connect(connectionRequest)); err != nil {
+		t.Errorf("the next client: %v", err)
+	}
 }
 
 func TestStartFindsTheTunnelBehindAListener(t *testing.T) {

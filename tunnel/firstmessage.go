@@ -19,8 +19,45 @@ func firstMessage(ready string, said []byte) (n int, err error) {
 // and as many as that says, [MS-RDPBCGR] 2.2.1.1.
 const mostRDP = 4 + 1 + 255
 
-// firstRDP: see connectionRequest.
+// Lengths of what names a virtual machine to a Hyper-V host before the Connection Request, [MS-RDPEPS] 2.2.1: without a text, and with
+// the longest that is taken here.
+const (
+	leastPreconnection = 16
+	mostPreconnection  = leastPreconnection + 2 + 4096
+)
+
+// firstRDP is a Connection Request, see connectionRequest, with a preconnection PDU in front of it where the client begins with one.
 func firstRDP(said []byte) (n int, err error) {
+	before, err := preconnection(said)
+	if before < 0 || err != nil {
+		return before, err
+	}
+	if n, err = rdpRequest(said[before:]); n > 0 {
+		n += before
+	}
+	return n, err
+}
+
+// preconnection gives the length of a preconnection PDU, 0 where there is none, -1 where it is not complete yet. It begins with its
+// length, from the lowest byte on, and four bytes that are zero, [MS-RDPEPS] 2.2.1.1. The length is even, a Connection Request begins
+// with a 3.
+func preconnection(said []byte) (n int, err error) {
+	if len(said) == 0 || said[0]%2 != 0 {
+		return 0, nil
+	}
+	var header [8]byte // zeros where nothing has come yet
+	got := copy(header[:], said)
+	size, flags := binary.LittleEndian.Uint32(header[:]), binary.LittleEndian.Uint32(header[4:])
+	switch {
+	case size > mostPreconnection, flags != 0, got >= 4 && size < leastPreconnection:
+		return 0, &FirstMessageError{ReadyRDP, said}
+	case got < len(header) || len(said) < int(size):
+		return -1, nil
+	}
+	return int(size), nil
+}
+
+func rdpRequest(said []byte) (n int, err error) {
 	if !bytes.HasPrefix(connectionRequest[:2], said[:min(2, len(said))]) {
 		return 0, &FirstMessageError{ReadyRDP, said}
 	}

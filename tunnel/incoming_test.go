@@ -156,10 +156,24 @@ func TestOwnerOfAClientsEnd(t *testing.T) {
 func TestFirstMessages(t *testing.T) {
 	rdp := string(connectionRequest[:])
 	long := "\x03\x00\x01\x04\xff\xe0" + strings.Repeat("x", 254)
+	machine := "\x10\x00\x00\x00\x00\x00\x00\x00\x01\x00\x00\x00\x2a\x00\x00\x00"                 // by its number
+	named := "\x16\x00\x00\x00\x00\x00\x00\x00\x02\x00\x00\x00\x00\x00\x00\x00\x02\x00v\x00m\x00" // by its name
 	for _, tc := range []struct {
 		ready, said string
 		want        int // -1: not complete; -2: no such client
 	}{
+		{ReadyRDP, machine + rdp + "more", 16 + 19},
+		{ReadyRDP, machine + rdp[:18], -1},
+		{ReadyRDP, machine, -1},
+		{ReadyRDP, machine[:1], -1},
+		{ReadyRDP, machine[:15], -1},
+		{ReadyRDP, named + rdp, 22 + 19},
+		{ReadyRDP, machine + "GET / HTTP/1.1\r\n", -2},
+		{ReadyRDP, machine + machine + rdp, -2},
+		{ReadyRDP, "\x0e\x00\x00\x00", -2},
+		{ReadyRDP, "\x10\x00\x00\x00\x01", -2},
+		{ReadyRDP, "\x14\x10", -2},
+		{ReadyRDP, "PUT / HTTP/1.1\r\n", -2},
 		{ReadyRDP, "", -1},
 		{ReadyRDP, rdp[:1], -1},
 		{ReadyRDP, rdp[:5], -1},
@@ -201,6 +215,7 @@ func FuzzFirstMessage(f *testing.F) {
 	for _, ready := range []string{ReadyRDP, ReadySSH} {
 		f.Add(ready, connectionRequest[:])
 		f.Add(ready, []byte("SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n"))
+		f.Add(ready, append([]byte("\x10\x00\x00\x00\x00\x00\x00\x00\x01\x00\x00\x00\x2a\x00\x00\x00"), connectionRequest[:]...))
 	}
 	f.Fuzz(func(t *testing.T, ready string, said []byte) {
 		n, err := firstMessage(ready, said)

@@ -152,7 +152,7 @@ func TestEnableMakesUnitsOnceAndDisableLeavesNothing(t *testing.T) {
 	service, err := os.ReadFile(filepath.Join(m.unitDir(), name+".service"))
 	check(t, err)
 	flags := `"listen" "--ready" "rdp" "--linger" "30s" "--timeout" "1m0s" "--notify" "always"`
-	want := fmt.Sprintf("\nExecStart=:%q %s %q %q %s\n", m.program, flags, enabledRoute, address, `"--" "--a b" "$x%%h"`)
+	want := fmt.Sprintf(" %q %s %q %q %s\n", m.program, flags, enabledRoute, address, `"--" "--a b" "$x%%h"`)
 	if !strings.Contains(string(service), want) {
 		t.Errorf("the service is %s, want %s", service, want)
 	}

@@ -31,7 +31,7 @@ Documentation=man:tunhook(1)
 StartLimitIntervalSec=0
 
 [Service]
-ExecStart=:"/opt/my tools/100%%/$HOME/tunhook" "listen" "--notify" "always" "ROUTE" "127.4.5.6:3389" "--" "" ";" "%%h%%%%" "$HOME ${X}" "q\"'\\" "line\x0abreak\x09tab" "` + "`id`" + `" "|&<>*?#~()"
+ExecStart=:"/bin/sh" "-c" SCRIPT "/opt/my tools/100%%/$HOME/tunhook" "listen" "--notify" "always" "ROUTE" "127.4.5.6:3389" "--" "" ";" "%%h%%%%" "$HOME ${X}" "q\"'\\" "line\x0abreak\x09tab" "` + "`id`" + `" "|&<>*?#~()"
 Environment="PATH=/home/me/100%%/bin:/with space:/usr/bin"
 Environment="XDG_STATE_HOME=/st\"a\\te"
 KillMode=process
@@ -83,7 +83,7 @@ func plainEntry(by By) Entry {
 
 func TestFilesAreAsWritten(t *testing.T) {
 	t.Parallel()
-	if diff := cmp.Diff(goldenService, nasty(BySystemd).serviceUnit()); diff != "" {
+	if diff := cmp.Diff(strings.Replace(goldenService, "SCRIPT", unitQuote(startOrTurnAway), 1), nasty(BySystemd).serviceUnit()); diff != "" {
 		t.Error(diff)
 	}
 	if diff := cmp.Diff(goldenSocket, plainEntry(BySystemd).socketUnit()); diff != "" {

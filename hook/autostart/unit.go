@@ -8,9 +8,8 @@ import (
 // socketUnit is the unit that listens while nothing of ours runs. It has no limit on starts, which a few short connections in a row
 // would reach, and after which the socket takes none until somebody resets it by hand.
 //
-// The socket's own limit, on triggers, stays: a listener that cannot be executed never accepts, and would be started without end.
-// systemd's default, 20 in two seconds for a socket like this one, is too low: a connection that was not accepted triggers again
-// at once, systemd.socket(5).
+// The socket's own limit, on triggers, stays: a listener that ends before it accepts would be started without end. systemd's default, 20 in two seconds for a socket like this one, is too low: a connection that was not accepted triggers
+// again at once, systemd.socket(5).
 func (e Entry) socketUnit() string {
 	var listen strings.Builder
 	fmt.Fprintf(&listen, "ListenStream=%s\n", e.Address)
@@ -31,10 +30,7 @@ func (e Entry) serviceUnit() string {
 	for _, variable := range e.Environ {
 		fmt.Fprintf(&b, "Environment=%s\n", unitQuote(variable))
 	}
-	argv := append([]string{e.Program}, e.Args...)
-	if strings.ContainsAny(e.Program, `'"\`) {
-		argv = append([]string{"/usr/bin/env"}, argv...) // systemd takes no such path for a program, but does for an argument
-	}
+	argv := append([]string{"/bin/sh", "-c", startOrTurnAway, e.Program}, e.Args...)
 	for i, arg := range argv {
 		argv[i] = unitQuote(arg)
 	}
@@ -43,6 +39,16 @@ func (e Entry) serviceUnit() string {
 		"ExecStart=:" + strings.Join(argv, " ") + "\n" + b.String() + "KillMode=process\n" +
 		"\n[X-Tunhook]\n" + e.keys()
 }
+
+// startOrTurnAway is for the shell: it becomes the listener where that is still there. Where it is not, nobody would take the connection:
+// the client would wait without end, and systemd start the unit without end. So the user is told, and for ten seconds whoever connects is
+// turned away, by a program of systemd's that can reach nothing.
+const startOrTurnAway = `[ -x "$0" ] && exec "$0" "$@"; ` +
+	`busctl --user --timeout=5 call org.freedesktop.Notifications /org/freedesktop/Notifications org.freedesktop.Notifications ` +
+	`Notify "susssasa{sv}i" tunhook 0 dialog-error "tunhook is gone" "A connection needs a tunnel, and $0 is not there any more: ` +
+	`install tunhook again, and run: tunhook doctor --fix" 0 0 0 >/dev/null 2>&1 & ` +
+	`for dir in /usr/lib/systemd /lib/systemd; do [ -x "$dir/systemd-socket-proxyd" ] && ` +
+	`exec "$dir/systemd-socket-proxyd" --exit-idle-time=10s /nonexistent; done; exec sleep 10`
 
 func (e Entry) unitHead() string {
 	return "\n[Unit]\nDescription=" + strings.ReplaceAll(e.title(), "%", "%%") +

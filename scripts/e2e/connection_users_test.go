@@ -62,8 +62,8 @@ func (u *user) asksForRDP(address string) string {
 	return strings.TrimSpace(u.run("/bin/bash", "-c", script).stdout)
 }
 
-// A hundred listeners that are killed before they can answer, as one may be that has been
-// replaced or misses something.
+// A hundred listeners that miss the tunnel program: each turns its client away and tells the user.
+// Each is killed then, which is one more way to fail, and quicker than to wait for its end.
 func TestUserManagerListensAfterAHundredFailedActivations(t *testing.T) {
 	t.Parallel()
 	server := startRDPServer(t)
@@ -71,19 +71,22 @@ func TestUserManagerListensAfterAHundredFailedActivations(t *testing.T) {
 	o.guard(server.address)
 	o.gateway.signInAfter(0)
 	o.enableListener("rdp", listen)
-	connect := fmt.Sprintf("exec 3<>/dev/tcp/%s; cat <&3", strings.Replace(listen, ":", "/", 1))
-	for i := range 100 {
-		dialed := o.start("/bin/bash", "-c", connect)
-		var pids []int
-		eventually(t, patience, fmt.Sprintf("listener %d is there", i+1), func() bool {
-			pids = o.listeners()
-			return len(pids) > 0
-		})
-		for _, pid := range pids {
+	o.must("/usr/bin/mv", o.binDir+"/pomerium-cli", o.binDir+"/away")
+	const activations = 100
+	for i := range activations {
+		if got := o.asksForRDP(listen); got != "" {
+			t.Errorf("client %d is answered %q", i+1, got)
+		}
+		eventually(t, patience, fmt.Sprintf("the user is told by listener %d", i+1), func() bool { return len(o.notifications()) > i })
+		for _, pid := range o.listeners() {
 			o.kill(pid)
 		}
-		dialed.stop()
+		eventually(t, patience, fmt.Sprintf("listener %d has ended", i+1), func() bool { return len(o.listeners()) == 0 })
 	}
+	if got := o.notifications(); len(got) != activations {
+		t.Errorf("%d notifications, want one of each of %d activations", len(got), activations)
+	}
+	o.must("/usr/bin/mv", o.binDir+"/away", o.binDir+"/pomerium-cli")
 	if failed := o.systemctl("list-units", "--no-legend", "--state=failed", "--type=socket"); failed != "" {
 		t.Errorf("failed sockets: %s", failed)
 	}
@@ -133,6 +136,39 @@ func TestUserManagerListensWhereTheTunnelProgramIsGone(t *testing.T) {
 	if got := o.asksForRDP(listen); !strings.HasPrefix(got, rdpConfirm) {
 		t.Errorf("once it is there again, a client is answered %q, want %q", got, rdpConfirm)
 	}
+}
+
+// Where tunhook itself has gone no client is left to wait, and the user is told, once for clients that try again.
+func TestUserManagerTurnsAwayWhereTunhookIsGone(t *testing.T) {
+	t.Parallel()
+	server := startRDPServer(t)
+	o, listen := newHomeOffice(t), freeAddress(t)
+	o.guard(server.address)
+	o.gateway.signInAfter(0)
+	o.enableListener("rdp", listen)
+	units := strings.Fields(o.systemctl("list-units", "--no-legend", "--plain", "--type=socket", "tunhook-*"))
+	service := strings.TrimSuffix(units[0], ".socket") + ".service"
+	o.must("/usr/bin/mv", o.program, o.program+"-away")
+	begun := map[string]bool{}
+	for range 20 {
+		if got := o.asksForRDP(listen); got != "" {
+			t.Errorf("a client is answered %q", got)
+		}
+		begun[o.systemctl("show", "--property=InvocationID", service)] = true
+	}
+	eventually(t, patience, "the user is told", func() bool { return len(o.notifications()) > 0 })
+	got := o.notifications()
+	if len(got) != len(begun) || slices.ContainsFunc(got, func(n notification) bool { return !strings.Contains(n.body, o.program) }) {
+		t.Errorf("notifications: %+v, want one of each of %d activations, with what is missing", got, len(begun))
+	}
+	eventually(t, patience, "the unit has ended", func() bool {
+		return strings.Contains(o.systemctl("show", "--property=ActiveState", service), "inactive")
+	})
+	o.must("/usr/bin/mv", o.program+"-away", o.program)
+	if got := o.asksForRDP(listen); !strings.HasPrefix(got, rdpConfirm) {
+		t.Errorf("once it is there again, a client is answered %q, want %q", got, rdpConfirm)
+	}
+	o.waitUntilAtRest(listen)
 }
 
 func TestUserManagerListensAgainAtTheNextLogin(t *testing.T) {

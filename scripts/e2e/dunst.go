@@ -25,6 +25,7 @@ font = DejaVu Sans 11
 width = (0, 600)
 height = 400
 idle_threshold = 0
+history_length = 1000
 [urgency_low]
 timeout = 0
 [urgency_normal]

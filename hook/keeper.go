@@ -472,7 +472,11 @@ func (k *keeper) sleep() {
 		k.quiet = 0
 		return
 	}
+	before := k.quiet
 	k.quiet = min(max(2*k.quiet, minSleep), k.longest(), k.untilScriptEnd())
+	if before < calmAfter && k.quiet >= calmAfter {
+		rest()
+	}
 	began := time.Now()
 	process.WaitAny(open, k.quiet)
 	if time.Since(began) < k.quiet {

@@ -35,6 +35,8 @@ const (
 	// failureMemory is how long a failure is remembered. Clients that were not answered try again, within seconds and
 	// many times.
 	failureMemory = 10 * time.Second
+	// calmAfter is when memory goes back to the system that the last thing to do took, see rest.
+	calmAfter = time.Second
 	// sameFailure is how long the same failure is no news.
 	sameFailure = time.Minute
 	// silence is how long a tunnel that was up before may leave a client without an answer before it is taken for dead.
@@ -109,6 +111,7 @@ type listener struct {
 	up      *upTunnel
 	parked  *throughConn
 	failure failure
+	calm    *time.Timer
 
 	connections sync.WaitGroup
 
@@ -187,6 +190,8 @@ func (l *listener) listenOn(ctx context.Context) error {
 func (l *listener) run(ctx context.Context) error {
 	serving, cancel := context.WithCancel(ctx)
 	defer cancel()
+	l.calm = time.AfterFunc(calmAfter, rest)
+	defer l.calm.Stop()
 	var err error
 	for left := false; err == nil && !left; {
 		left, err = l.serve(ctx, serving)

@@ -95,6 +95,7 @@ func (l *listener) answer(ctx, waiting context.Context, client *tunnel.Incoming,
 		return nil, 0, err
 	}
 	l.failure = failure{}
+	l.calm.Reset(calmAfter)
 	l.serves(client.TCPConn, true) // before anybody else has the turn, who may find the tunnel dead
 	return through, passed, nil
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"net"
 	"os"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -64,8 +63,7 @@ func (c *command) listen(ctx *cli.Context) error {
 		return err
 	}
 	req.Listening = c.ui.listening
-	// The kernel moves the bytes. What is left here is so little that to wake another thread for it takes longer.
-	runtime.GOMAXPROCS(1)
+	stayResident()
 	return h.Listen(ctx.Context, req)
 }
 

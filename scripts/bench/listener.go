@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -23,6 +24,9 @@ const (
 	maxResident = 14.0 // MB
 	bulk        = 256 << 20
 )
+
+// settled is how long after a connection was answered what it took is given back.
+const settled = 6 * time.Second
 
 // connectionRequest is what an RDP client says first, [MS-RDPBCGR] 2.2.1.1.
 const connectionRequest = "\x03\x00\x00\x13\x0e\xe0\x00\x00\x00\x00\x00\x01\x00\x08\x00\x03\x00\x00\x00"
@@ -82,7 +86,9 @@ func (b *bench) listenerRows() error {
 	}
 	// A relay to the next process is the quickest tunnel that there can be. It shows what a listener adds, in milliseconds.
 	err = b.warmRow("warm listener ÷ a bare relay", 0, to, front)
-	return errors.Join(err, b.residentRows(front), stop(b.addr), b.bulkRow(), b.restRow(to), b.warmPomeriumRow(server.Addr()))
+	err = errors.Join(err, stop(b.addr), b.bulkRow(), b.restRow(to))
+	listener.end() // or it would share its pages with the one that is measured next
+	return errors.Join(err, b.warmPomeriumRow(server.Addr()))
 }
 
 // warmRow compares the first byte through a listener whose tunnel is up with that through such a tunnel itself, at b.addr.
@@ -103,6 +109,10 @@ func (b *bench) warmPomeriumRow(target string) error {
 		return err
 	}
 	defer end()
+	others, err := b.processes()
+	if err != nil {
+		return err
+	}
 	listener, front, err := b.startListener("--ready", "rdp", to)
 	if err != nil {
 		return err
@@ -112,8 +122,9 @@ func (b *bench) warmPomeriumRow(target string) error {
 		return err
 	}
 	err = b.warmRow("warm listener ÷ its tunnel", maxWarm, to, front)
+	resident := b.residentRows(front, others) // here no tunnel program shares tunhook's own pages
 	_, stopErr := b.run(b.home, b.tunhook, "stop", to, b.addr)
-	return errors.Join(err, stopErr)
+	return errors.Join(err, resident, stopErr)
 }
 
 // startGateway starts a gateway whose only route leads to the target, and has the home use it until the function is called that it
@@ -168,8 +179,8 @@ func (b *bench) startListener(args ...string) (listening, string, error) {
 	return l, addr, nil
 }
 
-// residentRows count what is resident beside the tunnel program while a client is connected through a listener.
-func (b *bench) residentRows(front string) error {
+// residentRows count what is resident beside the tunnel program while a client is connected through a listener, and others are not.
+func (b *bench) residentRows(front string, others []int) error {
 	conn, err := net.Dial("tcp", front)
 	if err != nil {
 		return err
@@ -181,11 +192,13 @@ func (b *bench) residentRows(front string) error {
 	if _, err := io.ReadFull(conn, make([]byte, len(connectionRequest))); err != nil {
 		return err
 	}
+	time.Sleep(settled)
 	pids, err := b.processes()
 	if err != nil {
 		return err
 	}
 	kib := 0
+	pids = slices.DeleteFunc(pids, func(pid int) bool { return slices.Contains(others, pid) })
 	for _, pid := range pids {
 		argv, _ := os.ReadFile(inProc(pid, "cmdline"))
 		if words := strings.Split(string(argv), "\x00"); len(words) > 1 && (words[1] == "listen" || words[1] == "keeper") {

@@ -24,6 +24,7 @@ type debian struct {
 
 	hooks     bool   // this Remmina runs commands before and after a connection
 	badSample string // a profile that crashes this Remmina, enabled or not
+	portals   bool   // its GTK has a portal load pictures where it is in a sandbox, which no desktop here has
 	badClient string // one that cannot take the certificate of the RDP server here, tunnel or not
 }
 
@@ -61,6 +62,7 @@ var debians = map[string]debian{
 		certificates: "server/HOST_PORT.pem",
 		remembered:   "-----BEGIN CERTIFICATE-----",
 		resets:       true,
+		portals:      true,
 		badClient:    "gnome-connections", // 51.0: "assertion 'subject != NULL' failed"
 	},
 }
@@ -83,6 +85,14 @@ func needClient(t testing.TB, c client) {
 	t.Helper()
 	if c.name == release().badClient {
 		t.Skipf("the %s of %s cannot take the server's certificate", c.name, release().name)
+	}
+}
+
+// needSandbox skips a test with a Remmina in a sandbox where that cannot show a picture.
+func needSandbox(t testing.TB) {
+	t.Helper()
+	if release().portals {
+		t.Skipf("in a sandbox the GTK of %s loads pictures by a portal", release().name)
 	}
 }
 

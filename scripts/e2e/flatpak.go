@@ -101,6 +101,7 @@ func (d *desktop) fillRuntime(runtime string) {
 // its libraries, its plugins and what GTK reads.
 func (d *desktop) installSandboxedRemmina() *sandbox {
 	d.t.Helper()
+	needSandbox(d.t)
 	return d.installSandbox(func(runtime string) {
 		d.copyProgram(runtime, "/usr/bin/remmina")
 		for _, pattern := range []string{

@@ -63,10 +63,16 @@ func (p Profile) startsTunnel() (command string, ok bool) {
 		return "", false
 	}
 	command = p.Before.Now
+	if p.CallsTunhook() {
+		return "", false
+	}
+	if _, known := p.Old(); known {
+		return command, true
+	}
 	words, _ := split(command)
 	programs := map[string]bool{}
 	for i, w := range words {
-		if i == 0 || isShell(words[0].text) {
+		if _, wraps := wrappers()[filepath.Base(words[0].text)]; i == 0 || wraps || isShell(words[0].text) {
 			for _, word := range strings.Fields(w.text) {
 				programs[filepath.Base(word)] = true
 			}
@@ -77,8 +83,6 @@ func (p Profile) startsTunnel() (command string, ok bool) {
 	}
 	forwards := slices.ContainsFunc(words, func(w word) bool { return forward().MatchString(w.text) })
 	switch _, script := p.script(); {
-	case programs["tunhook"]:
-		return "", false
 	case script, programs["pomerium-cli"] && has("tcp"), (programs["ssh"] || programs["autossh"]) && forwards,
 		programs["kubectl"] && has("port-forward"), programs["cloudflared"] && has("access"):
 		return command, true
@@ -95,8 +99,13 @@ var forward = sync.OnceValue(func() *regexp.Regexp {
 
 // CallsTunhook tells whether the command before connecting starts a tunnel by tunhook: where Remmina runs no commands nothing does.
 func (p Profile) CallsTunhook() bool {
-	words, _ := split(p.Before.Now)
-	return len(words) > 1 && filepath.Base(words[0].text) == "tunhook"
+	for _, shell := range []bool{true, false} {
+		all, _ := commands(p.Before.Now, shell)
+		if slices.ContainsFunc(all, func(words []string) bool { return len(words) > 1 && filepath.Base(words[0]) == "tunhook" }) {
+			return true
+		}
+	}
+	return false
 }
 
 // word is one of a command, as g_shell_parse_argv gives it.

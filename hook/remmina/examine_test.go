@@ -73,6 +73,27 @@ func TestExamineKnowsTheScriptOfTheGuides(t *testing.T) {
 	if diff := cmp.Diff([]Fault{{StartsTunnel, p.Before.Now, ""}}, got); diff != "" {
 		t.Error(diff)
 	}
+	for _, tc := range []struct {
+		before, after string
+		starts        bool
+	}{
+		{`sh -c "/x/pom.sh start desk:3389 3389"`, `sh -c "/x/pom.sh stop desk:3389 3389"`, true},
+		{`bash -c '$HOME/pom.sh start desk:3389 3389 &'`, "", true},
+		{"nohup /x/pom.sh start desk:3389 3389", "", true},
+		{"nohup ssh -fNL 3389:desk:3389 gate", "", true},
+		{"setsid ssh -M -S /x -fNL 3389:desk:3389 gate", "", true},
+		{"nohup tunhook start desk:3389 3389", "nohup tunhook stop desk:3389 3389", false},
+		{"nohup /x/vpn.sh start", "/x/vpn.sh stop", false},
+	} {
+		profile := Profile{Protocol: "RDP", Server: p.Server, Before: Value{Now: tc.before, Original: tc.before}, After: Value{Now: tc.after, Original: tc.after}}
+		var want []Fault
+		if tc.starts {
+			want = []Fault{{StartsTunnel, tc.before, ""}}
+		}
+		if diff := cmp.Diff(want, Examine(profile, func(string) bool { return true })); diff != "" {
+			t.Errorf("%s: %s", tc.before, diff)
+		}
+	}
 	p.Before.Ours = true
 	if got := Examine(p, func(string) bool { return true }); len(got) > 0 {
 		t.Errorf("what enable wrote: %v", got)

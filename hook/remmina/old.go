@@ -3,9 +3,11 @@ package remmina
 import (
 	"net"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 )
 
 // Old is the tunnel that a profile's own commands start and end, as people have set it up by hand.
@@ -19,27 +21,90 @@ type Old struct {
 // Old gives the tunnel of the profile's own commands, if they are known to start one that leads to the profile's server, which
 // is a port of this machine then: tunhook or a script of the guides' form, ssh with -L, or pomerium-cli tcp.
 func (p Profile) Old() (Old, bool) {
+	port, toItself := p.localPort()
+	if !toItself {
+		return Old{}, false
+	}
+	if old, _ := p.script(); old.Route != "" {
+		return old, true
+	}
+	for _, shell := range []bool{true, false} {
+		words, ok := onlyCommand(p.Before.Original, shell)
+		if !ok {
+			continue
+		}
+		old := Old{Before: true, After: endsTunnel(p.After.Original)}
+		switch filepath.Base(words[0]) {
+		case "ssh", "autossh":
+			old.Route, old.Args, ok = readSSH(words, port)
+		case "pomerium-cli":
+			old.Route, old.Args, ok = readPomerium(words, port)
+		default:
+			continue
+		}
+		if ok && old.plain() {
+			return old, true
+		}
+	}
+	return Old{}, false
+}
+
+// script gives the tunnel of the profile's own command where that is "PROGRAM start ROUTE LISTEN", as it stands in the
+// guides of Pomerium and others. PROGRAM is tunhook, or any with the port of a server that is this machine. The Route is
+// empty where there is such a command, and a shell or Remmina puts something into it. The command that ends the tunnel
+// may be the same PROGRAM's stop, another, or none.
+func (p Profile) script() (old Old, startsTunnel bool) {
+	program, words, ok := called(p.Before.Original, "start")
+	if !ok || len(words) == 0 {
+		return Old{}, false
+	}
+	old = Old{Route: words[0], Before: true, After: endsTunnel(p.After.Original)}
+	port, toItself := p.localPort()
+	words = words[1:]
+	listens := toItself && len(words) > 0 && strings.HasSuffix(":"+words[0], ":"+strconv.Itoa(port))
+	separator := func(word string) bool { return word == "--" }
+	if program != "tunhook" {
+		if !listens || !strings.Contains(old.Route, ":") {
+			return Old{}, false
+		}
+		separator = func(word string) bool { return strings.HasPrefix(word, "-") }
+	}
+	if i := slices.IndexFunc(words, separator); i >= 0 { // tunhook's own flags come before
+		old.Args = slices.Clone(words[i:])
+		if old.Args[0] == "--" {
+			old.Args = old.Args[1:]
+		}
+	}
+	if !old.plain() {
+		return Old{}, true
+	}
+	if other, words, ok := called(p.After.Original, "stop"); ok && other == program {
+		if len(words) > 0 && words[0] != old.Route { // one of the two is not what it seems
+			return Old{}, false
+		}
+		old.After = true
+	}
+	return old, true
+}
+
+// called takes a command of the form "PROGRAM VERB WORD..." apart, without what is wrapped around it.
+func called(field, verb string) (program string, words []string, ok bool) {
+	if _, problem := split(field); problem != "" { // Remmina cannot run it; what it was to be shows all the same
+		words = strings.Fields(field)
+	} else if words, ok = onlyCommand(field, true); !ok {
+		words, _ = onlyCommand(field, false)
+	}
+	i := slices.Index(words, verb)
+	if i < 1 {
+		return "", nil, false
+	}
+	return filepath.Base(words[i-1]), words[i+1:], true
+}
+
+// localPort is the port of the profile's own server, where that is this machine.
+func (p Profile) localPort() (port int, ok bool) {
 	host, port, err := splitServer(strings.TrimSpace(p.Server.Original), lookUp(p.Protocol).port)
-	if err != nil || !isLoopback(host) {
-		return Old{}, false
-	}
-	if route, _ := p.script(); route != "" {
-		return Old{Route: route, Before: true, After: true}, true
-	}
-	words, ok := onlyCommand(p.Before.Original)
-	if !ok {
-		return Old{}, false
-	}
-	old := Old{Before: true, After: endsTunnel(p.After.Original)}
-	switch filepath.Base(words[0]) {
-	case "ssh", "autossh":
-		old.Route, old.Args, ok = readSSH(words, port)
-	case "pomerium-cli":
-		old.Route, old.Args, ok = readPomerium(words, port)
-	default:
-		return Old{}, false
-	}
-	return old, ok && plainRoute(old.Route)
+	return port, err == nil && isLoopback(host)
 }
 
 // OwnPort is the port that the profile connects to without tunhook, "0" where its server is none.
@@ -48,14 +113,18 @@ func (p Profile) OwnPort() string {
 	return strconv.Itoa(port)
 }
 
-// plainRoute tells whether a route may stand in a command field, and means there what it does here.
-func plainRoute(route string) bool {
-	return route != "" && route[0] != '-' && !strings.ContainsAny(route, "%'\"\\$`~ *")
+// plain tells whether all that is known of the tunnel means elsewhere what it does in the command field.
+func (o Old) plain() bool {
+	return o.Route != "" && o.Route[0] != '-' && !strings.ContainsAny(o.Route, expands+"%'\"\\$`~ *") &&
+		!slices.ContainsFunc(o.Args, func(arg string) bool { return strings.Contains(arg, expands) })
 }
 
 // endsTunnel tells whether a command is one by which people end a tunnel that a command has started.
 func endsTunnel(command string) bool {
-	all, ok := commands(command)
+	all, ok := commands(command, true)
+	if !ok {
+		all, ok = commands(command, false)
+	}
 	if !ok || len(all) == 0 {
 		return false
 	}
@@ -223,8 +292,8 @@ func readPomerium(words []string, port int) (route string, args []string, ok boo
 }
 
 // onlyCommand gives the words of the one command that a command field runs, without what is wrapped around it.
-func onlyCommand(field string) (words []string, ok bool) {
-	all, ok := commands(field)
+func onlyCommand(field string, shell bool) (words []string, ok bool) {
+	all, ok := commands(field, shell)
 	all = slices.DeleteFunc(all, idle)
 	if !ok || len(all) != 1 {
 		return nil, false
@@ -234,60 +303,112 @@ func onlyCommand(field string) (words []string, ok bool) {
 
 // idle tells whether a command only passes the time.
 func idle(words []string) bool {
-	return slices.Contains([]string{"sleep", "echo", "true", ":", "exit", "wait"}, filepath.Base(words[0]))
+	return slices.Contains([]string{"sleep", "echo", "true", ":", "exit", "wait", "disown"}, filepath.Base(words[0]))
 }
 
-// commands gives the commands of a command field, without what is wrapped around them: a shell, or what puts it into the background.
-func commands(field string) (all [][]string, ok bool) {
-	lists, ok := shellWords(field, false)
+// commands gives the commands of a command field, without what is wrapped around them: a shell, or what puts it into the
+// background. Remmina runs a field without a shell, but some are written for one.
+func commands(field string, shell bool) (all [][]string, ok bool) {
+	lists, ok := shellWords(field, shell)
 	if !ok {
 		return nil, false
 	}
 	for _, words := range lists {
-		for len(words) > 0 {
-			name := filepath.Base(words[0])
-			switch {
-			case isPlainShell(name) && len(words) > 2 && strings.HasPrefix(words[1], "-") && strings.HasSuffix(words[1], "c"):
-				inner, ok := shellWords(words[2], true)
-				if !ok || slices.ContainsFunc(inner, func(words []string) bool { return isPlainShell(filepath.Base(words[0])) }) {
-					return nil, false
-				}
-				for _, words := range inner {
-					all = append(all, unwrapped(words))
-				}
-				words = nil
-			case wraps(name):
-				words = unwrapped(words)
-			default:
-				all = append(all, words)
-				words = nil
+		if words, ok = unwrapped(words, shell); !ok {
+			return nil, false
+		}
+		line, isLine := shellLine(words)
+		switch {
+		case isLine: // shorter than the field, so that this ends
+			inner, ok := commands(line, true)
+			if !ok {
+				return nil, false
 			}
+			all = append(all, inner...)
+		case len(words) > 0:
+			all = append(all, words)
 		}
 	}
-	return slices.DeleteFunc(all, func(words []string) bool { return len(words) == 0 }), true
+	return all, true
 }
 
-// isPlainShell tells whether "-c" of a program takes a line of sh(1).
-func isPlainShell(name string) bool {
-	return slices.Contains([]string{"sh", "bash", "dash", "zsh", "ksh"}, name)
+// shellLine gives the line of a shell's -c.
+func shellLine(words []string) (line string, ok bool) {
+	shells := []string{"sh", "bash", "dash", "ash", "zsh", "ksh", "fish"}
+	if len(words) == 0 || !slices.Contains(shells, filepath.Base(words[0])) {
+		return "", false
+	}
+	for i := 1; i < len(words); i++ {
+		switch word := words[i]; {
+		case word == "-o" || word == "+o":
+			i++
+		case strings.HasPrefix(word, "-"):
+			ok = ok || !strings.HasPrefix(word, "--") && strings.Contains(word, "c")
+		default:
+			return word, ok
+		}
+	}
+	return "", false
 }
 
-func wraps(name string) bool {
-	return slices.Contains([]string{"nohup", "setsid", "env", "exec", "flatpak-spawn"}, name)
+// wrapper is a program that only runs another.
+type wrapper struct {
+	valued   string // those of its flags that take the word behind them, in blanks
+	operands int    // words before the other program
 }
 
-// unwrapped leaves out the programs that only run another, with their flags and the variables that they set.
-func unwrapped(words []string) []string {
-	for len(words) > 0 && wraps(filepath.Base(words[0])) {
-		for words = words[1:]; len(words) > 0 && (strings.HasPrefix(words[0], "-") || strings.Contains(words[0], "=")); {
+func wrappers() map[string]wrapper {
+	return map[string]wrapper{
+		"nohup": {}, "setsid": {}, "command": {}, "busybox": {}, "dbus-run-session": {}, "flatpak-spawn": {},
+		"exec":        {valued: " -a "},
+		"env":         {valued: " -u --unset -C --chdir "},
+		"nice":        {valued: " -n --adjustment "},
+		"ionice":      {valued: " -c --class -n --classdata "},
+		"stdbuf":      {valued: " -i --input -o --output -e --error "},
+		"timeout":     {valued: " -s --signal -k --kill-after ", operands: 1},
+		"systemd-run": {valued: " -u --unit -p --property -E --setenv -d --working-directory --description --slice "},
+		"systemd-cat": {valued: " -t --identifier -p --priority "},
+	}
+}
+
+// unwrapped leaves out the programs that only run another, with their flags and the variables that they or a shell set.
+// ok is false where that cannot be told.
+func unwrapped(words []string, shell bool) (rest []string, ok bool) {
+	all := wrappers()
+	for sets := shell; ; sets = true {
+		for sets && len(words) > 0 && assignment().MatchString(words[0]) {
 			words = words[1:]
 		}
+		if len(words) == 0 {
+			return nil, true
+		}
+		w, wraps := all[filepath.Base(words[0])]
+		if !wraps {
+			return words, true
+		}
+		for words = words[1:]; len(words) > 0 && strings.HasPrefix(words[0], "-"); words = words[1:] {
+			if words[0] == "-S" || strings.HasPrefix(words[0], "--split-string") { // env(1) takes a word apart
+				return nil, false
+			}
+			if strings.Contains(w.valued, " "+words[0]+" ") {
+				words = words[1:]
+			}
+			if len(words) == 0 {
+				return nil, false
+			}
+		}
+		if len(words) < w.operands {
+			return nil, false
+		}
+		words = words[w.operands:]
 	}
-	return words
 }
 
-// shellWords takes a text apart as g_shell_parse_argv does: into the words of one command. As a shell's it is taken apart at ; & and
-// | too, without what redirects its output; ok is false where it holds more of a shell's than that.
+// expands stands in a word for what a shell puts something in the place of. A command field can hold no such byte.
+const expands = "\x00"
+
+// shellWords takes a text apart as g_shell_parse_argv does: into the words of one command. As a shell's it is taken apart
+// at ; & | ( and ) too, without what redirects its input and output; ok is false where it holds more of a shell's than that.
 func shellWords(text string, shell bool) (all [][]string, ok bool) {
 	var words []string
 	var word strings.Builder
@@ -308,7 +429,7 @@ func shellWords(text string, shell bool) (all [][]string, ok bool) {
 			word.WriteByte(text[i])
 			started = true
 		case c == '\'' || c == '"':
-			quoted, length, closed := unquote(text[i:])
+			quoted, length, closed := unquote(text[i:], shell)
 			if !closed {
 				return nil, false
 			}
@@ -316,7 +437,7 @@ func shellWords(text string, shell bool) (all [][]string, ok bool) {
 			started, i = true, i+length-1
 		case c == ' ' || c == '\t' || c == '\n' && !shell:
 			endWord()
-		case shell && c == '>': // 2>&1, &>FILE, > FILE
+		case shell && (c == '>' || c == '<'): // 2>&1, &>FILE, > FILE
 			if strings.Trim(word.String(), "0123456789") == "" {
 				word.Reset()
 				started = false
@@ -326,7 +447,7 @@ func shellWords(text string, shell bool) (all [][]string, ok bool) {
 			for i+1 < len(text) && strings.IndexByte(">& ", text[i+1]) >= 0 {
 				i++
 			}
-		case shell && (c == ';' || c == '&' || c == '|' || c == '\n'):
+		case shell && strings.IndexByte(";&|()\n", c) >= 0:
 			if c == '&' && i+1 < len(text) && text[i+1] == '>' {
 				continue
 			}
@@ -334,7 +455,14 @@ func shellWords(text string, shell bool) (all [][]string, ok bool) {
 			if len(words) > 0 {
 				all, words = append(all, words), nil
 			}
-		case shell && strings.IndexByte("$`(){}<*?#", c) >= 0:
+		case shell && (c == '$' || c == '`'):
+			length := len(expansion().FindString(text[i:]))
+			if length == 0 {
+				return nil, false
+			}
+			word.WriteString(expands)
+			started, i = true, i+length-1
+		case shell && strings.IndexByte("{}*?#", c) >= 0:
 			return nil, false
 		default:
 			word.WriteByte(c)
@@ -348,8 +476,14 @@ func shellWords(text string, shell bool) (all [][]string, ok bool) {
 	return all, len(all) > 0
 }
 
+// expansion is what a shell puts something in the place of.
+var expansion = sync.OnceValue(func() *regexp.Regexp {
+	const command = `\([^()]*(\([^()]*\)[^()]*)*\)`
+	return regexp.MustCompile("^(`[^`]*`|" + `\$([A-Za-z_][A-Za-z0-9_]*|[0-9@*#?$!-]|\{[^}]*\}|` + command + `))`)
+})
+
 // unquote gives what stands in the quotes that text begins with, and how long they are with it.
-func unquote(text string) (quoted string, length int, closed bool) {
+func unquote(text string, shell bool) (quoted string, length int, closed bool) {
 	var b strings.Builder
 	for i := 1; i < len(text); i++ {
 		switch c := text[i]; {
@@ -358,6 +492,8 @@ func unquote(text string) (quoted string, length int, closed bool) {
 		case c == '\\' && text[0] == '"' && i+1 < len(text) && strings.IndexByte("$`\"\\\n", text[i+1]) >= 0:
 			i++
 			b.WriteByte(text[i])
+		case shell && text[0] == '"' && (c == '$' || c == '`'):
+			b.WriteString(expands)
 		default:
 			b.WriteByte(c)
 		}

@@ -24,6 +24,31 @@ func TestOldTunnelsAreRecognised(t *testing.T) {
 		{"localhost:3390", "t.sh start desk:3389 3391", "t.sh stop desk:3389 3391", Old{}},
 		{"desk:3390", "t.sh start desk:3389 3390", "t.sh stop desk:3389 3390", Old{}},
 		{"localhost:3390", "t.sh start %h 3390", "t.sh stop %h 3390", Old{}},
+		// with something around it
+		{"localhost:3390", `sh -c "/x/pom.sh start desk:3389 3390"`, `sh -c "/x/pom.sh stop desk:3389 3390"`, old("desk:3389", true)},
+		{"localhost:3390", `bash -lc '$HOME/pom.sh start desk:3389 :3390 </dev/null >/dev/null 2>&1 &'`, "bash /x/pom.sh stop desk:3389 :3390", old("desk:3389", true)},
+		{"localhost:3390", `/bin/bash -e -c "exec \"$(dirname ~/bin/x)/pom.sh\" start desk:3389 3390"`, `/bin/bash -c 'kill $(pgrep -f "tcp desk:3389")'`, old("desk:3389", true)},
+		{"localhost:3390", "nohup /x/pom.sh start desk:3389 3390", "nohup /x/pom.sh stop desk:3389 3390", old("desk:3389", true)},
+		{"localhost:3390", `nohup sh -c "setsid -f env A=b /x/pom.sh start desk:3389 3390; sleep 2"`, "/x/pom.sh stop desk:3389 3390", old("desk:3389", true)},
+		{"localhost:3390", `sh -c "sh -c '(A=b bash /x/pom.sh start desk:3389 3390 &)'; disown"`, "/x/pom.sh stop", old("desk:3389", true)},
+		{"localhost:3390", "timeout -k 5 3600 nice -n 5 /x/pom.sh start desk:3389 3390", "logger bye", old("desk:3389", false)},
+		{"localhost:3390", "systemd-run --user -u pom --collect /x/pom.sh start desk:3389 3390", "systemctl --user stop pom", old("desk:3389", false)},
+		{"localhost:3390", "~/pom.sh start desk:3389 3390 &", "~/pom.sh stop desk:3389 3390", old("desk:3389", true)},
+		{"localhost:3390", "/home/o'neil/pom.sh start desk:3389 3390", "/home/o'neil/pom.sh stop desk:3389 3390", old("desk:3389", true)},
+		{"localhost:3390", "flatpak-spawn --host tunhook start desk:3389 3390", "flatpak-spawn --host tunhook stop desk:3389 3390", old("desk:3389", true)},
+		{"localhost:3390", `sh -c "/x/pom.sh start $DESK 3390"`, `sh -c "/x/pom.sh stop $DESK 3390"`, Old{}},
+		{"localhost:3390", `sh -c "nmcli con up vpn; /x/pom.sh start desk:3389 3390"`, "/x/pom.sh stop desk:3389 3390", Old{}},
+		{"localhost:3390", `env -S "/x/pom.sh start desk:3389 3390"`, "/x/pom.sh stop desk:3389 3390", Old{}},
+		{"localhost:3390", "nohup", "", Old{}},
+		// without one that ends it, or with another
+		{"localhost:3390", "/x/pom.sh start desk:3389 3390", "", old("desk:3389", false)},
+		{"localhost:3390", "/x/pom.sh start desk:3389 3390", "pkill pomerium-cli", old("desk:3389", true)},
+		{"localhost:3390", "/x/pom.sh start desk:3389 3390", "/x/pom.sh stop lab:3389 3390", Old{}},
+		{"localhost:3390", "/x/pom.sh start desk:3389 3391", "", Old{}},
+		// with arguments for the program
+		{"localhost:3390", "tunhook start ssh://gw/desk:3389 stable --ready rdp -- -J bastion", "tunhook stop ssh://gw/desk:3389 stable", old("ssh://gw/desk:3389", true, "-J", "bastion")},
+		{"localhost:3390", "/x/pom.sh start desk:3389 3390 --pomerium-url=https://p", "/x/pom.sh stop desk:3389 3390", old("desk:3389", true, "--pomerium-url=https://p")},
+		{"localhost:3390", `sh -c '/x/pom.sh start desk:3389 3390 --pomerium-url="$P"'`, "/x/pom.sh stop desk:3389 3390", Old{}},
 		// ssh
 		{"localhost:3390", "ssh -f -N -L 3390:desk:3389 me@gate", "", old("ssh://me@gate/desk:3389", false)},
 		{"localhost:3390", "/usr/bin/ssh -fNTL3390:desk:3389 gate", "pkill -f 3390:desk", old("ssh://gate/desk:3389", true)},
@@ -38,6 +63,9 @@ func TestOldTunnelsAreRecognised(t *testing.T) {
 		{"localhost:3390", "autossh -M 20000 -fN -L 3390:localhost:3389 gate", "", old("ssh://gate/localhost:3389", false)},
 		{"localhost:3390", "flatpak-spawn --host ssh -fNL 3390:desk:3389 gate", "", old("ssh://gate/desk:3389", false)},
 		{"localhost:3390", "env SSH_AUTH_SOCK=/x ssh -fN ssh://me@gate:2222 -L 3390:desk:3389", "ssh -O exit gate", old("ssh://me@gate:2222/desk:3389", true)},
+		{"localhost:3390", "nohup ssh -fNL 3390:desk:3389 gate", "", old("ssh://gate/desk:3389", false)},
+		{"localhost:3390", "ssh -f -N -L 3390:desk:3389 gate && sleep 2", "killall ssh; true", old("ssh://gate/desk:3389", true)},
+		{"localhost:3390", `sh -c "ssh -fNL 3390:desk:3389 -i \"$HOME/lab\" gate"`, "", Old{}},
 		{"localhost:3390", "ssh -f -N -L 3391:desk:3389 gate", "", Old{}},
 		{"localhost:3390", "ssh -f -N -L 3390:desk:3389 -D 1080 gate", "", Old{}},
 		{"localhost:3390", "ssh -f -N -L 3390:desk:3389 -L 80:intra:80 gate", "", Old{}},
@@ -116,7 +144,7 @@ func FuzzShellWords(f *testing.F) {
 			}
 		}
 		p := Profile{Name: text, Protocol: "RDP", Server: Value{Original: "localhost"}, Before: Value{Original: text}, After: Value{Original: text}}
-		if old, ok := p.Old(); ok && !plainRoute(old.Route) {
+		if old, ok := p.Old(); ok && !old.plain() {
 			t.Fatalf("%q: %+v", text, old)
 		}
 	})

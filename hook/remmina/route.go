@@ -2,10 +2,8 @@ package remmina
 
 import (
 	"errors"
-	"fmt"
 	"net"
 	"net/netip"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"unicode"
@@ -111,30 +109,6 @@ func (p Profile) Target() (string, error) {
 		return fail("is this machine itself")
 	}
 	return net.JoinHostPort(host, strconv.Itoa(port)), nil
-}
-
-// script tells whether the profile's own commands start and end a tunnel to its server, and its route as far as they tell. They
-// are "PROGRAM start ROUTE LISTEN" and "PROGRAM stop ROUTE LISTEN", where PROGRAM is tunhook, or any with the port of a server
-// that is this machine: so they stand in the guides of Pomerium and others.
-func (p Profile) script() (route string, startsTunnel bool) {
-	program, start, starts := strings.Cut(p.Before.Original, " start ")
-	other, stop, stops := strings.Cut(p.After.Original, " stop ")
-	if !starts || !stops || program != other {
-		return "", false
-	}
-	words, after := strings.Fields(start), strings.Fields(stop)
-	if len(words) == 0 || len(after) == 0 || words[0] != after[0] {
-		return "", false
-	}
-	host, port, err := splitServer(strings.TrimSpace(p.Server.Original), lookUp(p.Protocol).port)
-	toItself := err == nil && isLoopback(host) && len(words) > 1 && strings.HasSuffix(":"+words[1], fmt.Sprintf(":%d", port))
-	if filepath.Base(program) != "tunhook" && !(toItself && strings.Contains(words[0], ":")) {
-		return "", false
-	}
-	if strings.HasPrefix(words[0], "-") || strings.ContainsAny(words[0], `%'"\`) {
-		return "", true
-	}
-	return words[0], true
 }
 
 // sshRoute is the route that leads the same way as Remmina's own SSH tunnel, which the key switches on; "" for another key, or

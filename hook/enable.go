@@ -75,6 +75,35 @@ func (h *Env) Enable(ctx context.Context, req EnableRequest) (Enabled, error) {
 	return enabled, errors.Join(err, lock.Unlock())
 }
 
+// CheckEnable fails where Enable would, as far as that shows while nothing is done.
+func (h *Env) CheckEnable(req EnableRequest) error {
+	t, err := h.frontTarget(req.Route, req.Listen)
+	if err != nil {
+		return err
+	}
+	e := &enabling{Env: h, target: t, req: req, store: h.store()}
+	if e.entry, err = h.newEntry(t, req); err != nil {
+		return err
+	}
+	entries, err := e.store.List()
+	if err != nil {
+		return err
+	}
+	if err := e.takeName(entries); err != nil {
+		return err
+	}
+	if err := e.store.Check(e.entry); err != nil {
+		return err
+	}
+	if slices.ContainsFunc(entries, func(o autostart.Entry) bool { return o.Name() == e.entry.Name() }) {
+		return nil
+	}
+	if e.dir, err = h.records(false); err != nil {
+		return err
+	}
+	return e.free()
+}
+
 // entriesPatience bounds the wait for others that change entries. One of them may have to wait for a tunnel program to
 // end, and each runs systemctl some times, which takes a while on a busy machine.
 const entriesPatience = 5 * time.Minute

@@ -3,9 +3,11 @@ package main
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -43,14 +45,14 @@ func (c *command) remminaEnable(ctx *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	if server := profile.Server.Original; e.tunnel.Route != profile.Route && ctx.String("route") == "" && strings.TrimSpace(server) != server {
+	if err := e.check(nil); err != nil {
+		return err
+	}
+	if server := profile.Server.Original; e.plan.Tunnel.Route != profile.Route && ctx.String("route") == "" && strings.TrimSpace(server) != server {
 		c.ui.say("the server of %s has a space before or behind it, which is left out: %q", profile.Name, server)
 	}
 	if ctx.Bool("dry-run") {
-		if err := e.check(); err != nil {
-			return err
-		}
-		return c.ui.plan([]remmina.Profile{profile}, []remmina.Tunnel{e.tunnel})
+		return c.ui.plan([]remmina.Plan{e.plan})
 	}
 	return e.do(ctx.Context)
 }
@@ -76,8 +78,7 @@ func (c *command) enableAll(ctx *cli.Context, h *hook.Env) error {
 		return err
 	}
 	var all []*enabling
-	var profiles []remmina.Profile
-	var tunnels []remmina.Tunnel
+	var plans []remmina.Plan
 	var errs []error
 	for _, entry := range entries {
 		if _, calls := entry.Old(); entry.Err != nil || entry.Enabled || !calls {
@@ -85,20 +86,20 @@ func (c *command) enableAll(ctx *cli.Context, h *hook.Env) error {
 		}
 		e, err := c.newEnabling(ctx, h, entry.Profile)
 		if err == nil {
-			err = e.check()
+			err = e.check(plans)
 		}
 		if err != nil {
 			errs = append(errs, fmt.Errorf("%q: %w", entry.Name, err))
 			continue
 		}
-		all, profiles, tunnels = append(all, e), append(profiles, entry.Profile), append(tunnels, e.tunnel)
+		all, plans = append(all, e), append(plans, e.plan)
 	}
-	if err := c.ui.plan(profiles, tunnels); err != nil || ctx.Bool("dry-run") {
+	if err := c.ui.plan(plans); err != nil || ctx.Bool("dry-run") {
 		return errors.Join(append(errs, err)...)
 	}
 	for _, e := range all {
 		if err := e.do(ctx.Context); err != nil {
-			errs = append(errs, fmt.Errorf("%q: %w", e.profile.Name, err))
+			errs = append(errs, fmt.Errorf("%q: %w", e.plan.Profile.Name, err))
 		}
 	}
 	return errors.Join(errs...)
@@ -106,19 +107,17 @@ func (c *command) enableAll(ctx *cli.Context, h *hook.Env) error {
 
 // newEnabling finds out what a profile shall use.
 func (c *command) newEnabling(ctx *cli.Context, h *hook.Env, profile remmina.Profile) (*enabling, error) {
-	e := &enabling{command: c, hook: h, profile: profile, force: ctx.Bool("force")}
-	e.tunnel.Ready = ctx.String("ready")
+	e := &enabling{command: c, hook: h, plan: remmina.Plan{Profile: profile}, listen: ctx.String("listen"), force: ctx.Bool("force")}
+	e.plan.Tunnel.Ready = ctx.String("ready")
 	var err error
-	if e.tunnel.Route, err = e.route(ctx.String("route")); err != nil {
+	if e.plan.Tunnel.Route, err = e.route(ctx.String("route")); err != nil {
 		return nil, err
 	}
-	old, calls := profile.Old()
-	if calls && old.Route == e.tunnel.Route {
-		e.tunnel.Args = old.Args
-	}
-	e.tunnel.Listen, err = h.ListenAddress(e.tunnel.Route, enableListen(h, profile, ctx.String("listen")))
-	if err != nil && calls && ctx.String("listen") == "" { // it listened somewhere, such as above the port of the route that is root's
-		e.tunnel.Listen, err = h.ListenAddress(e.tunnel.Route, profile.OwnPort())
+	t := &e.plan.Tunnel
+	t.Args = oldArgs(profile, t.Route)
+	t.Listen, err = h.ListenAddress(t.Route, enableListen(h, profile, t.Route, e.listen))
+	if _, calls := profile.Old(); err != nil && calls && e.listen == "" { // it listened somewhere, such as above the port of the route that is root's
+		t.Listen, err = h.ListenAddress(t.Route, profile.OwnPort())
 	}
 	if err != nil {
 		return nil, err
@@ -127,15 +126,56 @@ func (c *command) newEnabling(ctx *cli.Context, h *hook.Env, profile remmina.Pro
 	return e, nil
 }
 
-// check fails where enabling would, as far as that can be told without doing it.
-func (e *enabling) check() error {
-	t := e.tunnel
-	t.By = remmina.ByConnection
-	if e.choice.asked == remmina.ByHook {
-		t.By = remmina.ByHook
-		t.Before, t.After = e.commands(e.hook.Self)
+// check completes the plan, and fails where enabling would, as far as that can be told without doing it. The profiles of other
+// plans count as enabled. An address that others use with other arguments is changed for another, if nobody has given it.
+func (e *enabling) check(others []remmina.Plan) error {
+	err := e.checkWay(others)
+	var used *remmina.UsedError
+	if !errors.As(err, &used) || e.listen != "" {
+		return err
 	}
-	return remmina.Check(e.profile.Path, t, e.force)
+	own, ownErr := e.hook.ListenAddress(e.plan.Tunnel.Route, ownAddress(e.plan.Tunnel))
+	if ownErr != nil {
+		return err
+	}
+	e.plan.Tunnel.Listen = own
+	if err := e.checkWay(others); err != nil {
+		return err
+	}
+	e.ui.ownAddress(e.plan, used)
+	return nil
+}
+
+// checkWay is check for the way that would be taken.
+func (e *enabling) checkWay(others []remmina.Plan) error {
+	listeners := &listeners{hook: e.hook}
+	profiles, err := e.profiles(listeners)
+	if err != nil {
+		return err
+	}
+	if e.choice.asked != remmina.ByHook {
+		e.plan.Tunnel.By = remmina.ByConnection
+		if err := profiles.Check(&e.plan, e.force, others); err != nil {
+			return err
+		}
+		t := e.plan.Tunnel
+		err := listenerError(e.hook.CheckEnable(hook.EnableRequest{
+			Route: t.Route, Listen: t.Listen, Ready: cmp.Or(t.Ready, e.plan.Profile.Ready()), Args: t.Args, For: e.plan.Profile.Path,
+		}))
+		if !e.mayGoByHook(err) {
+			return err
+		}
+	}
+	e.byCommands(e.hookPath())
+	return profiles.Check(&e.plan, e.force, others)
+}
+
+// ownAddress is a loopback address for a route with just these arguments, with the port of the address that it has: the same every
+// time, as that of the route alone is.
+func ownAddress(t remmina.Tunnel) string {
+	_, port, _ := net.SplitHostPort(t.Listen)
+	sum := sha256.Sum256([]byte(strings.Join(append([]string{t.Route}, t.Args...), "\x00")))
+	return net.JoinHostPort(netip.AddrFrom4([4]byte{127, 1 + sum[0]%254, sum[1], 1 + sum[2]%254}).String(), port)
 }
 
 func (e *enabling) do(ctx context.Context) error {
@@ -179,11 +219,11 @@ func serving(here []remmina.Installed, profile remmina.Profile) (serving remmina
 // enabling is one "remmina enable".
 type enabling struct {
 	*command
-	hook    *hook.Env
-	profile remmina.Profile
-	tunnel  remmina.Tunnel
-	force   bool
-	choice  choice
+	hook   *hook.Env
+	plan   remmina.Plan
+	listen string // the address that was given
+	force  bool
+	choice choice
 }
 
 // enable takes the way that was asked for. Where none was, that is by connection: it goes on working after an update of Remmina.
@@ -191,13 +231,22 @@ func (e *enabling) enable(ctx context.Context) (remmina.Result, error) {
 	if e.choice.asked == remmina.ByHook {
 		return e.byHook(ctx)
 	}
+	e.choice.noListener = nil // whatever the check has found
 	result, err := e.byConnection(ctx)
-	var none *remmina.NoListenerError
-	if e.choice.asked == "" && errors.As(err, &none) && e.choice.found && e.choice.serving.RunsHooks() {
-		e.choice.noListener = none
+	if e.mayGoByHook(err) {
 		return e.byHook(ctx)
 	}
 	return result, err
+}
+
+// mayGoByHook tells of an error that it only keeps from the connection, which nobody has asked for.
+func (e *enabling) mayGoByHook(err error) bool {
+	var none *remmina.NoListenerError
+	if e.choice.asked != "" || !errors.As(err, &none) || !e.choice.found || !e.choice.serving.RunsHooks() {
+		return false
+	}
+	e.choice.noListener = none
+	return true
 }
 
 func (e *enabling) byConnection(ctx context.Context) (remmina.Result, error) {
@@ -206,34 +255,34 @@ func (e *enabling) byConnection(ctx context.Context) (remmina.Result, error) {
 	if err != nil {
 		return remmina.Result{}, err
 	}
-	e.tunnel.By = remmina.ByConnection
-	result, err := profiles.Enable(ctx, e.profile.Path, e.tunnel, e.force)
+	e.plan.Tunnel.By = remmina.ByConnection
+	result, err := profiles.Enable(ctx, e.plan.Profile.Path, e.plan.Tunnel, e.force)
 	e.choice.listener = listeners.enabled
 	return result, err
 }
 
 func (e *enabling) byHook(ctx context.Context) (remmina.Result, error) {
-	program, err := e.hookProgram(e.hook, e.profile)
-	if err != nil {
+	if err := e.writeHook(); err != nil {
 		return remmina.Result{}, err
 	}
 	profiles, err := e.profiles(&listeners{hook: e.hook})
 	if err != nil {
 		return remmina.Result{}, err
 	}
-	e.tunnel.By = remmina.ByHook
-	e.tunnel.Before, e.tunnel.After = e.commands(program)
-	return profiles.Enable(ctx, e.profile.Path, e.tunnel, e.force)
+	e.byCommands(e.hookPath())
+	return profiles.Enable(ctx, e.plan.Profile.Path, e.plan.Tunnel, e.force)
 }
 
-// commands are what Remmina runs before and after connecting.
-func (e *enabling) commands(program string) (before, after []string) {
-	t := e.tunnel
-	before = []string{program, "start", t.Route, t.Listen, "--ready", cmp.Or(t.Ready, e.profile.Ready()), "--end-with", "parent", "--keep-alive"}
+// byCommands plans what Remmina runs before and after connecting.
+func (e *enabling) byCommands(program string) {
+	t := &e.plan.Tunnel
+	t.By = remmina.ByHook
+	ready := cmp.Or(t.Ready, e.plan.Profile.Ready())
+	t.Before = []string{program, "start", t.Route, t.Listen, "--ready", ready, "--end-with", "parent", "--keep-alive"}
 	if len(t.Args) > 0 {
-		before = slices.Concat(before, []string{"--"}, t.Args)
+		t.Before = slices.Concat(t.Before, []string{"--"}, t.Args)
 	}
-	return before, []string{program, "stop", t.Route, t.Listen}
+	t.After = []string{program, "stop", t.Route, t.Listen}
 }
 
 func (c *command) profiles(l *listeners) (remmina.Profiles, error) {
@@ -249,6 +298,11 @@ type listeners struct {
 
 func (l *listeners) Enable(ctx context.Context, wanted remmina.Listener) (err error) {
 	l.enabled, err = l.hook.Enable(ctx, hook.EnableRequest{Route: wanted.Route, Listen: wanted.Address, Ready: wanted.Ready, Args: wanted.Args, For: wanted.For})
+	return listenerError(err)
+}
+
+// listenerError tells of an error of the systemd user manager or the user's files that there can be no listener.
+func listenerError(err error) error {
 	if errors.As(err, new(*autostart.SystemdError)) || errors.As(err, new(*autostart.FileError)) {
 		return &remmina.NoListenerError{Err: err}
 	}
@@ -268,6 +322,10 @@ func (l *listeners) Enabled() ([]remmina.Listener, error) {
 	all := make([]remmina.Listener, len(entries))
 	for i, e := range entries {
 		all[i] = remmina.Listener{Route: e.Route, Address: e.Address.String(), For: e.For}
+		whole, _ := l.hook.Store().Read(e)
+		if behind := slices.Index(whole.Args, "--"); behind >= 0 && behind+1 < len(whole.Args) {
+			all[i].Args = whole.Args[behind+1:]
+		}
 	}
 	return all, err
 }
@@ -279,7 +337,7 @@ func (l *listeners) Alone(ctx context.Context, f func() error) error {
 // route is the route that was given, or that of the last enable, or where the profile's own server is. A gateway may list that by
 // another route: it counts where exactly one of those listed has the server's name or, where the server tells nothing, the profile's.
 func (e *enabling) route(given string) (string, error) {
-	p := e.profile
+	p := e.plan.Profile
 	switch {
 	case given != "":
 		return given, nil
@@ -311,31 +369,49 @@ func (e *enabling) route(given string) (string, error) {
 	return route, nil
 }
 
-// enableListen is the listen address that was given, or that of the last enable, or "stable". A route's own stable address is not
-// kept: it would not be that of another route.
-func enableListen(h *hook.Env, profile remmina.Profile, given string) string {
+// enableListen is the listen address that was given, or that of the last enable, or "stable". What is a route's own is not kept for
+// another route.
+func enableListen(h *hook.Env, profile remmina.Profile, route, given string) string {
 	switch {
 	case given != "":
 		return given
 	case !profile.Enabled || !profile.Server.Ours:
 		return "stable"
+	case route == profile.Route:
+		return profile.Server.Now
 	}
-	if own, err := h.ListenAddress(profile.Route, "stable"); err == nil && own == profile.Server.Now {
+	own, err := h.ListenAddress(profile.Route, "stable")
+	withArgs := ownAddress(remmina.Tunnel{Route: profile.Route, Listen: own, Args: oldArgs(profile, profile.Route)})
+	if err == nil && slices.Contains([]string{own, withArgs}, profile.Server.Now) {
 		return "stable"
 	}
 	return profile.Server.Now
 }
 
-// hookProgram is the program that the profile's commands name: tunhook, or for a Remmina in a Flatpak sandbox, which does not see
+// oldArgs are the arguments of the tunnel program in the profile's own command, where that leads along the route.
+func oldArgs(profile remmina.Profile, route string) []string {
+	if old, calls := profile.Old(); calls && old.Route == route {
+		return old.Args
+	}
+	return nil
+}
+
+// hookPath is the program that the profile's commands name: tunhook, or for a Remmina in a Flatpak sandbox, which does not see
 // the host's programs, a script in the one directory that host and sandbox have under the same path.
-func (c *command) hookProgram(h *hook.Env, profile remmina.Profile) (string, error) {
-	if profile.Kind != remmina.Flatpak {
-		return h.Self, nil
+func (e *enabling) hookPath() string {
+	if e.plan.Profile.Kind != remmina.Flatpak {
+		return e.hook.Self
 	}
-	dir := filepath.Join(c.variable("HOME"), ".var/app/org.remmina.Remmina/data/tunhook")
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return "", err
+	return filepath.Join(e.variable("HOME"), ".var/app/org.remmina.Remmina/data/tunhook/tunhook")
+}
+
+// writeHook writes that script.
+func (e *enabling) writeHook() error {
+	if e.plan.Profile.Kind != remmina.Flatpak {
+		return nil
 	}
-	script := filepath.Join(dir, "tunhook")
-	return script, renameio.WriteFile(script, []byte(scripts.FlatpakHook(h.Self)), 0o755)
+	if err := os.MkdirAll(filepath.Dir(e.hookPath()), 0o755); err != nil {
+		return err
+	}
+	return renameio.WriteFile(e.hookPath(), []byte(scripts.FlatpakHook(e.hook.Self)), 0o755)
 }

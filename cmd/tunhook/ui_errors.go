@@ -185,6 +185,6 @@ func badProfile(err error) bool {
 	return errors.As(err, new(*remmina.NotFoundError)) || errors.As(err, new(*remmina.AmbiguousError)) ||
 		errors.As(err, new(*remmina.FileError)) || errors.As(err, new(*remmina.DamagedError)) ||
 		errors.As(err, new(*remmina.ForeignError)) || errors.As(err, new(*remmina.DetourError)) ||
-		errors.As(err, new(*remmina.ServerlessError)) ||
+		errors.As(err, new(*remmina.ServerlessError)) || errors.As(err, new(*remmina.UsedError)) ||
 		errors.As(err, new(*remmina.RouteError)) || errors.As(err, new(*remmina.ListenError)) || errors.As(err, new(*remmina.QuoteError))
 }

@@ -62,23 +62,64 @@ func (u *ui) setAside(r remmina.Result) {
 	}
 }
 
-// plan prints what would change in profiles.
-func (u *ui) plan(profiles []remmina.Profile, tunnels []remmina.Tunnel) error {
-	if len(profiles) == 0 {
+// ownAddress says why a profile does not get the address that its route has.
+func (u *ui) ownAddress(p remmina.Plan, used *remmina.UsedError) {
+	u.say("%s %s: %q gets %s", used.Address, used.Why(), p.Profile.Name, p.Tunnel.Listen)
+}
+
+// plan prints what changes in profiles: a block for each.
+func (u *ui) plan(plans []remmina.Plan) error {
+	if len(plans) == 0 {
 		u.say("no profile that is not enabled yet calls a script, ssh or pomerium-cli for its tunnel")
 		return nil
 	}
-	table := tabwriter.NewWriter(u.stdout, 0, 0, 2, ' ', 0)
-	row(table, "NAME", "ROUTE", "SERVER NOW", "THEN", "COMMAND NO LONGER RUN")
-	for i, p := range profiles {
-		command := ""
-		if old, _ := p.Old(); old.Before {
-			command = p.Before.Original
+	var b strings.Builder
+	for i, p := range plans {
+		if i > 0 {
+			b.WriteString("\n")
 		}
-		t := tunnels[i]
-		row(table, p.Name, t.Route, p.Server.Now, t.Listen, dash(command))
+		b.WriteString(safe(fmt.Sprintf("%q", p.Profile.Name)) + "\n")
+		route := p.Tunnel.Route
+		if len(p.Tunnel.Args) > 0 {
+			route += " -- " + remmina.Words(p.Tunnel.Args)
+		}
+		b.WriteString(planLine("by", string(p.Tunnel.By)))
+		b.WriteString(planLine("route", route))
+		b.WriteString(planLine("listen", p.Tunnel.Listen))
+		for _, c := range p.Changes {
+			b.WriteString(planLine(planWords()[c.Key], orNone(c.Old), "-> "+orNone(c.New)))
+		}
+		if len(p.Changes) == 0 {
+			b.WriteString(planLine("changes", "none"))
+		}
 	}
-	return table.Flush()
+	_, err := u.stdout.WriteString(b.String())
+	return err
+}
+
+// planWords are the names that "remmina show" has for the keys of a profile.
+func planWords() map[string]string {
+	return map[string]string{"server": "server", "precommand": "before", "postcommand": "after"}
+}
+
+// planLine puts the parts of a line behind its name, each on a line of its own where they are too long for one.
+func planLine(name string, parts ...string) string {
+	const indent = "           "
+	lines := wrapSafe(strings.Join(parts, " "), indent)
+	if strings.Count(lines, "\n") > 1 {
+		lines = ""
+		for _, part := range parts {
+			lines += wrapSafe(part, indent)
+		}
+	}
+	return fmt.Sprintf("  %-*s", len(indent)-2, name) + lines[len(indent):]
+}
+
+func orNone(value string) string {
+	if value == "" {
+		return "(none)"
+	}
+	return value
 }
 
 // chosen says why it is this way, and how to have the other.

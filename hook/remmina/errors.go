@@ -114,6 +114,30 @@ func (e *ListenError) Error() string {
 	return fmt.Sprintf("listen address %q %s: name another one with --listen IP:PORT", e.Listen, e.Reason)
 }
 
+// UsedError tells that others reach their server by the listen address with other arguments of the tunnel program. On one
+// address there is one tunnel: either would get the other's.
+type UsedError struct {
+	Address string
+	By      string   // the name of their profile; "" where a person has enabled the address
+	Args    []string // theirs
+}
+
+func (e *UsedError) Error() string {
+	return e.Address + " " + e.Why() + ": name another one with --listen IP:PORT"
+}
+
+// Why says what the address is used for.
+func (e *UsedError) Why() string {
+	arguments := "none"
+	if len(e.Args) > 0 {
+		arguments = Words(e.Args)
+	}
+	if e.By == "" {
+		return "is enabled with other arguments (" + arguments + ")"
+	}
+	return fmt.Sprintf("is the address of %q, whose tunnel has other arguments (%s)", e.By, arguments)
+}
+
 // QuoteError tells of an argument that cannot be passed through Remmina's command fields.
 type QuoteError struct {
 	Arg    string

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"slices"
 )
@@ -29,7 +30,7 @@ func (e *NoListenerError) Unwrap() error { return e.Err }
 
 // Listeners enables and disables them, at once and at every login.
 type Listeners interface {
-	// Enable does nothing where there is one of that address already, which keeps its For. The error is a *NoListenerError where
+	// Enable gives the one of that address the arguments, where there is one already; it keeps its For. The error is a *NoListenerError where
 	// there can be none.
 	Enable(context.Context, Listener) error
 	// Disable leaves one that somebody is connected to, and says so.
@@ -48,7 +49,22 @@ type Profiles struct {
 	Listeners Listeners
 }
 
-// Enable is Enable of the profile, and of its listener. Errors are those of both.
+// Plan is what Enable is to do with a profile.
+type Plan struct {
+	Profile Profile
+	Tunnel  Tunnel
+	Changes []Change // of the keys that Remmina reads
+}
+
+// Check completes a plan, and fails where Enable would on the profile's part. Other plans count as if they were done.
+func (ps Profiles) Check(p *Plan, force bool, others []Plan) (err error) {
+	if p.Changes, err = preview(p.Profile.Path, p.Tunnel, force); err != nil {
+		return err
+	}
+	return ps.unused(p.Profile.Path, p.Tunnel, others)
+}
+
+// Enable is Enable of the profile, and of its listener. Errors are those of both, and a *UsedError.
 func (ps Profiles) Enable(ctx context.Context, path string, t Tunnel, force bool) (r Result, err error) {
 	err = ps.Listeners.Alone(ctx, func() error {
 		removeTemporary(path)
@@ -62,6 +78,9 @@ func (ps Profiles) enable(ctx context.Context, path string, t Tunnel, force bool
 	if err := Check(path, t, force); err != nil {
 		return Result{}, err
 	}
+	if err := ps.unused(path, t, nil); err != nil {
+		return Result{}, err
+	}
 	if t.By == ByConnection {
 		p, err := Load(path)
 		if err != nil {
@@ -72,6 +91,65 @@ func (ps Profiles) enable(ctx context.Context, path string, t Tunnel, force bool
 		}
 	}
 	return Enable(path, t, force)
+}
+
+// unused fails with a *UsedError where others use the listen address with other arguments.
+func (ps Profiles) unused(path string, t Tunnel, planned []Plan) error {
+	listeners, err := ps.Listeners.Enabled()
+	if err != nil {
+		return err
+	}
+	entries, err := ps.around(path, listeners)
+	if err != nil {
+		return err
+	}
+	entries = slices.DeleteFunc(entries, func(e Entry) bool { return sameFile(e.Path, path) })
+	for _, l := range listeners {
+		if l.Address != t.Listen || slices.Equal(l.Args, t.Args) {
+			continue
+		}
+		used := &UsedError{Address: l.Address, Args: l.Args}
+		if l.For == "" {
+			if len(t.Args) == 0 { // what a person has enabled does for whoever asks for nothing else
+				continue
+			}
+			return used
+		}
+		if i := slices.IndexFunc(entries, l.mayServe); i >= 0 {
+			used.By = cmp.Or(entries[i].Name, filepath.Base(entries[i].Path))
+			return used
+		}
+	}
+	planned = slices.Clip(planned)
+	for _, e := range entries {
+		if e.Err == nil && e.By == ByHook && e.Server.Ours {
+			planned = append(planned, Plan{Profile: e.Profile, Tunnel: Tunnel{Route: e.Route, Listen: e.Server.Now, Args: e.argsByHook()}})
+		}
+	}
+	for _, p := range planned {
+		if p.Tunnel.Listen == t.Listen && p.Tunnel.Route == t.Route && !slices.Equal(p.Tunnel.Args, t.Args) {
+			return &UsedError{Address: t.Listen, By: p.Profile.Name, Args: p.Tunnel.Args}
+		}
+	}
+	return nil
+}
+
+// argsByHook are the arguments of the tunnel program in the command that Enable wrote.
+func (p Profile) argsByHook() []string {
+	all, _ := shellWords(p.Before.Now, false)
+	for _, words := range all {
+		if i := slices.Index(words, "--"); i >= 0 {
+			return words[i+1:]
+		}
+	}
+	return nil
+}
+
+// sameFile tells whether two paths lead to one file.
+func sameFile(one, other string) bool {
+	a, errA := os.Stat(one)
+	b, errB := os.Stat(other)
+	return one == other || errA == nil && errB == nil && os.SameFile(a, b)
 }
 
 // Disable is Disable of the profile, and of its listener where no other profile needs that. Errors are those of both.

@@ -18,17 +18,24 @@ func quote(argv []string) (string, error) {
 	if len(argv) == 0 || argv[0] == "" {
 		return "", &QuoteError{Reason: "is missing: there is no program to run"}
 	}
-	words := make([]string, len(argv))
-	for i, arg := range argv {
+	for _, arg := range argv {
 		if !utf8.ValidString(arg) {
 			return "", &QuoteError{Arg: arg, Reason: "is not UTF-8, which Remmina reads as an empty command"}
 		}
 		if strings.ContainsRune(arg, 0) {
 			return "", &QuoteError{Arg: arg, Reason: "contains a NUL byte"}
 		}
+	}
+	return Words(argv), nil
+}
+
+// Words writes arguments as they stand in a command field.
+func Words(args []string) string {
+	words := make([]string, len(args))
+	for i, arg := range args {
 		words[i] = quoteWord(arg)
 	}
-	return strings.Join(words, " "), nil
+	return strings.Join(words, " ")
 }
 
 func quoteWord(arg string) string {

@@ -12,6 +12,7 @@ package remmina
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 )
 
@@ -128,6 +129,27 @@ func Enable(path string, t Tunnel, force bool) (Result, error) {
 func Check(path string, t Tunnel, force bool) error {
 	_, _, err := prepare(path, t, force)
 	return err
+}
+
+// Change is a key of a profile that Enable gives another value.
+type Change struct{ Key, Old, New string }
+
+// preview gives what Enable would change of the keys that Remmina reads, and fails where that would.
+func preview(path string, t Tunnel, force bool) ([]Change, error) {
+	f, values, err := prepare(path, t, force)
+	if err != nil {
+		return nil, err
+	}
+	var changes []Change
+	for _, key := range managed() {
+		changes = append(changes, Change{Key: key, Old: f.keys.text(key)})
+	}
+	f.keys.disable()
+	f.keys.enable(t.Route, values)
+	for i, key := range managed() {
+		changes[i].New = f.keys.text(key)
+	}
+	return slices.DeleteFunc(changes, func(c Change) bool { return c.Old == c.New }), nil
 }
 
 // prepare reads a profile that can be enabled, and gives the values that its keys are to have; nil is for a key that stays.

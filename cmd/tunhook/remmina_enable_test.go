@@ -480,3 +480,129 @@ func TestRemminaEnableTakesOverFromAScript(t *testing.T) {
 		}
 	}
 }
+
+// TestRemminaProfilesKeepTheirOwnArguments: two that lead to one server by different ways do not share a tunnel.
+func TestRemminaProfilesKeepTheirOwnArguments(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, "1.4.43")
+	fakeProgram(t, filepath.Join(d.dir, "bin", "ssh"), "#!/bin/sh\n")
+	own := "localhost:" + port(t)
+	paths, texts := map[string]string{}, map[string]string{}
+	for name, args := range map[string]string{"By bastion": "-J bastion", "By key": "-i /x/id", "Bastion too": "-J bastion"} {
+		texts[name] = "[remmina]\nname=" + name + "\nprotocol=RDP\nserver=" + own + "\nprecommand=sh -c \"nohup ssh " + args + " -fNL " +
+			strings.TrimPrefix(own, "localhost:") + ":desk.example.com:3389 gate\"\n"
+		paths[name] = d.profile(nativeProfiles, strings.ReplaceAll(name, " ", "-")+".remmina", texts[name])
+	}
+	const route, gets = "ssh://gate/desk.example.com:3389", `whose tunnel has other arguments (-J bastion): "By key" gets 127.`
+	server := func(name string) string { return keys(t, paths[name])["server"] }
+	apart := func(when string) {
+		t.Helper()
+		if server("By bastion") == server("By key") || server("By bastion") != server("Bastion too") {
+			t.Errorf("%s: %s, %s and %s", when, server("By bastion"), server("By key"), server("Bastion too"))
+		}
+	}
+	giveBack := func(when string) {
+		t.Helper()
+		for name, path := range paths {
+			d.must("remmina", "disable", path)
+			d.is(path, texts[name])
+		}
+		if left, _ := filepath.Glob(filepath.Join(d.dir, "home", ".config", "*", "*")); len(left) > 0 {
+			t.Errorf("%s, left behind: %q", when, left)
+		}
+	}
+
+	d.says([]string{route + " -- -J bastion", route + " -- -i /x/id", gets}, "remmina", "enable", "--all", "--dry-run")
+	d.says([]string{gets}, "remmina", "enable", "--all")
+	apart("all at once")
+	argsOf := func(address string) string {
+		entries, _ := filepath.Glob(filepath.Join(d.dir, "home", ".config", "autostart", "*"))
+		for _, entry := range entries {
+			if text, _ := os.ReadFile(entry); strings.Contains(string(text), "X-Tunhook-Address="+address+"\n") {
+				_, args, _ := strings.Cut(string(text), " -- ")
+				return strings.SplitN(args, "\n", 2)[0]
+			}
+		}
+		return ""
+	}
+	for name, want := range map[string]string{"By bastion": "-J bastion", "By key": "-i /x/id"} {
+		if got := argsOf(server(name)); got != want {
+			t.Errorf("%q listens with %q, want %q", name, got, want)
+		}
+	}
+	d.says([]string{"is enabled already", "!whose"}, "remmina", "enable", "By key")
+	giveBack("all")
+
+	d.must("remmina", "enable", "--by", "hook", "By bastion")
+	d.says([]string{gets}, "remmina", "enable", "By key")
+	d.must("remmina", "enable", "--by", "hook", "Bastion too")
+	d.says([]string{"!whose"}, "remmina", "enable", "--by", "hook", "By key")
+	apart("one after the other")
+	for name, want := range map[string]string{"By bastion": " -- -J bastion", "By key": " -- -i /x/id"} {
+		if got := keys(t, paths[name])["precommand"]; !strings.HasSuffix(got, want) {
+			t.Errorf("%q runs %q", name, got)
+		}
+	}
+	d.refused(exitUsage, "other arguments (-J bastion): name another one with --listen", "remmina", "enable", "--listen", server("By bastion"), "By key")
+	giveBack("by hook")
+
+	d.must("enable", route, "--", "-J", "another")
+	d.says([]string{"is enabled with other arguments (-J another)"}, "remmina", "enable", "By bastion")
+	d.must("disable", route)
+	giveBack("a person's")
+}
+
+// TestRemminaDryRunSaysAll that the real run would write or tell, within the columns of a terminal.
+func TestRemminaDryRunSaysAll(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, "1.4.43")
+	fakeProgram(t, filepath.Join(d.dir, "bin", "ssh"), "#!/bin/sh\n")
+	text := "[remmina]\nname=Lab\nprotocol=RDP\nserver=localhost:3390\nprecommand=ssh -J bastion.corp.example.com -o ServerAliveInterval=5 " +
+		"-f -N -L 3390:lab.corp.example.com:3389 gate.corp.example.com\npostcommand=pkill -f 3390:lab\n"
+	d.profile(nativeProfiles, "lab.remmina", text)
+	words := func(args ...string) string { // without the breaks between lines
+		t.Helper()
+		e := d.do(append([]string{"remmina", "enable", "--dry-run"}, args...)...)
+		if e.status != 0 {
+			t.Fatalf("%q: %+v", args, e)
+		}
+		for line := range strings.Lines(e.stdout) {
+			if line = strings.TrimSuffix(line, "\n"); len(line) > 80 && strings.Contains(strings.TrimSpace(line[11:]), " ") {
+				t.Errorf("%q: %d columns: %s", args, len(line), line)
+			}
+		}
+		return strings.Join(strings.Fields(e.stdout), " ")
+	}
+	const route = "route ssh://gate.corp.example.com/lab.corp.example.com:3389 -- -J bastion.corp.example.com -o ServerAliveInterval=5"
+	for _, tc := range []struct {
+		args []string
+		want []string
+	}{
+		{[]string{"Lab"}, []string{`"Lab" by connection`, route, "listen 127.", "server localhost:3390 -> 127.", "gate.corp.example.com -> (none)", "after pkill -f 3390:lab -> (none)"}},
+		{[]string{"--all"}, []string{`"Lab" by connection`, route}},
+		{[]string{"--by", "hook", "Lab"}, []string{
+			`"Lab" by hook`, "gate.corp.example.com -> ", " start ssh://gate.corp.example.com/lab.corp.example.com:3389 127.",
+			"--keep-alive -- -J bastion.corp.example.com -o ServerAliveInterval=5 after pkill -f 3390:lab -> ", " stop ssh://gate",
+		}},
+	} {
+		got := words(tc.args...)
+		for _, want := range tc.want {
+			if !strings.Contains(got, want) {
+				t.Errorf("%q says %q, want %q", tc.args, got, want)
+			}
+		}
+	}
+
+	check(t, os.Remove(filepath.Join(d.dir, "bin", "ssh")))
+	d.profile(nativeProfiles, "lab.remmina", strings.NewReplacer(
+		"ssh -J bastion.corp.example.com -o ServerAliveInterval=5 -f -N -L 3390:lab.corp.example.com:3389 gate.corp.example.com",
+		"pomerium-cli tcp lab.corp.example.com:3389 --listen :3390").Replace(text))
+	for _, args := range [][]string{{"Lab"}, {"--all"}} {
+		for _, dry := range [][]string{nil, {"--dry-run"}} {
+			e := d.do(append(append([]string{"remmina", "enable"}, dry...), args...)...)
+			if e.status != exitNoProgram || !strings.Contains(e.stderr, "pomerium-cli was not found") || strings.Contains(e.stdout, "Lab") {
+				t.Errorf("%q %q: %+v", dry, args, e)
+			}
+		}
+	}
+}

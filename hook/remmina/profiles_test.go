@@ -288,3 +288,59 @@ func TestTheNextCallPutsRightWhatAKilledOneHasLeft(t *testing.T) {
 		}
 	})
 }
+
+// TestAnAddressHasOneSetOfArguments: those that a profile needs are not another's.
+func TestAnAddressHasOneSetOfArguments(t *testing.T) {
+	ps, listeners := newProfiles(t)
+	one, other := ps.add(t, 0, "one.remmina"), ps.add(t, 1, "other.remmina")
+	const address = "127.1.2.3:5900"
+	with := func(by Way, args ...string) Tunnel {
+		tunnel := Tunnel{Route: "desk:5900", Listen: address, By: by, Args: args}
+		if by == ByHook {
+			tunnel.Before, tunnel.After = append([]string{"/t", "start", "desk:5900", address, "--"}, args...), []string{"/t", "stop"}
+		}
+		return tunnel
+	}
+	for _, tc := range []struct {
+		theirs, ours Way
+	}{{ByConnection, ByConnection}, {ByConnection, ByHook}, {ByHook, ByConnection}, {ByHook, ByHook}} {
+		if _, err := ps.Enable(t.Context(), one, with(tc.theirs, "-J", "a b"), false); err != nil {
+			t.Fatal(err)
+		}
+		for _, args := range [][]string{{"-J", "c"}, nil} {
+			was := read(t, other)
+			_, err := ps.Enable(t.Context(), other, with(tc.ours, args...), false)
+			want := &UsedError{Address: address, By: "one.remmina", Args: []string{"-J", "a b"}}
+			var got *UsedError
+			if !errors.As(err, &got) || !cmp.Equal(want, got) || read(t, other) != was {
+				t.Errorf("%+v, %q: %v, %q", tc, args, err, read(t, other))
+			}
+		}
+		for _, path := range []string{other, one, one} { // the same, and its own
+			if _, err := ps.Enable(t.Context(), path, with(tc.ours, "-J", "a b"), false); err != nil {
+				t.Errorf("%+v: %v", tc, err)
+			}
+		}
+		for _, path := range []string{other, one} {
+			if _, err := ps.Disable(t.Context(), path); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	listeners.all[address] = Listener{Route: "desk:5900", Address: address, Args: []string{"-v"}}
+	if _, err := ps.Enable(t.Context(), one, with(ByConnection), false); err != nil {
+		t.Errorf("what a person has enabled does for a profile that asks for nothing: %v", err)
+	}
+	if _, err := ps.Enable(t.Context(), other, with(ByConnection, "-J", "c"), false); !errors.As(err, new(*UsedError)) {
+		t.Errorf("what a person has enabled is another tunnel: %v", err)
+	}
+	plan := Plan{Profile: Profile{Path: other}, Tunnel: Tunnel{Route: "desk:5900", Listen: "127.1.2.4:5900", By: ByConnection, Args: []string{"-C"}}}
+	planned := []Plan{{Profile: Profile{Name: "planned"}, Tunnel: Tunnel{Route: "desk:5900", Listen: "127.1.2.4:5900"}}}
+	if err := ps.Check(&plan, false, planned); !errors.As(err, new(*UsedError)) {
+		t.Errorf("what is planned counts: %v", err)
+	}
+	want := []Change{{"server", "desk", "127.1.2.4:5900"}}
+	if err := ps.Check(&plan, false, nil); err != nil || !cmp.Equal(want, plan.Changes) {
+		t.Errorf("%v, %v", plan.Changes, err)
+	}
+}

@@ -44,6 +44,9 @@ type Config struct {
 	blind     *ConfigError // of a file that could not be read at all
 	paths     []string
 	read      []string // the files that were there
+
+	partial bool           // a table may leave to a file that is not known what it cannot be without
+	lacking []*ConfigError // what such tables leave out
 }
 
 // Named is a [tunnel.NAME] table: a route under a short name, with what goes with it.
@@ -194,11 +197,12 @@ func (c *Config) fault(e *ConfigError, tables ...tableKey) {
 	}
 }
 
-func (n Named) check(name string) error {
+// check says what is wrong with a table, which may be one to be completed elsewhere.
+func (n Named) check(name string, partial bool) error {
 	if err := checkName(name); err != nil {
 		return err
 	}
-	if n.Route == "" {
+	if n.Route == "" && !partial {
 		return errors.New("it has no route")
 	}
 	if err := checkListen(n.Listen); err != nil {

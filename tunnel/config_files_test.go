@@ -116,7 +116,7 @@ func TestOneTypoBreaksWhatItConcerns(t *testing.T) {
 	}{
 		"unknown key of a tunnel":        {good + "listn = \"1\"\n", "config.d/x.toml:5", []string{"desk"}, []string{"good", "ssh://g/h:1", "desk:3389"}},
 		"two unknown keys":               {good + "listn = \"1\"\nread = 1\n", "config.d/x.toml:5", []string{"desk"}, []string{"good"}},
-		"value of another type":          {good + "listen = 3389\n", "config.d/x.toml:3", []string{"desk"}, []string{"good"}},
+		"value of another type":          {good + "listen = 3389\n", "config.d/x.toml:5", []string{"desk"}, []string{"good"}},
 		"bad value":                      {good + "timeout = \"x\"\n", "config.d/x.toml:5", []string{"desk"}, []string{"good"}},
 		"route that cannot be":           {good + "[tunnel.x]\nlisten = \"1\"\nroute = \"gopher://x\"\n", "config.d/x.toml:7", []string{"x"}, []string{"good", "desk"}},
 		"table below a header":           {good + "[tunnel.desk.env]\nA = 1.5\n", "config.d/x.toml:5", []string{"desk"}, []string{"good"}},
@@ -126,7 +126,7 @@ func TestOneTypoBreaksWhatItConcerns(t *testing.T) {
 		"provider of one's own":          {good + "[provider.oc]\nroutes = [\"oc://{host}\", \"occ://{host}\"]\ncommand = [\"oc\", \"{hots}\"]\n", "config.d/x.toml:5", []string{"oc://x", "occ://x"}, []string{"good", "ssh://g/h:1", "desk:1"}},
 		"embedded provider":              {good + "[provider.ssh]\nsignal = \"SIGTERM\"\n", "config.d/x.toml:5", []string{"ssh://g/h:1"}, []string{"good", "desk:1", "oci-bastion://s@r/h:1"}},
 		"Pomerium, which has no scheme":  {good + "[provider.pomerium]\narg = [\"x\"]\n", "config.d/x.toml:6", []string{"desk:1", "tcp+https://g/h:1"}, []string{"good", "ssh://g/h:1"}},
-		"added to what is there":         {good + "[provider.pomerium]\nargs_add = \"x\"\n", "config.d/x.toml:5", []string{"desk:1"}, []string{"good"}},
+		"added to what is there":         {good + "[provider.pomerium]\nargs_add = \"x\"\n", "config.d/x.toml:6", []string{"desk:1"}, []string{"good"}},
 		"tunnel through a broken one":    {good + "[tunnel.lab]\nroute = \"ssh://g/h:1\"\n[provider.ssh]\nx = 1\n", "config.d/x.toml:8", []string{"lab"}, []string{"good"}},
 		"no TOML":                        {good + "listen = \n", "config.d/x.toml:5", []string{"good", "desk"}, []string{"sys", "ssh://g/h:1"}},
 		"no TOML, with a provider":       {"[provider.ssh]\nargs = [\"x\n", "config.d/x.toml:2", []string{"ssh://g/h:1"}, []string{"sys", "desk:1"}},
@@ -177,7 +177,7 @@ func TestAllFaultsAreListed(t *testing.T) {
 		got = append(got, strings.TrimPrefix(fault.Path, dir)+":"+strings.Repeat("I", fault.Line)+" "+fault.Table)
 	}
 	want := []string{
-		"/etc/config.toml:I ", "/etc/config.toml:IIII tunnel.a", "/etc/config.toml:IIIII tunnel.a", "/etc/config.toml:IIIIII tunnel.b", "/etc/config.d/1.toml:I ",
+		"/etc/config.toml:I ", "/etc/config.toml:IIII tunnel.a", "/etc/config.toml:IIIII tunnel.a", "/etc/config.toml:IIIIIII tunnel.b", "/etc/config.d/1.toml:I ",
 		"/home/config.toml:I provider.q", "/home/config.toml:IIIII tunnel.a",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

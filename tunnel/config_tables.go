@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -263,7 +264,17 @@ func (c *Config) take(d decoded, unknown []toml.Key) {
 	case c.broken[d.key] != nil:
 		return // as it stands it would be incomplete
 	case d.key.kind == "tunnel":
-		err = d.named.check(d.key.name)
+		err = d.named.check(d.key.name, c.partial)
+		if err == nil && d.named.Route == "" && !d.whole(d.key.kind) {
+			c.lacks(d, "route")
+			return
+		}
+	case c.partial && !d.whole(d.key.kind) && len(d.provider.Command)+len(d.provider.Stdio) == 0:
+		d.provider.complete(d.key.name)
+		if err = d.provider.checkAlone(); err == nil {
+			c.lacks(d, "command")
+			return
+		}
 	default:
 		d.provider.complete(d.key.name)
 		if d.path != builtinPath { // checked by a test, and not at every start
@@ -271,12 +282,7 @@ func (c *Config) take(d decoded, unknown []toml.Key) {
 		}
 	}
 	if err != nil {
-		var in *keyError
-		key := ""
-		if errors.As(err, &in) {
-			key = in.key
-		}
-		c.fault(d.layer.fault(d.key, key, fmt.Errorf("[%s]: %w", d.key, err)), d.key)
+		c.fault(d.fault(err), d.key)
 		return
 	}
 	if d.key.kind == "tunnel" {
@@ -285,6 +291,25 @@ func (c *Config) take(d decoded, unknown []toml.Key) {
 	}
 	c.providers[d.key.name] = d.provider
 }
+
+// fault is what is wrong with the table, at the key where it is.
+func (d decoded) fault(err error) *ConfigError {
+	var in *keyError
+	if errors.As(err, &in) {
+		return d.layer.fault(d.key, in.key, fmt.Errorf("[%s]: %w", d.key, err))
+	}
+	e := d.layer.fault(d.key, "", fmt.Errorf("[%s]: %w", d.key, err))
+	if m := wrongType().FindStringSubmatch(err.Error()); m != nil {
+		e.Line, _ = strconv.Atoi(m[1])
+		e.Err = fmt.Errorf("[%s]: %s: %s", d.key, strings.TrimPrefix(m[2], d.key.String()+"."), m[3])
+	}
+	return e
+}
+
+// wrongType is the message of the TOML library about a value of another type than its key has, which tells where it is with text only.
+var wrongType = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^toml: line (\d+) \(last key "([^"]+)"\): (.*)$`)
+})
 
 // UnknownKeyError says that no key of that name is known where it stands, and which are.
 type UnknownKeyError struct {

@@ -69,16 +69,45 @@ func (p *Provider) forms() []form {
 
 // check says what is wrong with a provider that a user has written. The embedded ones are checked by a test.
 func (p *Provider) check() error {
+	if err := p.checkAlone(); err != nil {
+		return err
+	}
+	known := p.known()
+	if err := p.checkCommand(known); err != nil {
+		return err
+	}
+	if err := checkSteps(p.Before, p.After, known); err != nil {
+		return err
+	}
+	if err := checkEnv(p.Env, known); err != nil {
+		return err
+	}
+	if err := p.checkDefaults(known[len(ownNames):]); err != nil {
+		return err
+	}
+	return p.checkOptional()
+}
+
+// known are the placeholders that the provider's command may have.
+func (p *Provider) known() []string {
+	known := slices.Clone(ownNames)
+	for _, f := range p.forms() {
+		if pattern, err := f.compile(strict); err == nil {
+			known = append(known, pattern.SubexpNames()[1:]...)
+		}
+	}
+	return known
+}
+
+// checkAlone says what is wrong with the values that need no other to be judged.
+func (p *Provider) checkAlone() error {
 	if _, ok := Signal(p.Signal); !ok {
 		return fmt.Errorf("signal %q is not known: use %s", p.Signal, strings.Join(slices.Sorted(maps.Keys(signals)), ", "))
 	}
-	known := slices.Clone(ownNames)
 	for _, f := range p.forms() {
-		pattern, err := f.compile(strict)
-		if err != nil {
+		if _, err := f.compile(strict); err != nil {
 			return err
 		}
-		known = append(known, pattern.SubexpNames()[1:]...)
 	}
 	if host, err := netip.ParseAddr(p.ListenHost); p.ListenHost != "" && (err != nil || host.Zone() != "") {
 		return fmt.Errorf("listen_host %q is not an IP address", p.ListenHost)
@@ -99,12 +128,6 @@ func (p *Provider) check() error {
 			return err
 		}
 	}
-	if err := p.checkCommand(known); err != nil {
-		return err
-	}
-	if err := checkSteps(p.Before, p.After, known); err != nil {
-		return err
-	}
 	if err := checkTimeout(p.Timeout); err != nil {
 		return err
 	}
@@ -113,13 +136,7 @@ func (p *Provider) check() error {
 			return err
 		}
 	}
-	if err := checkEnv(p.Env, known); err != nil {
-		return err
-	}
-	if err := p.checkDefaults(known[len(ownNames):]); err != nil {
-		return err
-	}
-	return p.checkOptional()
+	return checkEnv(p.Env, nil)
 }
 
 // keyError is an error in the value of a key.

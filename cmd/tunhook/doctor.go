@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -80,19 +81,34 @@ func (c *command) doctor(ctx *cli.Context) error {
 }
 
 func (c *command) doctorOfFile(path string, asJSON bool) error {
-	if _, err := os.Stat(path); err != nil {
+	switch info, err := os.Stat(path); {
+	case err != nil:
 		return &tunnel.ConfigError{Path: cmp.Or(path, `""`), Err: errors.New("cannot be read: name a file that is there")}
+	case info.IsDir():
+		return &tunnel.ConfigError{Path: path, Err: errors.New("is a directory: name a file in it, such as " + anyConfig(path))}
 	}
-	faults := doctor.CheckFile(path)
-	report := doctor.OfFile(faults)
-	err := c.ui.faults(path, report)
+	d, _ := c.findDirs() // without a home there is no other file that counts
+	report := doctor.OfFile(doctor.CheckFile(path, d.config))
+	var err error
 	if asJSON {
 		err = c.ui.reportsJSON([]doctor.Report{report})
+	} else {
+		err = c.ui.faults(path, report)
 	}
-	if err == nil && len(faults) > 0 {
+	if err == nil && !doctor.AllWell([]doctor.Report{report}) {
 		err = errFindings
 	}
 	return err
+}
+
+// anyConfig is a file of the configuration in a directory, or what the main one would be called.
+func anyConfig(dir string) string {
+	usual := filepath.Join(dir, "config.toml")
+	if _, err := os.Stat(usual); err == nil {
+		return usual
+	}
+	files, _ := filepath.Glob(filepath.Join(dir, "*.toml"))
+	return append(files, usual)[0]
 }
 
 // machine is this machine as far as the environment tells.

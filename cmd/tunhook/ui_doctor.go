@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
 
 	"github.com/tunhook/tunhook/hook/autostart"
@@ -92,17 +93,21 @@ func counted(n int, what string) string {
 
 // faults prints the faults of one file as compilers do, which editors understand.
 func (u *ui) faults(path string, report doctor.Report) error {
-	if len(report.Remarks) == 0 {
-		return u.result(path + ": no fault was found")
-	}
 	for _, r := range report.Remarks {
 		words := sayRemark(report.Name, r)
-		if words.remedy != "" {
-			words.text += ": " + words.remedy
+		text := words.text
+		if r.Level == doctor.Note {
+			text = strings.Replace(text, ": ", ": note: ", 1) // behind the file and the line
 		}
-		if err := u.result(words.text); err != nil {
+		if words.remedy != "" && words.remedy != mend(words.file, words.line) {
+			text += ": " + words.remedy
+		}
+		if err := u.result(text); err != nil {
 			return err
 		}
+	}
+	if doctor.AllWell([]doctor.Report{report}) {
+		return u.result(path + ": no fault was found")
 	}
 	return nil
 }
@@ -141,7 +146,7 @@ func (u *ui) reportsJSON(reports []doctor.Report) error {
 		for _, r := range report.Remarks {
 			words := sayRemark(report.Name, r)
 			check.Remarks = append(check.Remarks, doctorRemark{
-				r.Level, tunnel.WithoutPasswords(words.text), words.remedy, words.file, words.line, r.Fixable(), r.Done != nil && r.Failed == nil, deed(r),
+				r.Level, tunnel.WithoutPasswords(words.text), tunnel.WithoutPasswords(words.remedy), words.file, words.line, r.Fixable(), r.Done != nil && r.Failed == nil, deed(r),
 			})
 		}
 		doc.Checks = append(doc.Checks, check)
@@ -217,6 +222,8 @@ func sayMachine(fact any) (said, bool) {
 		}, true
 	case doctor.Fault:
 		return sayFault(f.Err), true
+	case doctor.Left:
+		return said{text: f.Err.Error(), file: f.Err.Path, line: f.Err.Line}, true
 	case doctor.Directories:
 		return said{text: f.Records + ", " + f.Logs}, true
 	case doctor.Kernel:
@@ -310,13 +317,30 @@ func sayNoManager(f doctor.NoManager) said {
 	return said{text: "no systemd user manager answers (" + reason + "): enable makes autostart entries of the desktop"}
 }
 
-// sayFault is for errors that the rest of the program has words for: what is wrong and what to do, apart.
+// sayFault is for errors that the rest of the program has words for: what is wrong and what to do, apart. There is always something to do.
 func sayFault(err error) said {
+	words := sayTypedFault(err)
+	if words.text == "" {
+		words.text = sentence(err)
+		words.remedy = strings.TrimLeft(hint(err), ":, ")
+	}
+	if words.remedy == "" {
+		words.text, words.remedy = wayOut(words.text)
+	}
+	words.remedy = cmp.Or(words.remedy, mend(words.file, words.line))
+	return words
+}
+
+// sayTypedFault is sayFault for the errors that tell where they are; there is no text for others.
+func sayTypedFault(err error) said {
 	var dir *pidfile.DirError
 	var file *autostart.FileError
 	var config *tunnel.ConfigError
 	var unwritable *doctor.UnwritableError
 	var damaged *pidfile.BadRecordError
+	var profile *remmina.FileError
+	var undone *remmina.DamagedError
+	var system *fs.PathError
 	switch {
 	case errors.As(err, &dir):
 		return said{text: dir.Path + " " + dir.Reason, remedy: dir.Hint, file: dir.Path}
@@ -330,22 +354,49 @@ func sayFault(err error) said {
 		return said{text: err.Error(), remedy: "install that tunhook again, which knows its tunnel", file: damaged.Path}
 	case errors.As(err, &damaged):
 		return said{text: err.Error(), remedy: "set it aside: tunhook doctor --fix", file: damaged.Path}
-	}
-	text := sentence(err)
-	remedy := strings.TrimLeft(hint(err), ":, ")
-	if remedy == "" { // the error names the way out itself, behind the last colon
-		if what, todo, ok := strings.Cut(text, ": "); ok && isSelfHelp(err) {
-			return said{text: what, remedy: todo}
+	case errors.As(err, &profile): // its own way out is to name another one
+		words := said{text: profile.Path + ": " + profile.Err.Error(), remedy: "move it away, or save it anew in Remmina", file: profile.Path}
+		if errors.Is(err, fs.ErrPermission) {
+			words.remedy = "make it readable for you"
 		}
+		return words
+	case errors.As(err, &undone):
+		return said{text: err.Error(), file: undone.Path}
+	case errors.As(err, &system) && errors.Is(err, fs.ErrPermission):
+		return said{text: err.Error(), remedy: "make it readable for you", file: system.Path}
+	case errors.As(err, &system):
+		return said{text: err.Error(), file: system.Path}
 	}
-	return said{text: text, remedy: remedy}
+	return said{}
 }
 
-// isSelfHelp tells whether an error is of those that end in what to do, behind a colon.
-func isSelfHelp(err error) bool { return errors.As(err, new(*usageError)) }
+// mend is what there is to do about something in a file where nothing better is known.
+func mend(file string, line int) string {
+	switch {
+	case file == "":
+		return "put that right, and look again: tunhook doctor"
+	case line > 0:
+		return fmt.Sprintf("mend line %d of %s", line, file)
+	}
+	return "mend " + file
+}
+
+// wayOut parts a text from the way out, which texts of ours end in: behind a colon, and with a verb.
+func wayOut(text string) (what, todo string) {
+	verbs := []string{"add", "chmod", "correct", "give", "known", "make", "set", "the", "unset", "use", "write"}
+	for i := range text {
+		what, todo, colon := text[:i], strings.TrimPrefix(text[i:], ": "), strings.HasPrefix(text[i:], ": ")
+		verb, more, _ := strings.Cut(todo, " ")
+		if colon && slices.Contains(verbs, verb) && (verb != "the" || strings.HasPrefix(more, "known ones are ")) {
+			return what, todo
+		}
+	}
+	return text, ""
+}
 
 func configRemedy(err *tunnel.ConfigError) string {
 	var unknown *tunnel.UnknownKeyError
+	var route *tunnel.RouteError
 	switch {
 	case errors.As(err, &unknown):
 		if meant := nearest(unknown.Last, unknown.Known); meant != "" {
@@ -355,17 +406,12 @@ func configRemedy(err *tunnel.ConfigError) string {
 			return "the known ones are " + strings.Join(unknown.Known, ", ")
 		}
 		return "tunhook.toml(5) has the known ones"
+	case errors.As(err, &route):
+		return strings.TrimPrefix(meantHint(route), ": ")
 	case errors.Is(err, fs.ErrPermission):
 		return "make it readable for you"
-	}
-	return strings.TrimPrefix(meantHintOf(err), ": ")
-}
-
-// meantHintOf is meantHint for a route that a file has.
-func meantHintOf(err error) string {
-	var route *tunnel.RouteError
-	if errors.As(err, &route) {
-		return meantHint(route)
+	case errors.Is(err, fs.ErrNotExist):
+		return "put it there, or take away what names it"
 	}
 	return ""
 }

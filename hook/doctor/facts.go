@@ -13,6 +13,9 @@ import (
 // Fault is a finding that some other part of tunhook has a typed error for.
 type Fault struct{ Err error }
 
+// Left is what a file of the configuration leaves to another one, which is not known.
+type Left struct{ Err *tunnel.ConfigError }
+
 // Hangs says that a check had no answer in time.
 type Hangs struct{ After time.Duration }
 

@@ -185,8 +185,17 @@ func (e *exam) configuration(context.Context) []Remark {
 	}
 }
 
-// CheckFile gives every fault in a file of the configuration and its drop-ins.
-func CheckFile(path string) (faults []Remark) { return faultsOf(tunnel.LoadConfig(path)) }
+// CheckFile gives every fault in a file of the configuration, as tunnel.CheckFile has them, and notes of what it leaves to others.
+func CheckFile(path string, paths []string) (remarks []Remark) {
+	faults, left := tunnel.CheckFile(path, paths)
+	for _, fault := range faults {
+		remarks = append(remarks, bad(Fault{fault}))
+	}
+	for _, err := range left {
+		remarks = append(remarks, note(Left{err}))
+	}
+	return remarks
+}
 
 func faultsOf(config *tunnel.Config) (faults []Remark) {
 	for _, fault := range config.Faults() {
@@ -195,8 +204,8 @@ func faultsOf(config *tunnel.Config) (faults []Remark) {
 	return faults
 }
 
-// OfFile is the report on one file of the configuration, of which CheckFile has given the faults.
-func OfFile(faults []Remark) Report {
+// OfFile is the report on one file of the configuration, of which CheckFile has given the remarks.
+func OfFile(remarks []Remark) Report {
 	i := slices.IndexFunc(Checks(), func(c Check) bool { return c.Name == "configuration" })
-	return Report{Checks()[i], faults}
+	return Report{Checks()[i], remarks}
 }

@@ -3,6 +3,10 @@ package main
 import (
 	"context"
 	"errors"
+	"io"
+	"strings"
+	"sync"
+	"time"
 
 	"github.com/tunhook/tunhook/hook"
 	"github.com/tunhook/tunhook/tunnel"
@@ -58,24 +62,92 @@ func (c *command) routes(ctx *cli.Context) error {
 	return c.allRoutes(limited, h)
 }
 
-// allRoutes asks every gateway whose program is here. One that does not answer keeps no other from it.
+// allRoutes asks every gateway whose program is here. One that does not answer keeps no other from it, and gets a line.
 func (c *command) allRoutes(ctx context.Context, h *hook.Env) error {
 	var all []hook.ListedRoute
 	var errs []error
 	asked := false
 	for _, provider := range h.Config().Lists() {
-		routes, err := h.Routes(ctx, provider, nil, c.ui.stderr)
+		messages := &patientWriter{to: c.ui.stderr}
+		routes, err := h.Routes(ctx, provider, nil, messages)
 		if errors.As(err, new(*tunnel.ProgramError)) {
 			continue
 		}
 		asked = true
-		all, errs = append(all, routes...), append(errs, err)
+		held := messages.end(err == nil)
+		var failed *hook.ListError
+		if errors.As(err, &failed) && held != "" && ctx.Err() == nil {
+			failed.Err = errors.New(held)
+		}
+		if err != nil {
+			errs = append(errs, err)
+		}
+		all = append(all, routes...)
 	}
-	if !asked {
+	switch {
+	case !asked:
 		return usagef("no program is here that lists routes: they are those of %v", h.Config().Lists())
+	case len(all) == 0 || ctx.Err() != nil && !errors.Is(ctx.Err(), context.DeadlineExceeded):
+		return errors.Join(errs...)
 	}
-	if err := c.ui.routes(all); err != nil {
-		return err
+	for _, err := range errs {
+		c.ui.say("%s", sentence(err))
 	}
-	return errors.Join(errs...)
+	return c.ui.routes(all)
+}
+
+// promptPatience is how long messages are held back, where they may be of a program that fails: one that asks somebody to sign in waits
+// for that.
+const promptPatience = time.Second
+
+// patientWriter holds back what is written to it, until what writes there goes on after it, or has ended well.
+type patientWriter struct {
+	to io.Writer
+
+	mu    sync.Mutex
+	held  []byte
+	timer *time.Timer
+	open  bool
+}
+
+func (w *patientWriter) Write(p []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.open {
+		return w.to.Write(p)
+	}
+	w.held = append(w.held, p...)
+	if w.timer == nil {
+		w.timer = time.AfterFunc(promptPatience, w.pass)
+	}
+	return len(p), nil
+}
+
+// pass lets through what is held back, and all that follows.
+func (w *patientWriter) pass() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.open {
+		w.open = true
+		_, _ = w.to.Write(w.held)
+	}
+}
+
+// end lets what is still held back through where all is well, or else gives the last line of it, and drops the rest.
+func (w *patientWriter) end(well bool) (last string) {
+	if well {
+		w.pass()
+		return ""
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.timer != nil {
+		w.timer.Stop()
+	}
+	if w.open {
+		return ""
+	}
+	w.open = true
+	lines := strings.Split(strings.TrimSpace(string(w.held)), "\n")
+	return strings.TrimSpace(lines[len(lines)-1])
 }

@@ -1,6 +1,9 @@
 package main
 
 import (
+	"bufio"
+	"bytes"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -118,5 +121,42 @@ route = "own://desk"
 	}
 	if len(kept) != 1 {
 		t.Errorf("kept: %q", kept)
+	}
+}
+
+// TestOneGatewayThatFailsIsALine where others list their routes; what a program asks somebody is seen while it waits.
+func TestOneGatewayThatFailsIsALine(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	bin := w.path("bin")
+	check(t, os.MkdirAll(bin, 0o700))
+	fails, lists, answer := filepath.Join(bin, "fails"), filepath.Join(bin, "lists"), w.path("answer")
+	fakeProgram(t, fails, "#!/bin/sh\necho E1126 memcache.go >&2; echo 'the gateway was refused' >&2; exit 1\n")
+	fakeProgram(t, lists, "#!/bin/sh\necho 'sign in at https://x/' >&2\nuntil [ -e '"+answer+"' ]; do /bin/sleep 0.1; done\necho desk\n")
+	provider := func(name, program string) string {
+		return "[provider." + name + "]\nroutes = [\"" + name + "://{host}\"]\ncommand = [\"x\", \"{host}\", \"{listen}\"]\n" +
+			"list = { command = [\"" + program + "\"], match = '(?m)^(?P<host>\\S+)$', route = \"" + name + "://{host}\" }\n"
+	}
+	w.configFiles(map[string]string{"config.toml": provider("afails", fails) + provider("lists", lists)})
+	w.environ = append(w.environ, "PATH="+bin)
+	cmd := w.command("routes")
+	var stdout bytes.Buffer
+	cmd.Stdout = &stdout
+	stderr, err := cmd.StderrPipe()
+	check(t, err)
+	check(t, cmd.Start())
+	lines := bufio.NewReader(stderr)
+	first, err := lines.ReadString('\n')
+	check(t, err)
+	check(t, os.WriteFile(answer, nil, 0o600))
+	rest, err := io.ReadAll(lines)
+	check(t, err)
+	check(t, cmd.Wait())
+	if first != "sign in at https://x/\n" || string(rest) != "tunhook: afails: fails: the gateway was refused\n" || !strings.Contains(stdout.String(), "lists://desk") {
+		t.Errorf("%q, %q, %q", first, rest, stdout.String())
+	}
+	w.configFiles(map[string]string{"config.toml": provider("afails", fails)})
+	if e := w.do("routes"); e.status != exitFailed || !strings.Contains(e.stderr, "the gateway was refused") || strings.Contains(e.stderr, "memcache") {
+		t.Errorf("%+v", e)
 	}
 }

@@ -494,17 +494,17 @@ func sayRemmina(fact any) (said, bool) {
 	case doctor.Unserved:
 		return said{
 			text:   fmt.Sprintf("nothing starts the tunnel of %q: %s", f.Profile.Name, runsNone(f.By)),
-			remedy: enableAgain(f.Profile), file: f.Profile.Path,
+			remedy: enableWith(f.Profile, f.Enabling), file: f.Profile.Path,
 		}, true
 	case doctor.Unheard:
 		return said{
 			text:   fmt.Sprintf("%q connects to %s, where nothing is enabled", f.Profile.Name, f.Profile.Server.Now),
-			remedy: enableAgain(f.Profile), file: f.Profile.Path,
+			remedy: enableWith(f.Profile, f.Enabling), file: f.Profile.Path,
 		}, true
 	case doctor.Strayed:
 		return said{
 			text:   fmt.Sprintf("%q connects to %s, and not to its tunnel: its server was changed since", f.Profile.Name, f.Profile.Server.Now),
-			remedy: enableAgain(f.Profile) + ", or give it back: tunhook remmina disable " + profileWord(f.Profile), file: f.Profile.Path,
+			remedy: enableWith(f.Profile, f.Enabling) + ", or give it back: tunhook remmina disable " + profileWord(f.Profile, f.Enabling), file: f.Profile.Path,
 		}, true
 	case doctor.Proxied:
 		return said{
@@ -533,41 +533,66 @@ func sayHere(f doctor.Here) string {
 }
 
 // profileWord is a profile as the command line takes it.
-func profileWord(p remmina.Profile) string {
-	if p.Name == "" {
-		return p.Path
+func profileWord(p remmina.Profile, e doctor.Enabling) string {
+	if p.Name == "" || e.ByFile {
+		return shellWord(p.Path)
 	}
-	return fmt.Sprintf("%q", p.Name)
+	return shellWord(p.Name)
 }
 
-func enableAgain(p remmina.Profile) string { return "tunhook remmina enable " + profileWord(p) }
+// shellWord writes a word so that a shell takes it as it is.
+func shellWord(word string) string {
+	if strings.ContainsAny(word, "\"$`\\!") {
+		return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
+	}
+	return `"` + word + `"`
+}
+
+// enableWith enables a profile, with what that takes, or says what has to be done before.
+func enableWith(p remmina.Profile, e doctor.Enabling) string {
+	if e.Refused != nil {
+		text := e.Refused.Error() // it ends in the way out
+		isProfile := errors.As(e.Refused, new(*remmina.DetourError)) || errors.As(e.Refused, new(*remmina.ServerlessError)) ||
+			errors.As(e.Refused, new(*remmina.ListenError))
+		if at := strings.LastIndex(text, ": "); at >= 0 && isProfile {
+			return text[at+2:]
+		}
+		return sayFault(e.Refused).remedy
+	}
+	command := "tunhook remmina enable " + profileWord(p, e)
+	switch {
+	case e.NoRoute:
+		command += " --route HOST:PORT"
+	case e.Route != "":
+		command += " --route " + e.Route
+	}
+	if e.Force {
+		command += " --force"
+	}
+	return command
+}
 
 func sayCommand(f doctor.Command) said {
-	name := profileWord(f.Profile)
-	byHand := "mend it in Remmina, or let tunhook start the tunnel: tunhook remmina enable " + name
+	name := profileWord(f.Profile, f.Enabling)
+	words := said{remedy: "mend it in Remmina, or let tunhook start the tunnel: " + enableWith(f.Profile, f.Enabling)}
+	if f.Enabling.Refused != nil {
+		words.remedy = "mend it in Remmina"
+	}
 	switch f.Trouble {
 	case remmina.StartsTunnel:
-		return said{
-			text:   fmt.Sprintf("%s starts its tunnel by a command of its own: %s", name, f.Fault.Command),
-			remedy: "tunhook remmina enable " + name,
-		}
+		words.text = fmt.Sprintf("%s starts its tunnel by a command of its own: %s", name, f.Fault.Command)
+		words.remedy = enableWith(f.Profile, f.Enabling)
 	case remmina.Misquoted:
-		return said{text: fmt.Sprintf("%s has a command that Remmina cannot read, as %s: %s", name, f.Detail, f.Fault.Command), remedy: byHand}
+		words.text = fmt.Sprintf("%s has a command that Remmina cannot read, as %s: %s", name, f.Detail, f.Fault.Command)
 	case remmina.NeedsShell:
-		return said{
-			text:   fmt.Sprintf("%s has a command for a shell, which Remmina does not run: %q in %s", name, f.Detail, f.Fault.Command),
-			remedy: byHand,
-		}
+		words.text = fmt.Sprintf("%s has a command for a shell, which Remmina does not run: %q in %s", name, f.Detail, f.Fault.Command)
 	case remmina.ProgramGone:
-		if f.Profile.Enabled {
-			return said{
-				text:   fmt.Sprintf("%s calls %s, which is not there", name, f.Detail),
-				remedy: "tunhook remmina enable --by hook " + name,
-			}
+		words.text = fmt.Sprintf("%s calls %s, which is not there", name, f.Detail)
+		if f.Profile.By == remmina.ByHook && !f.Enabling.Force {
+			words.remedy = "tunhook remmina enable --by hook " + name
 		}
-		return said{text: fmt.Sprintf("%s calls %s, which is not there", name, f.Detail), remedy: byHand}
 	}
-	return said{text: name + ": " + f.Fault.Command}
+	return words
 }
 
 func sayEnabled(fact any) (said, bool) {

@@ -70,24 +70,24 @@ func TestEveryFaultHasARemedy(t *testing.T) {
 	dir := t.TempDir()
 	config := filepath.Join(dir, "config.toml")
 	for text, want := range map[string]string{
-		"[tunnel.x]\nroute = \"a\n":                                         "mend line 2 of " + config,
-		"x = 1\n":                                                          "the known ones are provider, tunnel",
-		"tunnel = 1\n":                                                     "write [tunnel.NAME]",
-		"[tunnel.x]\nrout = \"\"\n":                                         "did you mean \"route\"?",
-		"[tunnel.x]\nlisten = \"1\"\n":                                      "mend line 1 of " + config,
-		"[tunnel.x]\nlisten = 1\n":                                         "mend line 2 of " + config,
-		"[tunnel.x]\nroute = \"a:1\"\nlisten = \"x\"\n":                    "give PORT or IP:PORT",
-		"[tunnel.x]\nroute = \"a:1\"\nready = \"x\"\n":                     "use ",
-		"[tunnel.x]\nroute = \"a:1\"\ntimeout = \"x\"\n":                   "write a number with a unit",
-		"[tunnel.x]\nroute = \"gopher://a\"\n":                             "known are ",
-		"[tunnel.x]\nroute = \"sssh://a\"\n":                                "did you mean ssh://?",
-		"[tunnel.x]\nroute = \"desk.example.com\"\n":                       "write the route there",
-		"[tunnel.x]\nroute = \"ssh://a\"\n":                                "mend line 2 of " + config,
-		"[tunnel.x]\nroute = \"a:1\"\nenv = { A = 1.5 }\n":                 "mend line 3 of " + config,
-		"[provider.x]\nargs = [\"a\"]\n":                                   "mend line 1 of " + config,
-		"[provider.x]\ncommand = [\"a\", \"{b}\"]\n":                       "the known ones are {route}",
-		"[provider.ssh]\nsignal = \"x\"\n":                                 "use HUP, ",
-		"[provider.ssh]\nrefused = \"(\"\n":                                "mend line 1 of " + config,
+		"[tunnel.x]\nroute = \"a\n":                                       "mend line 2 of " + config,
+		"x = 1\n":                                                         "the known ones are provider, tunnel",
+		"tunnel = 1\n":                                                    "write [tunnel.NAME]",
+		"[tunnel.x]\nrout = \"\"\n":                                       "did you mean \"route\"?",
+		"[tunnel.x]\nlisten = \"1\"\n":                                    "mend line 1 of " + config,
+		"[tunnel.x]\nlisten = 1\n":                                        "mend line 2 of " + config,
+		"[tunnel.x]\nroute = \"a:1\"\nlisten = \"x\"\n":                   "give PORT or IP:PORT",
+		"[tunnel.x]\nroute = \"a:1\"\nready = \"x\"\n":                    "use ",
+		"[tunnel.x]\nroute = \"a:1\"\ntimeout = \"x\"\n":                  "write a number with a unit",
+		"[tunnel.x]\nroute = \"gopher://a\"\n":                            "known are ",
+		"[tunnel.x]\nroute = \"sssh://a\"\n":                              "did you mean ssh://?",
+		"[tunnel.x]\nroute = \"desk.example.com\"\n":                      "write the route there",
+		"[tunnel.x]\nroute = \"ssh://a\"\n":                               "mend line 2 of " + config,
+		"[tunnel.x]\nroute = \"a:1\"\nenv = { A = 1.5 }\n":                "mend line 3 of " + config,
+		"[provider.x]\nargs = [\"a\"]\n":                                  "mend line 1 of " + config,
+		"[provider.x]\ncommand = [\"a\", \"{b}\"]\n":                      "the known ones are {route}",
+		"[provider.ssh]\nsignal = \"x\"\n":                                "use HUP, ",
+		"[provider.ssh]\nrefused = \"(\"\n":                               "mend line 1 of " + config,
 		"[provider.x]\ncommand = [\"x\"]\nlist = { command = [\"x\"] }\n": "mend line 3 of " + config,
 	} {
 		check(t, os.WriteFile(config, []byte(text), 0o600))
@@ -104,8 +104,8 @@ func TestEveryFaultHasARemedy(t *testing.T) {
 	profile := filepath.Join(dir, "a.remmina")
 	cause := &fs.PathError{Op: "open", Path: "/x", Err: syscall.EACCES}
 	for want, err := range map[string]error{
-		"make it readable for you":                       cause,
-		"mend /x":                                        &fs.PathError{Op: "open", Path: "/x", Err: syscall.ENOTDIR},
+		"make it readable for you": cause,
+		"mend /x":                  &fs.PathError{Op: "open", Path: "/x", Err: syscall.ENOTDIR},
 		"move it away, or save it anew in Remmina":       &remmina.FileError{Path: profile, Err: errors.New("not a Remmina profile")},
 		"set server, precommand and ":                    &remmina.DamagedError{Path: profile, Err: errors.New("x")},
 		"set HOME to your home directory":                usagef("HOME is not set, nor is %s: set HOME to your home directory", "XDG_STATE_HOME"),

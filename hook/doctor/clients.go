@@ -69,23 +69,76 @@ func (e *exam) profiles(context.Context) []Remark {
 
 func (e *exam) profile(p remmina.Profile) []Remark {
 	var all []Remark
-	for _, fault := range remmina.Examine(p, e.runsFor(p)) {
-		all = append(all, bad(Command{p, fault}))
+	faults := remmina.Examine(p, e.runsFor(p))
+	if starts := slices.IndexFunc(faults, func(f remmina.Fault) bool { return f.Trouble == remmina.StartsTunnel }); starts >= 0 {
+		faults = faults[starts : starts+1] // what else ails its commands goes with them
+	}
+	for _, fault := range faults {
+		all = append(all, bad(Command{p, fault, e.enabling(p, fault.Command)}))
 	}
 	entries, _ := e.entries()
 	listens := slices.ContainsFunc(entries, func(entry autostart.Entry) bool { return entry.Address.String() == p.Server.Now })
 	serving := slices.IndexFunc(e.installed(), func(here remmina.Installed) bool { return here.Kind == p.Kind })
 	switch {
 	case p.Enabled && !p.Server.Ours:
-		all = append(all, bad(Strayed{p}))
+		all = append(all, bad(Strayed{p, e.enabling(p, "")}))
 	case p.By == remmina.ByConnection && !listens:
-		all = append(all, bad(Unheard{p}))
+		all = append(all, bad(Unheard{p, e.enabling(p, "")}))
 	case p.By != remmina.ByConnection && (p.By == remmina.ByHook || p.CallsTunhook()) && serving >= 0 && !e.runsHooks(e.installed()[serving]):
-		all = append(all, bad(Unserved{p, e.installed()[serving]}))
+		all = append(all, bad(Unserved{p, e.installed()[serving], e.enabling(p, p.Before.Now)}))
 	}
 	if p.Enabled && p.ByProxy && e.asksProxy() {
 		all = append(all, bad(Proxied{p}))
 	}
+	return all
+}
+
+// enabling tells what enabling a profile takes, by connection, so that a command of its own is not run beside it; "" for none.
+func (e *exam) enabling(p remmina.Profile, command string) Enabling {
+	named := func(o remmina.Entry) bool {
+		base := filepath.Base(o.Path)
+		return o.Path != p.Path && (o.Name == p.Name || base == p.Name || base == p.Name+".remmina")
+	}
+	needs := Enabling{ByFile: strings.Contains(p.Name, "/") || slices.ContainsFunc(e.called(), named)}
+	if e.Unset != nil {
+		return needs
+	}
+	old, takes := p.Old()
+	route := p.Route
+	if !p.Enabled || !p.Server.Ours {
+		target, err := p.Target()
+		if err == nil {
+			_, err = e.config().Route(target)
+		}
+		if err != nil && p.Enabled {
+			needs.Route = p.Route
+		} else if route = target; err != nil {
+			needs.NoRoute, route = true, usualRoute
+		}
+	}
+	listen, err := e.Hook.ListenAddress(route, "stable")
+	if err != nil && takes {
+		listen, err = e.Hook.ListenAddress(route, p.OwnPort())
+	}
+	if err == nil {
+		err = remmina.Check(p.Path, remmina.Tunnel{Route: route, Listen: listen, By: remmina.ByConnection}, true)
+	}
+	if needs.Refused = err; err != nil {
+		return needs
+	}
+	foreign := remmina.Check(p.Path, remmina.Tunnel{Route: route, Listen: listen, By: remmina.ByConnection}, false)
+	stays := func(value remmina.Value, taken bool) bool { return command != "" && value.Now == command && !value.Ours && !taken }
+	needs.Force = foreign != nil || stays(p.Before, takes && old.Before) || stays(p.After, takes && old.After)
+	return needs
+}
+
+// called are all profiles, also those that are not in question.
+func (e *exam) called() []remmina.Entry {
+	if e.Profile == nil {
+		all, _ := e.listed()
+		return all
+	}
+	all, _ := remmina.List(e.Profiles)
 	return all
 }
 

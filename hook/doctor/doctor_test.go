@@ -239,13 +239,72 @@ func TestProfilesThatDoNotWork(t *testing.T) {
 	f.write("remmina/junk.remmina", "junk\n", 0o600)
 	f.wants(
 		Scope{}, "profiles finding Command", "profiles finding Command", "profiles finding Command", "profiles finding Command",
-		"profiles finding Command", "profiles finding Fault", "profiles finding Unserved",
+		"profiles finding Fault", "profiles finding Unserved",
 	)
 	p, err := remmina.Find("pipe", f.dir, f.Profiles)
 	if err != nil {
 		t.Fatal(err)
 	}
 	f.wants(Scope{Profile: &remmina.Entry{Profile: p}}, "profiles finding Command")
+}
+
+// TestWhatEnablingTakes so that it is not refused, and the command that was told is not run beside it.
+func TestWhatEnablingTakes(t *testing.T) {
+	for name, tc := range map[string]struct {
+		keys string
+		want Enabling
+	}{
+		"a server and a command that is not known": {"server=desk:3389\nprecommand=/gone/x\n", Enabling{Force: true}},
+		"no server":                                {"server=localhost:3389\nprecommand=/bin/echo \"a\n", Enabling{NoRoute: true, Force: true}},
+		"ssh that is taken over":                   {"server=localhost:3390\nprecommand=ssh -f -N -L 3390:desk:3389 gw\n", Enabling{}},
+		"ssh that is not":                          {"server=localhost:3390\nprecommand=ssh -M -S /x -f -N -L 3390:desk:3389 gw\n", Enabling{NoRoute: true, Force: true}},
+		"a script with a route of a client's": {
+			"server=localhost:3390\nprecommand=/x/hook start https://gw:443 3390\npostcommand=/x/hook stop https://gw:443 3390\n", Enabling{NoRoute: true},
+		},
+		"a detour": {"server=desk:3389\nssh_tunnel_enabled=1\nprecommand=/gone/x\n", Enabling{Refused: &remmina.DetourError{}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFake(t)
+			f.profile("desk", tc.keys)
+			var got []Enabling
+			for _, report := range f.Examine(context.Background(), Scope{}) {
+				for _, r := range report.Remarks {
+					if command, ok := r.Fact.(Command); ok {
+						got = append(got, command.Enabling)
+					}
+				}
+			}
+			if len(got) != 1 || reflect.TypeOf(got[0].Refused) != reflect.TypeOf(tc.want.Refused) {
+				t.Fatalf("%+v, want %+v", got, tc.want)
+			}
+			if got[0].Refused = tc.want.Refused; got[0] != tc.want {
+				t.Errorf("%+v, want %+v", got[0], tc.want)
+			}
+		})
+	}
+}
+
+func TestAProfileOfTheSameNameIsNamedByItsFile(t *testing.T) {
+	f := newFake(t)
+	f.profile("desk", "server=desk:3389\nprecommand=/gone/x\n")
+	f.write("remmina/other.remmina", "[remmina]\nname=desk\nprotocol=RDP\nserver=other:3389\n", 0o600)
+	for _, report := range f.Examine(context.Background(), Scope{}) {
+		for _, r := range report.Remarks {
+			if command, ok := r.Fact.(Command); ok && !command.Enabling.ByFile {
+				t.Errorf("%+v", command)
+			}
+		}
+	}
+}
+
+// TestAProgramThatProfilesCallIsNeeded before they are enabled, too.
+func TestAProgramThatProfilesCallIsNeeded(t *testing.T) {
+	f := newFake(t)
+	f.profile("desk", "server=localhost:3390\nprecommand=/x/hook start desk:3389 3390\npostcommand=/x/hook stop desk:3389 3390\n")
+	if err := os.Remove(f.path("bin", "pomerium-cli")); err != nil {
+		t.Fatal(err)
+	}
+	f.wants(Scope{}, "programs finding NoProgram", "profiles finding Command")
 }
 
 // TestATriedRemminaIsTakenByWhatItDoes and not by its version; one that cannot be tried by that.

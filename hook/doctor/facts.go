@@ -149,23 +149,40 @@ type NoRemmina struct{}
 // Profiles is how many are as they should be, and how many of them are enabled.
 type Profiles struct{ Count, Enabled int }
 
+// Enabling is what enabling a profile takes, so that it is not refused.
+type Enabling struct {
+	Route   string // to be named: that which the profile had; "" where none has to be
+	NoRoute bool   // it has to be named, and is not known
+	Force   bool   // its own commands have to be set aside
+	Refused error  // why it cannot be enabled as it is
+	ByFile  bool   // another profile has its name, too, so that it is named by its file
+}
+
 // Command is what is wrong with a command of a profile.
 type Command struct {
 	Profile remmina.Profile
 	remmina.Fault
+	Enabling Enabling
 }
 
 // Unserved is a profile whose commands its Remmina does not run.
 type Unserved struct {
-	Profile remmina.Profile
-	By      remmina.Installed
+	Profile  remmina.Profile
+	By       remmina.Installed
+	Enabling Enabling
 }
 
 // Unheard is a profile by connection that connects to where nothing is enabled.
-type Unheard struct{ Profile remmina.Profile }
+type Unheard struct {
+	Profile  remmina.Profile
+	Enabling Enabling
+}
 
 // Strayed is an enabled profile that connects elsewhere: somebody has changed its server since.
-type Strayed struct{ Profile remmina.Profile }
+type Strayed struct {
+	Profile  remmina.Profile
+	Enabling Enabling
+}
 
 // Proxied is an enabled profile that asks a proxy for its listen address.
 type Proxied struct{ Profile remmina.Profile }

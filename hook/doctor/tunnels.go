@@ -101,7 +101,7 @@ func (e *exam) programs(ctx context.Context) []Remark {
 // usedPrograms gives the programs of the routes in question, each once.
 func (e *exam) usedPrograms(config *tunnel.Config) []*usedProgram {
 	var used []*usedProgram
-	for _, w := range e.wanted() {
+	for _, w := range slices.Concat(e.wanted(), e.byHand()) {
 		u := find(config, w, e.Hook)
 		if u == nil {
 			continue
@@ -121,6 +121,18 @@ func (e *exam) usedPrograms(config *tunnel.Config) []*usedProgram {
 		used = append(used, u)
 	}
 	return used
+}
+
+// byHand gives the routes of the profiles whose own commands start a tunnel: once they are enabled, and today mostly, they need its program.
+func (e *exam) byHand() []wanted {
+	var all []wanted
+	entries, _ := e.listed() // the check of profiles tells the error
+	for _, p := range entries {
+		if old, ok := p.Old(); p.Err == nil && !p.Enabled && ok {
+			all = append(all, wanted{route: old.Route, path: tunnel.Getenv(e.Hook.Environ, "PATH"), by: p.Name})
+		}
+	}
+	return all
 }
 
 // find finds the program of a route; nil where the route is none.

@@ -139,6 +139,7 @@ func TestOneGatewayThatFailsIsALine(t *testing.T) {
 	}
 	w.configFiles(map[string]string{"config.toml": provider("afails", fails) + provider("lists", lists)})
 	w.environ = append(w.environ, "PATH="+bin)
+	w = w.with("PATH=" + bin)
 	cmd := w.command("routes")
 	var stdout bytes.Buffer
 	cmd.Stdout = &stdout

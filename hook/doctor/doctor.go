@@ -5,11 +5,14 @@ package doctor
 
 import (
 	"context"
+	"net/netip"
 	"slices"
 	"time"
 
 	"github.com/tunhook/tunhook/hook"
 	"github.com/tunhook/tunhook/hook/remmina"
+	"github.com/tunhook/tunhook/pidfile/process"
+	"github.com/tunhook/tunhook/tunnel"
 )
 
 // Machine is what is looked at.
@@ -28,8 +31,32 @@ type Machine struct {
 	Remmina remmina.Machine
 	// Try has the native Remmina run for a moment, to see whether it runs commands. It shows a window of it.
 	Try bool
+	// Kernel is what is asked of it; the zero value asks the real one.
+	Kernel System
 	// Patience is for one question, to a program or on a bus; 0 stands for 15 s. A check has twice that.
 	Patience time.Duration
+}
+
+// System is what the kernel gives, each of which may lack on a machine.
+type System struct {
+	Handles  func() error                       // on processes
+	Sockets  func() (fast bool, err error)      // which there are
+	Loopback func(address netip.AddrPort) error // an address of it can be listened on
+}
+
+func (s *System) complete() {
+	if s.Handles == nil {
+		s.Handles = process.Supported
+	}
+	if s.Sockets == nil {
+		s.Sockets = tunnel.SeeSockets
+	}
+	if s.Loopback == nil {
+		s.Loopback = func(address netip.AddrPort) error {
+			_, err := tunnel.Listen{Addr: address}.Reserve()
+			return err
+		}
+	}
 }
 
 // Scope narrows the look down to one route, one profile, or both where they have the same name; the zero value is all.

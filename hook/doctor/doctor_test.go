@@ -4,9 +4,11 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"reflect"
+	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -126,6 +128,53 @@ func TestOnADesktopABusIsMissed(t *testing.T) {
 	f := newFake(t, "DISPLAY=:7")
 	got := f.see(Scope{})
 	if !slices.Contains(got, "bus finding NoBus") || slices.Contains(got, "notifications finding NoNotifier") {
+		t.Errorf("%q", got)
+	}
+}
+
+func TestAKernelThatLacksSomething(t *testing.T) {
+	for want, kernel := range map[string]System{
+		"kernel finding NoHandles":  {Handles: func() error { return syscall.ENOSYS }},
+		"kernel finding Blind":      {Sockets: func() (bool, error) { return false, syscall.EPERM }},
+		"kernel note SlowSockets":   {Sockets: func() (bool, error) { return false, nil }},
+		"kernel finding NoLoopback": {Loopback: func(netip.AddrPort) error { return syscall.EADDRNOTAVAIL }},
+	} {
+		f := newFake(t)
+		f.Kernel = kernel
+		if runtime.GOOS == "linux" { // elsewhere some of it is usual
+			f.wants(Scope{}, want)
+		}
+	}
+}
+
+// TestTheManagersEnvironment: what the desktop has and the manager does not, and a program that is not on the desktop's PATH.
+func TestTheManagersEnvironment(t *testing.T) {
+	f := newFake(t, "DISPLAY=:7", "WAYLAND_DISPLAY=wayland-0")
+	f.program("systemctl", `[ "$*" = "--user show-environment" ] && printf 'PATH=/nowhere\nDISPLAY=:7\n'`)
+	f.profile("desk", "server=desk:3389\n")
+	enable := remmina.Tunnel{
+		Route: "desk:3389", Listen: "127.8.7.6:3389", By: remmina.ByHook,
+		Before: []string{f.Hook.Self, "start", "desk:3389", "127.8.7.6:3389"}, After: []string{f.Hook.Self, "stop", "desk:3389", "127.8.7.6:3389"},
+	}
+	if _, err := remmina.Enable(f.path("remmina", "desk.remmina"), enable, false); err != nil {
+		t.Fatal(err)
+	}
+	lacking := []string{}
+	for _, report := range f.Examine(context.Background(), Scope{}) {
+		for _, r := range report.Remarks {
+			if lacks, ok := r.Fact.(ManagerLacks); ok {
+				lacking = lacks.Names
+			}
+		}
+	}
+	if !slices.Equal(lacking, []string{"WAYLAND_DISPLAY"}) {
+		t.Errorf("the manager lacks %q", lacking)
+	}
+	if got := f.see(Scope{}); !slices.Contains(got, "programs finding NotOnDesktop") || !slices.Contains(got, "manager note ManagerLacks") {
+		t.Errorf("%q", got)
+	}
+	f.program("systemctl", `printf 'PATH=`+f.path("bin")+`\nDISPLAY=:7\nWAYLAND_DISPLAY=wayland-0\n'`)
+	if got := f.see(Scope{}); slices.Contains(got, "programs finding NotOnDesktop") || slices.Contains(got, "manager note ManagerLacks") {
 		t.Errorf("%q", got)
 	}
 }

@@ -36,6 +36,7 @@ type managed struct {
 func newExam(ctx context.Context, m Machine, s Scope) *exam {
 	m.Patience = cmp.Or(m.Patience, 15*time.Second)
 	m.Remmina.Patience = m.Patience
+	m.Kernel.complete()
 	e := &exam{Machine: m, Scope: s}
 	e.entries = sync.OnceValues(e.findEntries)
 	e.listed = sync.OnceValues(e.findProfiles)

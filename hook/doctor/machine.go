@@ -14,7 +14,6 @@ import (
 	"github.com/tunhook/tunhook/hook/notify"
 	"github.com/tunhook/tunhook/hook/sessionbus"
 	"github.com/tunhook/tunhook/pidfile"
-	"github.com/tunhook/tunhook/pidfile/process"
 	"github.com/tunhook/tunhook/tunnel"
 	"golang.org/x/sys/unix"
 )
@@ -85,15 +84,15 @@ var farLoopback = netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 253, 252, 251}
 
 func (e *exam) kernel(context.Context) []Remark {
 	var all []Remark
-	if err := process.Supported(); err != nil {
+	if err := e.Kernel.Handles(); err != nil {
 		all = append(all, bad(NoHandles{err}))
 	}
-	if fast, err := tunnel.SeeSockets(); err != nil {
+	if fast, err := e.Kernel.Sockets(); err != nil {
 		all = append(all, bad(Blind{err}))
 	} else if !fast && runtime.GOOS == "linux" {
 		all = append(all, note(SlowSockets{}))
 	}
-	if _, err := (tunnel.Listen{Addr: farLoopback}).Reserve(); err != nil {
+	if err := e.Kernel.Loopback(farLoopback); err != nil {
 		remark := bad(NoLoopback{farLoopback.Addr(), err})
 		if runtime.GOOS != "linux" { // where that is usual
 			remark.Level = Note

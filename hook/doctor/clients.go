@@ -127,7 +127,9 @@ func (e *exam) enabling(p remmina.Profile, command string) Enabling {
 		return needs
 	}
 	foreign := remmina.Check(p.Path, remmina.Tunnel{Route: route, Listen: listen, By: remmina.ByConnection}, false)
-	stays := func(value remmina.Value, taken bool) bool { return command != "" && value.Now == command && !value.Ours && !taken }
+	stays := func(value remmina.Value, taken bool) bool {
+		return command != "" && value.Now == command && !value.Ours && !taken
+	}
 	needs.Force = foreign != nil || stays(p.Before, takes && old.Before) || stays(p.After, takes && old.After)
 	return needs
 }

@@ -304,9 +304,9 @@ func TestWhatEnablingTakes(t *testing.T) {
 		want Enabling
 	}{
 		"a server and a command that is not known": {"server=desk:3389\nprecommand=/gone/x\n", Enabling{Force: true}},
-		"no server":                                {"server=localhost:3389\nprecommand=/bin/echo \"a\n", Enabling{NoRoute: true, Force: true}},
-		"ssh that is taken over":                   {"server=localhost:3390\nprecommand=ssh -f -N -L 3390:desk:3389 gw\n", Enabling{}},
-		"ssh that is not":                          {"server=localhost:3390\nprecommand=ssh -M -S /x -f -N -L 3390:desk:3389 gw\n", Enabling{NoRoute: true, Force: true}},
+		"no server":              {"server=localhost:3389\nprecommand=/bin/echo \"a\n", Enabling{NoRoute: true, Force: true}},
+		"ssh that is taken over": {"server=localhost:3390\nprecommand=ssh -f -N -L 3390:desk:3389 gw\n", Enabling{}},
+		"ssh that is not":        {"server=localhost:3390\nprecommand=ssh -M -S /x -f -N -L 3390:desk:3389 gw\n", Enabling{NoRoute: true, Force: true}},
 		"a script with a route of a client's": {
 			"server=localhost:3390\nprecommand=/x/hook start https://gw:443 3390\npostcommand=/x/hook stop https://gw:443 3390\n", Enabling{NoRoute: true},
 		},

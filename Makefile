@@ -13,6 +13,9 @@ FISHDIR = $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
 APPDIR  = $(DESTDIR)$(PREFIX)/share/applications
 DOCDIR  = $(DESTDIR)$(PREFIX)/share/doc/tunhook
 
+# Targets need each other in the order in which they stand; go does much at once by itself.
+.NOTPARALLEL:
+
 # What build makes and install installs.
 TUNHOOK = tunhook
 
@@ -51,12 +54,19 @@ help: ## list these targets
 needs-go:
 	@scripts/needs-go
 
-# Builds only what is not what the checkout would build: under sudo there is often no Go,
-# and with it root would compile everything once more.
+# Builds what is not what the checkout would build, as far as can be told without Go.
+BUILD_STALE = why=$$(scripts/stale '$(VERSION)') || exit; \
+	if [ -n "$$why" ]; then echo "$$why: it is built now"; $(MAKE) --no-print-directory build; fi
+
 .PHONY: current
 current:
-	@why=$$(scripts/stale '$(VERSION)') || exit; \
-		if [ -n "$$why" ]; then echo "$$why: it is built now"; $(MAKE) --no-print-directory build; fi
+	@$(BUILD_STALE)
+
+# Go knows best what has to be built, and takes a second where nothing has. Under sudo there is often none, and with it root
+# would compile everything once more.
+.PHONY: built
+built:
+	@if [ -z "$$SUDO_USER" ] && scripts/needs-go 2>/dev/null; then $(MAKE) --no-print-directory build; else $(BUILD_STALE); fi
 
 .PHONY: demo
 demo: needs-go ## show the main job on real sockets, step by step
@@ -129,7 +139,7 @@ e2e-packages: ## install, use, upgrade and remove the packages (as root; install
 	go test -tags e2e -count=1 -timeout 40m -v ./scripts/e2e-packages
 
 .PHONY: install
-install: current install-files ## build where that is needed, and install under PREFIX (/usr/local), inside DESTDIR
+install: built install-files ## build where that is needed, and install under PREFIX (/usr/local), inside DESTDIR
 
 # For packagers: what is in a package, without a look at whether it has to be built.
 .PHONY: install-files

@@ -24,6 +24,8 @@ type checkout struct {
 	t    *testing.T
 	dir  string
 	path string // PATH
+
+	sudoUser string // who runs make under sudo, "" for no sudo
 }
 
 const fakeGo = `#!/bin/sh
@@ -68,7 +70,7 @@ func (c *checkout) make(version string, args ...string) (output string, err erro
 		path = c.withoutGo()
 	}
 	cmd := exec.Command("make", args...)
-	cmd.Dir, cmd.Env = c.dir, []string{"PATH=" + path, "HOME=" + c.dir, "FAKE_GO=" + version}
+	cmd.Dir, cmd.Env = c.dir, []string{"PATH=" + path, "HOME=" + c.dir, "FAKE_GO=" + version, "SUDO_USER=" + c.sudoUser}
 	out, err := cmd.CombinedOutput()
 	return string(out), err
 }
@@ -98,7 +100,7 @@ func (c *checkout) builds() int {
 // install installs, and returns the version of what is installed then.
 func (c *checkout) install(goVersion string) (version, output string, err error) {
 	c.t.Helper()
-	output, err = c.make(goVersion, "install", "PREFIX="+c.dir+"/installed")
+	output, err = c.make(goVersion, "-j4", "install", "PREFIX="+c.dir+"/installed")
 	said, _ := exec.Command(filepath.Join(c.dir, "installed", "bin", "tunhook")).Output()
 	return strings.TrimPrefix(strings.TrimSpace(string(said)), "tunhook version "), output, err
 }
@@ -154,17 +156,32 @@ func TestAnOldGoGetsOneLine(t *testing.T) {
 	}
 }
 
-// TestInstallNeverInstallsAStaleProgram and builds nothing that is what it should be: under sudo there may be no Go.
+// TestInstallNeverInstallsAStaleProgram: Go looks each time, and under sudo, where it may be missing, what is as it should be is
+// not built.
 func TestInstallNeverInstallsAStaleProgram(t *testing.T) {
 	t.Parallel()
+	for _, user := range []string{"", "alice"} {
+		t.Run("sudo by "+user, func(t *testing.T) {
+			t.Parallel()
+			neverStale(t, user)
+		})
+	}
+}
+
+func neverStale(t *testing.T, sudoUser string) {
 	c := newCheckout(t)
+	c.sudoUser = sudoUser
 	c.write("cmd/tunhook/VERSION", "1.0.0\n")
 	built, later := 0, time.Duration(0)
+	leave := func(later time.Duration, program string) {
+		c.write("tunhook", program)
+		c.touch("tunhook", later)
+	}
 	for _, step := range []struct {
 		name   string
 		change func(later time.Duration)
 		want   string
-		builds bool
+		builds bool // for sudo, too
 	}{
 		{"at first", func(time.Duration) {}, "1.0.0", true},
 		{"again", func(time.Duration) {}, "1.0.0", false},
@@ -174,11 +191,14 @@ func TestInstallNeverInstallsAStaleProgram(t *testing.T) {
 			c.write("cmd/tunhook/VERSION", "1.1.0\n")
 			c.touch("cmd/tunhook/VERSION", -time.Hour) // as a tag changes it, too
 		}, "1.1.0", true},
+		{"after half of a program was left there", func(later time.Duration) { leave(later, "\x7fELF") }, "1.1.0", true},
+		{"after one for another processor was", func(later time.Duration) { leave(later, "#!/bin/sh\nexit 126\n") }, "1.1.0", true},
+		{"after one that says nothing was", func(later time.Duration) { leave(later, "#!/bin/sh\n") }, "1.1.0", true},
 	} {
 		later += time.Hour
 		step.change(later)
 		version, out, err := c.install(newEnough)
-		if step.builds {
+		if step.builds || sudoUser == "" {
 			built++
 		}
 		if err != nil || version != step.want || c.builds() != built {
@@ -192,6 +212,30 @@ func TestInstallNeverInstallsAStaleProgram(t *testing.T) {
 	c.write("cmd/tunhook/VERSION", "1.2.0\n")
 	if version, out, err := c.install(""); err == nil || version != "1.1.0" || !strings.Contains(out, "./tunhook is ") || !strings.Contains(out, "no go on PATH") {
 		t.Errorf("without Go, and something to build: %v, %q\n%s", err, version, out)
+	}
+}
+
+// TestInstallSeesFilesThatComeWithTheirTimes as from an archive, which are older than what they replace.
+func TestInstallSeesFilesThatComeWithTheirTimes(t *testing.T) {
+	t.Parallel()
+	c := newCheckout(t)
+	c.sudoUser = "alice"
+	for i, change := range []func(){
+		func() {},
+		func() {
+			c.write("other", "package tunnel\n")
+			c.touch("other", -1000*time.Hour)
+			check(t, os.Rename(filepath.Join(c.dir, "other"), filepath.Join(c.dir, "tunnel", "route.go")))
+			c.touch("tunnel", -1000*time.Hour)
+		},
+		func() { c.touch("cmd/tunhook/app.go", -1000*time.Hour) },
+	} {
+		change()
+		for range 2 { // the second time there is nothing to do
+			if _, out, err := c.install(newEnough); err != nil || c.builds() != i+1 {
+				t.Fatalf("change %d: %v, built %d times\n%s", i, err, c.builds(), out)
+			}
+		}
 	}
 }
 

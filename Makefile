@@ -48,15 +48,15 @@ build: needs-go ## build ./tunhook
 
 .PHONY: help
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
 
 .PHONY: needs-go
 needs-go:
-	@scripts/needs-go
+	@scripts/needs-go '$(or $(firstword $(MAKECMDGOALS)),build)' '$(THEN)'
 
 # Builds what is not what the checkout would build, as far as can be told without Go.
 BUILD_STALE = why=$$(scripts/stale '$(VERSION)') || exit; \
-	if [ -n "$$why" ]; then echo "$$why: it is built now"; $(MAKE) --no-print-directory build; fi
+	if [ -n "$$why" ]; then echo "$$why: it is built now"; $(MAKE) --no-print-directory build THEN=', and this again'; fi
 
 .PHONY: current
 current:
@@ -66,7 +66,7 @@ current:
 # would compile everything once more.
 .PHONY: built
 built:
-	@if [ -z "$$SUDO_USER" ] && scripts/needs-go 2>/dev/null; then $(MAKE) --no-print-directory build; else $(BUILD_STALE); fi
+	@if [ -z "$$SUDO_USER" ] && scripts/needs-go build 2>/dev/null; then $(MAKE) --no-print-directory build; else $(BUILD_STALE); fi
 
 .PHONY: demo
 demo: needs-go ## show the main job on real sockets, step by step
@@ -76,7 +76,7 @@ demo: needs-go ## show the main job on real sockets, step by step
 	@CGO_ENABLED=0 go run $(GOFLAGS_BUILD) ./scripts/demo
 
 .PHONY: test
-test: ## run the tests, with the race detector where there is a C compiler
+test: needs-go ## run the tests, with the race detector where there is a C compiler
 	@race=-race; if [ "$$(go env CGO_ENABLED)" != 1 ]; then race=; \
 		echo 'make test: no C compiler, which the race detector needs: testing without it'; fi; \
 	set -x; go test $$race -timeout 30m ./...
@@ -87,7 +87,7 @@ FUZZ     =
 
 # Go runs one target of one package at a time.
 .PHONY: fuzz
-fuzz: ## look for input that a parser cannot take, FUZZTIME (20s) for each
+fuzz: needs-go ## look for input that a parser cannot take, FUZZTIME (20s) for each
 	@grep -rEo --include='*_test.go' '^func Fuzz[A-Za-z0-9]+' . | sed 's,/[^/]*:func , ,' | sort | \
 	while read -r package target; do \
 		echo "$$package $$target"; \
@@ -95,12 +95,12 @@ fuzz: ## look for input that a parser cannot take, FUZZTIME (20s) for each
 	done
 
 .PHONY: soak
-soak: ## let the model test take 100,000 steps (STEPS=, SEED= for others), after 20,000 starts, most of them killed (TIMES=)
+soak: needs-go ## let the model test take 100,000 steps (STEPS=, SEED= for others), after 20,000 starts, most of them killed (TIMES=)
 	TUNHOOK_TIMES=$(TIMES) go test -count=1 -timeout 0 -v -run 'FirstConnectionAfterStart|KilledStart|InterruptedStart' ./cmd/tunhook
 	TUNHOOK_MODEL_STEPS=$(STEPS) TUNHOOK_MODEL_SEED=$(SEED) go test -count=1 -timeout 0 -v -run '^TestModel$$' ./cmd/tunhook
 
 .PHONY: lint
-lint: ## vet (for macOS too), staticcheck, gofumpt, shellcheck (which must be installed)
+lint: needs-go ## vet (for macOS too), staticcheck, gofumpt, shellcheck (which must be installed)
 	go vet -tags e2e ./...
 	GOOS=darwin go vet -gcflags="all=-N -l" ./...
 	$(STATICCHECK) -tags e2e ./...
@@ -111,17 +111,17 @@ lint: ## vet (for macOS too), staticcheck, gofumpt, shellcheck (which must be in
 
 # The tests wait more than they work: for whoever signs in, and for what is to end.
 .PHONY: e2e
-e2e: ## drive real clients and servers (installs them first, as root, on Debian 12; DEBIAN=trixie or sid: those of that release)
+e2e: needs-go ## drive real clients and servers (installs them first, as root, on Debian 12; DEBIAN=trixie or sid: those of that release)
 	$(if $(DEBIAN),scripts/e2e-root $(DEBIAN),scripts/e2e-setup)
 	TUNHOOK_E2E_ARTIFACTS=$(ARTIFACTS)$(DEBIAN:%=/%) go test -tags e2e -count=1 -timeout 40m -parallel 4 \
 		$(if $(DEBIAN),-exec '$(CURDIR)/scripts/e2e-root $(DEBIAN)') ./scripts/e2e/...
 
 .PHONY: e2e-ssh
-e2e-ssh: ## carry bytes through a real sshd (scripts/bench-setup installs it)
+e2e-ssh: needs-go ## carry bytes through a real sshd (scripts/bench-setup installs it)
 	go test -tags e2e -count=1 ./scripts/e2e-ssh
 
 .PHONY: e2e-providers
-e2e-providers: ## give real tunnel programs, those that are installed, their command lines
+e2e-providers: needs-go ## give real tunnel programs, those that are installed, their command lines
 	TUNHOOK_E2E_PROVIDERS=1 go test -tags e2e -count=1 -v -run '^TestRealPrograms' ./scripts/e2e
 
 .PHONY: bench
@@ -134,7 +134,7 @@ packages: needs-go ## make deb, rpm and archive for amd64 and arm64 in artifacts
 	VERSION='$(VERSION)' scripts/packages $(ARTIFACTS)/packages
 
 .PHONY: e2e-packages
-e2e-packages: ## install, use, upgrade and remove the packages (as root; installs lintian, rpm and others first)
+e2e-packages: needs-go ## install, use, upgrade and remove the packages (as root; installs lintian, rpm and others first)
 	scripts/e2e-packages-setup
 	go test -tags e2e -count=1 -timeout 40m -v ./scripts/e2e-packages
 

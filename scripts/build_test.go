@@ -134,6 +134,16 @@ func TestAnOldGoGetsOneLine(t *testing.T) {
 		{"demo", "go1.26rc1", "1.26"},
 		{"install", "go1.25.9", "1.25.9"},
 		{"packages", "", "no go on PATH"},
+		{"test", "", "no go on PATH"},
+		{"test", "go1.25.9", "1.25.9"},
+		{"fuzz", "", "no go on PATH"},
+		{"soak", "", "no go on PATH"},
+		{"lint", "", "no go on PATH"},
+		{"bench", "", "no go on PATH"},
+		{"e2e", "", "no go on PATH"},
+		{"e2e-ssh", "", "no go on PATH"},
+		{"e2e-providers", "", "no go on PATH"},
+		{"e2e-packages", "", "no go on PATH"},
 	} {
 		out, err := c.make(tc.version, "--silent", tc.target)
 		said, _, _ := strings.Cut(out, "make: ***")
@@ -148,6 +158,16 @@ func TestAnOldGoGetsOneLine(t *testing.T) {
 	}
 	if c.builds() > 0 {
 		t.Error("built something with it")
+	}
+	c.sudoUser = "alice"
+	for target, want := range map[string]string{
+		"":        `: run "make build" as alice`,
+		"test":    `: run "make test" as alice`,
+		"install": `: run "make build" as alice, and this again`,
+	} {
+		if out, err := c.make("", append([]string{"--silent"}, strings.Fields(target)...)...); err == nil || !strings.Contains(out, want+"\n") {
+			t.Errorf("sudo make %s without Go: %v, %q", target, err, out)
+		}
 	}
 	for _, version := range []string{newEnough, "go" + need, "devel go1.99-abcdef Mon Nov 2 10:00:00 2026", "go1.99.1 X:nodwarf5"} {
 		if out, err := c.make(version, "build"); err != nil {

@@ -24,7 +24,7 @@
             version = "0.1.0";
             src = ./..;
             # Of what "go mod vendor" makes: it changes with go.mod.
-            vendorHash = "sha256-5GIo2PfOiP6DdSORgZIUahB0+YXX1DAtn3dJyHQiPMk=";
+            vendorHash = "sha256-oi1yIj3AkyUyxj/35NiX168FHIRdCIYhJR8SIk19sPY=";
 
             subPackages = [ "cmd/tunhook" ];
             env.CGO_ENABLED = 0;

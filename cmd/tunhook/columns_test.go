@@ -7,9 +7,11 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-	"unicode/utf8"
 
 	"github.com/creack/pty"
+	"github.com/tunhook/tunhook/hook"
+	"github.com/tunhook/tunhook/pidfile"
+	"github.com/tunhook/tunhook/tunnel"
 )
 
 // shownOn is all that a command shows on a terminal of so many columns, with the ways in which it moved the cursor.
@@ -33,11 +35,11 @@ func shownOn(t *testing.T, columns uint16, cmd *exec.Cmd) string {
 // movement is what moves the cursor to where the next line begins, or takes away what is right of it.
 var movement = regexp.MustCompile(`\r?\n|\r|\x1b\[K`)
 
-func fitsTerminal(t *testing.T, shown string, columns int) {
+func fitsTerminal(t *testing.T, shown string, most int) {
 	t.Helper()
 	for _, line := range movement.Split(shown, -1) {
-		if n := utf8.RuneCountInString(line); n > columns {
-			t.Errorf("%d columns: %q has %d characters", columns, line, n)
+		if n := columns(line); n > most {
+			t.Errorf("%d columns: %q takes %d", most, line, n)
 		}
 		if strings.Contains(line, "\x1b") {
 			t.Errorf("%q has a control sequence", line)
@@ -89,5 +91,62 @@ func TestWaitingFitsItsTerminal(t *testing.T) {
 			w.must("stop", "desk.example.com:3389", p)
 			w.nothingLeft()
 		})
+	}
+}
+
+// TestColumnsOfWords as a terminal shows them: Unicode Standard Annex #11.
+func TestColumnsOfWords(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]int{
+		"": 0, "desk": 4, "größe": 5, "gro\u0308ße": 5, "東京": 4, "ｆｕｌｌ": 8, "ﾊﾝｶｸ": 4, "데스크": 6, "🖥": 1, "🖥\ufe0f": 2, "😀": 2, "…": 1,
+	} {
+		if got := columns(text); got != want {
+			t.Errorf("%q takes %d columns, want %d", text, got, want)
+		}
+		for most := 1; most <= want+1; most++ {
+			short := cut(text, most)
+			if n := columns(short); n > most || n < min(want, most)-1 || (short == text) != (want <= most) {
+				t.Errorf("%q, cut to %d columns, is %q", text, most, short)
+			}
+		}
+	}
+}
+
+// TestTablesStandInColumns, whatever the characters are.
+func TestTablesStandInColumns(t *testing.T) {
+	t.Parallel()
+	var text strings.Builder
+	table := newTable(&text)
+	row(table, "ROUTE", "", "STATE")
+	row(table, "東京", "é", "re\x1b[2Jady")
+	row(table, "long-one", "🖥\ufe0f", "")
+	check(t, table.Flush())
+	const want = "ROUTE         STATE\n東京      é   ready\nlong-one  🖥\ufe0f  \n"
+	if text.String() != want {
+		t.Errorf("%q, want %q", text.String(), want)
+	}
+}
+
+// TestStatusOfWideNamesFitsItsTerminal with all its columns, once and watched.
+func TestStatusOfWideNamesFitsItsTerminal(t *testing.T) {
+	t.Parallel()
+	w, p := newWorld(t), port(t)
+	name := strings.Repeat("東京-데스크-", 6)
+	dir := w.path("home", ".config", "tunhook")
+	check(t, os.MkdirAll(dir, 0o700))
+	check(t, os.WriteFile(dir+"/config.toml", []byte("[tunnel.\""+name+"\"]\nroute = \"relay://desk.example.com:3389\"\nlisten = \"127.0.0.1:"+p+"\"\n"), 0o600))
+	shown := shownOn(t, 80, w.command("status", "--all"))
+	fitsTerminal(t, shown, 80)
+	for _, want := range []string{"ROUTE", "CLIENTS", "東京", "127.0.0.1:" + p, string(hook.Idle)} {
+		if !strings.Contains(shown, want) {
+			t.Errorf("%q lacks %q", shown, want)
+		}
+	}
+	s := (&ui{}).newScreen("xterm", "", true)
+	s.tunnels = []hook.Tunnel{{State: hook.Ready, Record: pidfile.Record{Route: name}, Clients: []tunnel.Peer{{Program: "remmina", PID: 7}}}}
+	for _, line := range fit(s.lines(80), 80, 24) {
+		if columns(line) > 80 || strings.HasSuffix(line, "…") {
+			t.Errorf("%q takes %d columns", line, columns(line))
+		}
 	}
 }

@@ -14,7 +14,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"text/tabwriter"
 	"time"
 
 	"github.com/tunhook/tunhook/hook"
@@ -281,16 +280,16 @@ func (u *ui) statusTable(tunnels []hook.Tunnel) error {
 	return nil
 }
 
-// writeTable writes the table, with routes of so many characters at most.
+// writeTable writes the table, with routes of so many columns at most.
 func writeTable(out io.Writer, tunnels []hook.Tunnel, longestRoute int) error {
-	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	table := newTable(out)
 	row(table, "ROUTE", "ADDRESS", "STATE", "PID", "UP SINCE", "CLIENTS")
 	for _, t := range tunnels {
 		up := since(t.Record.Started)
 		if pidOf(t) == "-" {
 			up = "-"
 		}
-		row(table, cut(t.Record.Route, longestRoute), dash(publicAddress(t)), string(t.State), pidOf(t), up, clients(t.Clients))
+		row(table, cut(safe(t.Record.Route), longestRoute), dash(publicAddress(t)), string(t.State), pidOf(t), up, clients(t.Clients))
 	}
 	return table.Flush()
 }
@@ -494,8 +493,8 @@ func (u *ui) waiting(what string) (done func()) {
 }
 
 func (u *ui) move(line string) {
-	if width, _, err := term.GetSize(int(u.stderr.Fd())); err == nil && width > 1 && len([]rune(line)) >= width {
-		line = string([]rune(line)[:width-1])
+	if width, _, err := term.GetSize(int(u.stderr.Fd())); err == nil && width > 1 {
+		line = cut(line, width-1)
 	}
 	u.mu.Lock()
 	defer u.mu.Unlock()

@@ -7,7 +7,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/tunhook/tunhook/hook"
 	"github.com/tunhook/tunhook/tunnel"
@@ -108,7 +107,7 @@ func (u *ui) routes(routes []hook.ListedRoute) error {
 	if len(routes) == 0 {
 		return nil
 	}
-	table := tabwriter.NewWriter(u.stdout, 0, 0, 2, ' ', 0)
+	table := newTable(u.stdout)
 	row(table, "ROUTE", "PROVIDER", "NAME")
 	for _, r := range routes {
 		row(table, r.Route, r.Provider, dash(r.Name))

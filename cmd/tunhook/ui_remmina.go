@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/tunhook/tunhook/hook/autostart"
 	"github.com/tunhook/tunhook/hook/remmina"
@@ -215,7 +214,7 @@ func (u *ui) withoutListener(profiles []remmina.Profile, entries []autostart.Ent
 
 // profile prints what there is to know about one profile.
 func (u *ui) profile(p remmina.Profile) error {
-	table := tabwriter.NewWriter(u.stdout, 0, 0, 2, ' ', 0)
+	table := newTable(u.stdout)
 	line := func(name, value string) {
 		if value != "" {
 			row(table, name, value)
@@ -251,7 +250,7 @@ func (u *ui) profiles(entries []remmina.Entry) error {
 		u.say("no Remmina profile was found")
 		return nil
 	}
-	table := tabwriter.NewWriter(u.stdout, 0, 0, 2, ' ', 0)
+	table := newTable(u.stdout)
 	row(table, "NAME", "PROTOCOL", "ENABLED", "BY", "SERVER", "ROUTE")
 	for _, e := range entries {
 		if e.Err != nil {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"text/tabwriter"
 	"unicode"
 
 	"github.com/tunhook/tunhook/tunnel"
@@ -18,14 +17,6 @@ import (
 // safe gives a line without what a terminal would obey: escape sequences, control characters of both sets, and what turns the
 // direction of writing around. What is no UTF-8 becomes U+FFFD.
 func safe(line string) string { return tunnel.Plain(strings.ToValidUTF8(line, "\ufffd")) }
-
-// row adds a line to a table.
-func row(table *tabwriter.Writer, cells ...string) {
-	for i, cell := range cells {
-		cells[i] = safe(cell)
-	}
-	fmt.Fprintln(table, strings.Join(cells, "\t"))
-}
 
 // escapeJSON writes what is not printable as the escapes that JSON has for it: it is the same to programs, and nothing to a terminal.
 func escapeJSON(text []byte) []byte {

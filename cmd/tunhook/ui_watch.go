@@ -7,7 +7,6 @@ import (
 	"strings"
 	"sync"
 	"time"
-	"unicode/utf8"
 
 	"github.com/tunhook/tunhook/hook"
 	"golang.org/x/term"
@@ -102,7 +101,7 @@ type screen struct {
 	tunnels []hook.Tunnel
 	bad     []error
 	frame   string // as it was drawn last, "" for not yet
-	rows    int    // what the frame takes of the terminal, in lines and characters
+	rows    int    // what the frame takes of the terminal, in lines and columns
 	columns int
 }
 
@@ -179,7 +178,7 @@ func (s *screen) draw() error {
 	s.frame, s.rows, s.columns = frame, len(lines), 0
 	for _, line := range lines {
 		b.WriteString(line + eraseToEndOfLine + "\n")
-		s.columns = max(s.columns, utf8.RuneCountInString(line))
+		s.columns = max(s.columns, columns(line))
 	}
 	b.WriteString(eraseToEndOfScreen + wrapping)
 	_, err = s.out.WriteString(b.String())
@@ -231,17 +230,17 @@ func (s *screen) lines(width int) []string {
 
 // tableWithin gives the lines of the table. Where they are too wide, routes are cut before anything else is.
 func tableWithin(tunnels []hook.Tunnel, width int) []string {
-	const least = 12 // of a route, in characters
+	const least = 12 // of a route, in columns
 	longest := 0
 	for _, t := range tunnels {
-		longest = max(longest, utf8.RuneCountInString(t.Record.Route))
+		longest = max(longest, columns(safe(t.Record.Route)))
 	}
 	var text bytes.Buffer
 	_ = writeTable(&text, tunnels, longest) // memory takes all
 	lines := strings.Split(strings.TrimSuffix(text.String(), "\n"), "\n")
 	widest := 0
 	for _, line := range lines {
-		widest = max(widest, utf8.RuneCountInString(line))
+		widest = max(widest, columns(line))
 	}
 	if widest <= width || longest <= least {
 		return lines
@@ -261,12 +260,4 @@ func fit(lines []string, width, height int) []string {
 		lines[i] = cut(line, width)
 	}
 	return lines
-}
-
-// cut gives the beginning of a text that has more than so many characters.
-func cut(text string, most int) string {
-	if runes := []rune(text); len(runes) > most {
-		return string(runes[:max(most-1, 0)]) + "…"
-	}
-	return text
 }

@@ -109,7 +109,9 @@ The manual pages tunhook(1) and tunhook.toml(5) have it all.`),
 			c.relayCommand(), c.frontCommand(), c.beforeCommand(), c.keeperCommand(), c.namesCommand(),
 		},
 		DisableSliceFlagSeparator: true,
-		CustomAppHelpTemplate:     appHelp,
+	}
+	if c.helps {
+		app.CustomAppHelpTemplate = appHelp(app, c.ui.width())
 	}
 	c.finish(app.Name, app.Commands)
 	return app
@@ -124,7 +126,7 @@ func (c *command) finish(path string, commands []*cli.Command) {
 			sub.OnUsageError = c.usageFailedUnseen
 		}
 		if c.helps { // making all the texts would be a good part of the time that a start takes
-			sub.CustomHelpTemplate = commandHelp(path+" "+sub.Name, sub)
+			sub.CustomHelpTemplate = commandHelp(path+" "+sub.Name, sub, c.ui.width())
 		}
 		c.finish(path+" "+sub.Name, sub.Subcommands)
 	}

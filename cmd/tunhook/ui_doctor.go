@@ -34,9 +34,9 @@ const (
 )
 
 // inColumns puts words behind a head of the width of the columns.
-func inColumns(head, text string) string {
+func inColumns(head, text string, width int) string {
 	held := strings.Repeat("x", len(head)-len(belowLevel)-1) // the place of the head
-	behind := wrapSafe(held+" "+text, belowLevel)[len(head)-1:]
+	behind := wrapSafe(held+" "+text, belowLevel, width)[len(head)-1:]
 	if behind[0] == '\n' { // the first word has no room there
 		return strings.TrimRight(head, " ") + behind
 	}
@@ -46,7 +46,7 @@ func inColumns(head, text string) string {
 // reports prints a line for what is well, and one for each finding, with what to do about it below.
 func (u *ui) reports(reports []doctor.Report) error {
 	var b strings.Builder
-	found, fixable := 0, 0
+	found, fixable, width := 0, 0, u.width()
 	for _, report := range reports {
 		for _, r := range report.Remarks {
 			level := string(r.Level)
@@ -61,10 +61,10 @@ func (u *ui) reports(reports []doctor.Report) error {
 				}
 			}
 			words := sayRemark(report.Name, r)
-			b.WriteString(inColumns(fmt.Sprintf(levelColumns, level, report.Name), words.text))
+			b.WriteString(inColumns(fmt.Sprintf(levelColumns, level, report.Name), words.text, width))
 			for _, below := range []string{deed(r), words.remedy} {
 				if below != "" && (!isFixed || below != words.remedy) {
-					b.WriteString(wrapSafe("-> "+below, belowLevel))
+					b.WriteString(wrapSafe("-> "+below, belowLevel, width))
 				}
 			}
 		}
@@ -82,7 +82,9 @@ func (u *ui) reports(reports []doctor.Report) error {
 }
 
 // wrapSafe is wrap for words of others.
-func wrapSafe(text, indent string) string { return wrap(safe(tunnel.WithoutPasswords(text)), indent) }
+func wrapSafe(text, indent string, width int) string {
+	return wrap(safe(tunnel.WithoutPasswords(text)), indent, width)
+}
 
 func counted(n int, what string) string {
 	if n == 1 {

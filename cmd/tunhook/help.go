@@ -80,7 +80,7 @@ func description(text string, width int) string {
 		case isExample:
 			b.WriteString(example)
 			for line := range strings.SplitSeq(commands, "\n") {
-				b.WriteString(broken(line, width))
+				b.WriteString(continued(line, width))
 			}
 		case strings.Contains(paragraph, ":  "): // words with what they mean, in columns
 			for line := range strings.SplitSeq(paragraph, "\n") {
@@ -158,8 +158,8 @@ func hanging(line, indent string, width int) string {
 	return line[:len(indent)] + strings.TrimPrefix(wrap(line[len(indent):], indent, width), indent)
 }
 
-// broken is a command on as many lines as it needs, which a shell takes for one.
-func broken(line string, width int) string {
+// continued is a command on as many lines as it needs, which a shell takes for one.
+func continued(line string, width int) string {
 	if columns(line) <= width {
 		return line + "\n"
 	}

@@ -56,3 +56,44 @@ func TestHelpOfEveryCommandFitsATerminalAndHasAnExample(t *testing.T) {
 		}
 	}
 }
+
+// TestHelpFitsANarrowTerminal, its examples too, which stay commands; the narrowest get no less than 40 columns.
+func TestHelpFitsANarrowTerminal(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	for _, words := range [][]string{{"help"}, {"help", "run"}, {"help", "remmina"}, {"routes", "--help"}} {
+		whole := unbroken(w.must(words...))
+		for terminal, most := range map[uint16]int{10: 40, 40: 40, 50: 50, 79: 79, 80: 80, 200: 80} {
+			shown := shownOn(t, terminal, w.command(words...))
+			fitsTerminal(t, shown, most)
+			if got := unbroken(shown); got != whole {
+				t.Errorf("%q on %d columns: %q, want %q", words, terminal, got, whole)
+			}
+		}
+	}
+}
+
+// unbroken gives the words of a text, and no line's end.
+func unbroken(text string) string {
+	return strings.Join(strings.Fields(strings.ReplaceAll(strings.ReplaceAll(text, "\r", ""), "\\\n", "")), " ")
+}
+
+// TestDoctorFitsANarrowTerminal but for words that are longer.
+func TestDoctorFitsANarrowTerminal(t *testing.T) {
+	t.Parallel()
+	cmd := newWorld(t).command("doctor")
+	cmd.Path, cmd.Args = "/bin/sh", []string{"sh", "-c", `"$0" doctor || true`, cmd.Path}
+	shown := shownOn(t, 50, cmd)
+	wrapped := 0
+	for line := range strings.SplitSeq(strings.ReplaceAll(shown, "\r", ""), "\n") {
+		if strings.HasPrefix(line, belowLevel) {
+			wrapped++
+		}
+		if columns(line) > 50 && strings.Contains(strings.TrimSpace(line), " ") {
+			t.Errorf("it takes %d columns: %q", columns(line), line)
+		}
+	}
+	if wrapped < 3 {
+		t.Errorf("%q", shown)
+	}
+}

@@ -91,9 +91,26 @@ func TestEveryCommandAndFlagIsInTheManualAndTheCompletions(t *testing.T) {
 	if len(names) < 10 {
 		t.Errorf("the commands are %q", names)
 	}
+	for _, word := range []string{helpTopic, "version"} { // which are no commands of the cli package
+		if w.must(word) != w.must("--"+word) {
+			t.Errorf("tunhook %s is not tunhook --%s", word, word)
+		}
+		for place, has := range map[string]bool{
+			"the synopsis":    strings.Contains(synopsis+"\n", "\n.Nm\n.Cm "+word+"\n"),
+			"the description": strings.Contains(description, "\n.It Cm "+word),
+			"zsh":             strings.Contains(zsh, "'"+word+":"),
+			"fish":            strings.Contains(fish, " -a "+word+" "),
+			"bash":            slices.Contains(w.tab("tunhook "+word[:1]), word),
+		} {
+			if !has {
+				t.Errorf("%s has no %s", place, word)
+			}
+		}
+	}
 }
 
 // TestEveryProviderIsInTheManual with what is known of it, and no other one is; and where people look for what they can reach.
+// The completion of config offers them all.
 func TestEveryProviderIsInTheManual(t *testing.T) {
 	t.Parallel()
 	var want, got []string
@@ -123,5 +140,9 @@ func TestEveryProviderIsInTheManual(t *testing.T) {
 	slices.Sort(want)
 	if slices.Sort(got); !slices.Equal(got, want) || len(want) == 0 {
 		t.Errorf("the manual has the providers %q, and providers.toml %q", got, want)
+	}
+	offered := newWorld(t).tab("tunhook config ")
+	if slices.Sort(offered); !slices.Equal(offered, want) {
+		t.Errorf("completion offers %q, and providers.toml has %q", offered, want)
 	}
 }

@@ -74,7 +74,9 @@ _tunhook() {
         choices=$(_tunhook_values "$command" "$flag")
     elif [[ $cur == -* ]]; then
         choices=$flags
-    elif [[ -z $command || "$command $count" == 'help 0' ]]; then
+    elif [[ -z $command ]]; then
+        choices="$commands help version"
+    elif [[ "$command $count" == 'help 0' ]]; then
         choices=$commands
     elif [[ "$command $count" == 'remmina 0' || "$command $route $count" == 'help remmina 1' ]]; then
         choices='enable disable show list'

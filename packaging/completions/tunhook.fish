@@ -142,6 +142,8 @@ complete -c tunhook -n __tunhook_enable -l all -d 'Every profile whose own comma
 complete -c tunhook -n __tunhook_enable -l dry-run -d 'Only show what would change'
 complete -c tunhook -n __tunhook_enable -l force -d 'Set commands of your own aside, until disable'
 
+complete -c tunhook -n 'test (count (__tunhook_words)) -eq 0' -a help -d 'Tell more of a command'
+complete -c tunhook -n 'test (count (__tunhook_words)) -eq 0' -a version -d 'Print the version'
 complete -c tunhook -n '__tunhook_at 0 help' -a "$all remmina config routes doctor" -d Command
 complete -c tunhook -n '__tunhook_at 1 help; and contains -- remmina (__tunhook_words)' -a 'enable disable show list' -d Command
 

@@ -112,6 +112,8 @@ func TestCompletion(t *testing.T) {
 			}{
 				{"tunhook sta", []string{"start", "status"}},
 				{"tunhook remmina ", []string{"disable", "enable", "list", "show"}},
+				{"tunhook hel", []string{"help"}},
+				{"tunhook ver", []string{"version"}},
 				{"tunhook help sta", []string{"start", "status"}},
 				{"tunhook help remmina ", []string{"disable", "enable", "list", "show"}},
 				{"tunhook help start ", nil},

@@ -73,6 +73,7 @@ func (u *ui) plan(plans []remmina.Plan) error {
 		return nil
 	}
 	var b strings.Builder
+	width := u.width()
 	for i, p := range plans {
 		if i > 0 {
 			b.WriteString("\n")
@@ -82,14 +83,14 @@ func (u *ui) plan(plans []remmina.Plan) error {
 		if len(p.Tunnel.Args) > 0 {
 			route += " -- " + remmina.Words(p.Tunnel.Args)
 		}
-		b.WriteString(planLine("by", string(p.Tunnel.By)))
-		b.WriteString(planLine("route", route))
-		b.WriteString(planLine("listen", p.Tunnel.Listen))
+		b.WriteString(planLine(width, "by", string(p.Tunnel.By)))
+		b.WriteString(planLine(width, "route", route))
+		b.WriteString(planLine(width, "listen", p.Tunnel.Listen))
 		for _, c := range p.Changes {
-			b.WriteString(planLine(planWords()[c.Key], orNone(c.Old), "-> "+orNone(c.New)))
+			b.WriteString(planLine(width, planWords()[c.Key], orNone(c.Old), "-> "+orNone(c.New)))
 		}
 		if len(p.Changes) == 0 {
-			b.WriteString(planLine("changes", "none"))
+			b.WriteString(planLine(width, "changes", "none"))
 		}
 	}
 	_, err := u.stdout.WriteString(b.String())
@@ -101,14 +102,14 @@ func planWords() map[string]string {
 	return map[string]string{"server": "server", "precommand": "before", "postcommand": "after"}
 }
 
-// planLine puts the parts of a line behind its name, each on a line of its own where they are too long for one.
-func planLine(name string, parts ...string) string {
+// planLine puts the parts of a line behind its name, each on a line of its own where they are too wide for one.
+func planLine(width int, name string, parts ...string) string {
 	const indent = "           "
-	lines := wrapSafe(strings.Join(parts, " "), indent)
+	lines := wrapSafe(strings.Join(parts, " "), indent, width)
 	if strings.Count(lines, "\n") > 1 {
 		lines = ""
 		for _, part := range parts {
-			lines += wrapSafe(part, indent)
+			lines += wrapSafe(part, indent, width)
 		}
 	}
 	return fmt.Sprintf("  %-*s", len(indent)-2, name) + lines[len(indent):]

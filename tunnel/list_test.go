@@ -66,8 +66,8 @@ func TestListsAreChecked(t *testing.T) {
 		`{ command = ["x"], match = "(?P<host>x)" }`:                                  "route",
 		`{ command = ["x", "{host}"], match = "(?P<host>x)", route = "x://{host}" }`:  "{args}",
 		`{ command = ["x"], match = "(?P<host>x)", route = "x://{host}", lines = 1 }`: "unknown key",
-		`{ command = "x", match = "(?P<host>x)", route = "x://{host}" }`:              "line 3",
-		`["x"]`: "line 3",
+		`{ command = "x", match = "(?P<host>x)", route = "x://{host}" }`:              "incompatible types",
+		`["x"]`: "type mismatch",
 	} {
 		_, _, err := load(t, "[provider.x]\ncommand = [\"x\", \"{listen}\"]\nlist = "+list+"\n")
 		var bad *ConfigError

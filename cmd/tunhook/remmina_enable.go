@@ -160,7 +160,7 @@ func (e *enabling) checkWay(others []remmina.Plan) error {
 		}
 		t := e.plan.Tunnel
 		err := listenerError(e.hook.CheckEnable(hook.EnableRequest{
-			Route: t.Route, Listen: t.Listen, Ready: cmp.Or(t.Ready, e.plan.Profile.Ready()), Args: t.Args, For: e.plan.Profile.Path,
+			Route: t.Route, Listen: t.Listen, Ready: cmp.Or(t.Ready, e.plan.Profile.Ready(remmina.ByConnection)), Args: t.Args, For: e.plan.Profile.Path,
 		}))
 		if !e.mayGoByHook(err) {
 			return err
@@ -277,7 +277,7 @@ func (e *enabling) byHook(ctx context.Context) (remmina.Result, error) {
 func (e *enabling) byCommands(program string) {
 	t := &e.plan.Tunnel
 	t.By = remmina.ByHook
-	ready := cmp.Or(t.Ready, e.plan.Profile.Ready())
+	ready := cmp.Or(t.Ready, e.plan.Profile.Ready(remmina.ByHook))
 	t.Before = []string{program, "start", t.Route, t.Listen, "--ready", ready, "--end-with", "parent", "--keep-alive"}
 	if len(t.Args) > 0 {
 		t.Before = slices.Concat(t.Before, []string{"--"}, t.Args)

@@ -18,6 +18,7 @@ func TestListedRouteOfAServer(t *testing.T) {
 	d := newDesk(t, "1.4.40")
 	lister := filepath.Join(d.dir, "bin", "lister")
 	fakeProgram(t, lister, "#!/bin/sh\necho 'id1 Ada'; echo 'id2 twice'; echo 'id3 TWICE'; echo 'id4 My desk'; echo 'plain:3389 plain'; echo 'id5 plain'\n")
+	fakeProgram(t, filepath.Join(d.dir, "bin", "pomerium-cli"), "#!/bin/sh\n")
 	config := filepath.Join(d.dir, "home", ".config", "tunhook")
 	check(t, os.MkdirAll(config, 0o700))
 	check(t, os.WriteFile(filepath.Join(config, "config.toml"), []byte(`

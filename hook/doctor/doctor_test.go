@@ -150,7 +150,7 @@ func TestAKernelThatLacksSomething(t *testing.T) {
 // TestTheManagersEnvironment: what the desktop has and the manager does not, and a program that is not on the desktop's PATH.
 func TestTheManagersEnvironment(t *testing.T) {
 	f := newFake(t, "DISPLAY=:7", "WAYLAND_DISPLAY=wayland-0")
-	f.program("systemctl", `[ "$*" = "--user show-environment" ] && printf 'PATH=/nowhere\nDISPLAY=:7\n'`)
+	f.program("systemctl", `case $* in *show-environment*) echo PATH=/nowhere;; *UnitPath*) echo '`+f.path("config", "systemd", "user")+`';; esac`)
 	f.profile("desk", "server=desk:3389\n")
 	enable := remmina.Tunnel{
 		Route: "desk:3389", Listen: "127.8.7.6:3389", By: remmina.ByHook,
@@ -167,13 +167,13 @@ func TestTheManagersEnvironment(t *testing.T) {
 			}
 		}
 	}
-	if !slices.Equal(lacking, []string{"WAYLAND_DISPLAY"}) {
+	if !slices.Equal(lacking, []string{"DISPLAY", "WAYLAND_DISPLAY"}) {
 		t.Errorf("the manager lacks %q", lacking)
 	}
 	if got := f.see(Scope{}); !slices.Contains(got, "programs finding NotOnDesktop") || !slices.Contains(got, "manager note ManagerLacks") {
 		t.Errorf("%q", got)
 	}
-	f.program("systemctl", `printf 'PATH=`+f.path("bin")+`\nDISPLAY=:7\nWAYLAND_DISPLAY=wayland-0\n'`)
+	f.program("systemctl", `case $* in *show-environment*) printf 'PATH=`+f.path("bin")+`\nDISPLAY=:7\n';; *UnitPath*) echo '`+f.path("config", "systemd", "user")+`';; esac`)
 	if got := f.see(Scope{}); slices.Contains(got, "programs finding NotOnDesktop") || slices.Contains(got, "manager note ManagerLacks") {
 		t.Errorf("%q", got)
 	}
@@ -337,12 +337,17 @@ func TestAProfileOfTheSameNameIsNamedByItsFile(t *testing.T) {
 	f := newFake(t)
 	f.profile("desk", "server=desk:3389\nprecommand=/gone/x\n")
 	f.write("remmina/other.remmina", "[remmina]\nname=desk\nprotocol=RDP\nserver=other:3389\n", 0o600)
+	seen := false
 	for _, report := range f.Examine(context.Background(), Scope{}) {
 		for _, r := range report.Remarks {
-			if command, ok := r.Fact.(Command); ok && !command.Enabling.ByFile {
+			command, ok := r.Fact.(Command)
+			if seen = seen || ok; ok && !command.Enabling.ByFile {
 				t.Errorf("%+v", command)
 			}
 		}
+	}
+	if !seen {
+		t.Error("no command was remarked on")
 	}
 }
 

@@ -86,7 +86,7 @@ func (ps Profiles) enable(ctx context.Context, path string, t Tunnel, force bool
 		if err != nil {
 			return Result{}, err
 		}
-		if err := ps.Listeners.Enable(ctx, Listener{Route: t.Route, Address: t.Listen, Ready: cmp.Or(t.Ready, p.Ready()), Args: t.Args, For: path}); err != nil {
+		if err := ps.Listeners.Enable(ctx, Listener{Route: t.Route, Address: t.Listen, Ready: cmp.Or(t.Ready, p.Ready(ByConnection)), Args: t.Args, For: path}); err != nil {
 			return Result{}, err
 		}
 	}

@@ -30,6 +30,8 @@ type Profile struct {
 	Route    string // the route that it was enabled for
 	// ByProxy says that Remmina asks the proxy that its environment names for the server.
 	ByProxy bool
+	// Preconnected says that it names a virtual machine to a Hyper-V host before it speaks RDP, [MS-RDPEPS].
+	Preconnected bool
 }
 
 // Way is how a profile starts its tunnel.
@@ -69,6 +71,8 @@ func (f *file) profile() (Profile, error) {
 		Enabled:  enabled,
 		Route:    f.keys.text(routeKey),
 		ByProxy:  isOn(f.keys.text("useproxyenv")),
+
+		Preconnected: f.keys.text("preconnectionid") != "" || f.keys.text("preconnectionblob") != "",
 	}
 	if enabled {
 		p.By = f.keys.way()

@@ -21,7 +21,7 @@ var update = flag.Bool("update", false, "write the .enabled and .connection file
 func tunnelFor(p Profile, route, listen string) Tunnel {
 	return Tunnel{
 		Route: route, Listen: listen, By: ByHook,
-		Before: []string{"/usr/bin/tunhook", "start", "--ready", p.Ready(), route, listen},
+		Before: []string{"/usr/bin/tunhook", "start", "--ready", p.Ready(ByHook), route, listen},
 		After:  []string{"/usr/bin/tunhook", "stop", route, listen},
 	}
 }

@@ -72,8 +72,14 @@ func detours(protocol string) []string {
 	return keys
 }
 
-// Ready is the value for the start command's --ready that fits the profile's protocol.
-func (p Profile) Ready() string { return lookUp(p.Protocol).ready }
+// Ready is the value for --ready that fits the profile's protocol: for a start where it is by hook, otherwise for a listener. A start
+// asks by itself, without the name of a virtual machine, and a host that waits for one does not answer.
+func (p Profile) Ready(by Way) string {
+	if by == ByHook && p.Preconnected {
+		return tunnel.ReadyListen
+	}
+	return lookUp(p.Protocol).ready
+}
 
 // Target returns the HOST:PORT that the profile's original server names, with the protocol's own port where the
 // server has none. Where the server is this machine, the route of the profile's own commands counts, if they start a tunnel.

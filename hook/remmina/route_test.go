@@ -3,6 +3,8 @@ package remmina
 import (
 	"errors"
 	"net"
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -83,9 +85,19 @@ func TestReadyFitsTheProtocol(t *testing.T) {
 	for protocol, want := range map[string]string{
 		"RDP": "rdp", "VNC": "vnc", "GVNC": "vnc", "SSH": "ssh", "SFTP": "ssh", "X2GO": "ssh", "SPICE": "listen", "": "listen",
 	} {
-		if got := (Profile{Protocol: protocol}).Ready(); got != want {
-			t.Errorf("%q: %q, want %q", protocol, got, want)
+		for _, by := range []Way{ByHook, ByConnection} {
+			if got := (Profile{Protocol: protocol}).Ready(by); got != want {
+				t.Errorf("%q: %q, want %q", protocol, got, want)
+			}
 		}
+	}
+	machine := filepath.Join(t.TempDir(), "vm.remmina")
+	if err := os.WriteFile(machine, []byte("[remmina]\nname=vm\nprotocol=RDP\nserver=host:2179\npreconnectionblob=6f9619ff\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p, err := Load(machine)
+	if err != nil || p.Ready(ByHook) != "listen" || p.Ready(ByConnection) != "rdp" {
+		t.Errorf("of a virtual machine: %q, %q, %v", p.Ready(ByHook), p.Ready(ByConnection), err)
 	}
 }
 

@@ -30,6 +30,7 @@ type ListedRoute struct {
 type ListError struct {
 	Provider string
 	Command  string // as it was called
+	Hint     string // the way out, as the provider has it
 	Err      error
 }
 
@@ -58,7 +59,7 @@ func (h *Env) Routes(ctx context.Context, provider string, args []string, messag
 		return nil, err
 	}
 	fail := func(err error) error {
-		return &ListError{Provider: provider, Command: strings.Join(slices.Concat([]string{filepath.Base(argv[0])}, argv[1:]), " "), Err: err}
+		return &ListError{Provider: provider, Command: strings.Join(slices.Concat([]string{filepath.Base(argv[0])}, argv[1:]), " "), Hint: config.ListHint(provider), Err: err}
 	}
 	var output bounded
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)

@@ -12,6 +12,7 @@ type Listing struct {
 	Command []string `toml:"command"` // program and arguments; {args} stands for those of the command line
 	Match   string   `toml:"match"`   // regular expression; each match in the output is a route, whose parts are its named groups
 	Route   string   `toml:"route"`   // the route, with the groups for its {names}
+	Hint    string   `toml:"hint"`    // the way out where it lists nothing
 }
 
 // Listed is a route that a gateway has.
@@ -73,6 +74,14 @@ func (c *Config) Lists() (names []string) {
 		}
 	}
 	return names
+}
+
+// ListHint is the way out where a provider's list command comes to nothing, "" where none is known.
+func (c *Config) ListHint(name string) string {
+	if p, err := c.provider(name); err == nil && p != nil && p.List != nil {
+		return p.List.Hint
+	}
+	return ""
 }
 
 // ListCommand gives the command that lists a provider's routes, its program looked up in path (in the form of PATH), and the variables

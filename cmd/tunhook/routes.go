@@ -133,8 +133,8 @@ func (w *patientWriter) pass() {
 	}
 }
 
-// end lets what is still held back through where all is well, or else gives the last line of it, and drops the rest.
-func (w *patientWriter) end(well bool) (last string) {
+// end lets what is still held back through where all is well, or else gives the line of it that tells most, and drops the rest.
+func (w *patientWriter) end(well bool) (telling string) {
 	if well {
 		w.pass()
 		return ""
@@ -148,6 +148,5 @@ func (w *patientWriter) end(well bool) (last string) {
 		return ""
 	}
 	w.open = true
-	lines := strings.Split(strings.TrimSpace(string(w.held)), "\n")
-	return strings.TrimSpace(lines[len(lines)-1])
+	return strings.TrimSpace(tunnel.Telling(strings.Split(strings.TrimSpace(string(w.held)), "\n")))
 }

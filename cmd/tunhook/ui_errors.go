@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -148,7 +149,9 @@ func errorTable() []errorRow {
 		value(tunnel.ErrClosed, exitRouteDown),
 		kind[*tunnel.ProtocolError](exitProtocol, nil),
 		kind[*hook.FailedError](exitFailed, nil),
-		kind(exitFailed, always[*hook.ListError](": run it by hand, or give it arguments behind --")),
+		kind(exitFailed, func(e *hook.ListError) string {
+			return ": " + cmp.Or(e.Hint, "run it by hand, or give it arguments behind --")
+		}),
 		kind(exitTaken, takenHint),
 		kind[*tunnel.ProgramError](exitNoProgram, nil),
 		// The rest.

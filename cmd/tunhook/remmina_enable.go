@@ -45,11 +45,11 @@ func (c *command) remminaEnable(ctx *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := e.check(nil); err != nil {
-		return err
-	}
 	if server := profile.Server.Original; e.plan.Tunnel.Route != profile.Route && ctx.String("route") == "" && strings.TrimSpace(server) != server {
 		c.ui.say("the server of %s has a space before or behind it, which is left out: %q", profile.Name, server)
+	}
+	if err := e.check(nil); err != nil {
+		return err
 	}
 	if ctx.Bool("dry-run") {
 		return c.ui.plan([]remmina.Plan{e.plan})

@@ -104,6 +104,9 @@ func TestRemminaEnableTellsOfASpaceInTheServer(t *testing.T) {
 	path := a.profile(nativeProfiles, "desk.remmina", strings.Replace(deskProfile, "desk.example.com", "desk.example.com:3389 ", 1))
 	enable := []string{"remmina", "enable", "--by", "hook", "--listen", a.address, path}
 	const word = "the server of My desk has a space before or behind it, which is left out"
+	if r := a.do("remmina", "enable", path); r.status != exitNoProgram || !strings.Contains(r.stderr, word) {
+		t.Errorf("by connection, for which a program is missing: %v, want %q", r, word)
+	}
 	if r := a.do(enable...); r.status != exitDone || !strings.Contains(r.stderr, word) || keys(t, path)["server"] != a.address {
 		t.Errorf("%v, want %q", r, word)
 	}

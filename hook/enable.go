@@ -262,6 +262,9 @@ func (e *enabling) ofAPerson(entries []autostart.Entry) (own autostart.Entry, ok
 		return autostart.Entry{}, false
 	}
 	e.entry.For = entries[i].For
+	if whole, ok := e.store.Read(entries[i]); ok && e.entry.For == "" {
+		e.entry.Args = whole.Args // where it is to be put right, it stays theirs
+	}
 	return entries[i], entries[i].For == "" && e.listens(entries[i])
 }
 

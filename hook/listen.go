@@ -111,7 +111,11 @@ type listener struct {
 	up      *upTunnel
 	parked  *throughConn
 	failure failure
-	calm    *time.Timer
+	stopped struct { // by somebody, for those who waited by then
+		at  time.Time
+		err error
+	}
+	calm *time.Timer
 
 	connections sync.WaitGroup
 

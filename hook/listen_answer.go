@@ -66,7 +66,6 @@ type throughConn struct {
 type failure struct {
 	err         error
 	until, told time.Time
-	stopped     time.Time // when it was a stop, for those who waited by then
 }
 
 // answer waits until the server at the other end has answered the client, for one client at a time: each one more might
@@ -81,7 +80,10 @@ func (l *listener) answer(ctx, waiting context.Context, client *tunnel.Incoming,
 	case <-waiting.Done():
 		return nil, 0, context.Cause(waiting)
 	}
-	if time.Now().Before(l.failure.until) || came.Before(l.failure.stopped) {
+	if came.Before(l.stopped.at) {
+		return nil, 0, l.stopped.err
+	}
+	if time.Now().Before(l.failure.until) {
 		return nil, 0, l.failure.err
 	}
 	waiting, cancel := context.WithTimeout(waiting, l.req.Timeout)
@@ -139,7 +141,7 @@ func (l *listener) failed(err error) {
 	}
 	now := time.Now()
 	if errors.As(err, new(*StoppedError)) { // somebody has asked for it, and for what waits by now; whoever connects later wants it again
-		l.failure = failure{err: err, stopped: now}
+		l.stopped.at, l.stopped.err = now, err
 		return
 	}
 	known := l.failure.err != nil && l.failure.err.Error() == err.Error() && now.Sub(l.failure.told) < sameFailure

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/adrg/xdg"
@@ -351,11 +352,26 @@ func (e *enabling) route(given string) (string, error) {
 	} else if !errors.As(err, new(*remmina.RouteError)) {
 		return "", err
 	}
+	_, own := p.Old()
 	listed, cacheErr := e.hook.CachedRoutes("")
-	if cacheErr != nil || slices.ContainsFunc(listed, func(l hook.ListedRoute) bool { return l.Route == target }) {
+	if own || cacheErr != nil || port == "0" {
 		return target, err // whatever ails the cache, the profile says what it says
 	}
-	named := slices.DeleteFunc(listed, func(l hook.ListedRoute) bool { return !strings.EqualFold(l.Name, name) })
+	config := e.hook.Config()
+	var named []hook.ListedRoute
+	for _, l := range listed {
+		r, err := config.Route(l.Route)
+		if err != nil {
+			continue
+		}
+		at := strconv.Itoa(int(r.Port()))
+		if net.JoinHostPort(r.Host(), at) == target && strings.EqualFold(r.Host(), name) {
+			return target, nil
+		}
+		if strings.EqualFold(l.Name, name) && (at == "0" || at == port) {
+			named = append(named, l)
+		}
+	}
 	if len(named) != 1 {
 		return target, err
 	}

@@ -17,7 +17,7 @@ func TestListedRouteOfAServer(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t, "1.4.40")
 	lister := filepath.Join(d.dir, "bin", "lister")
-	fakeProgram(t, lister, "#!/bin/sh\necho 'id1 Ada'; echo 'id2 twice'; echo 'id3 TWICE'; echo 'id4 My desk'; echo 'plain:3389 plain'; echo 'id5 plain'\n")
+	fakeProgram(t, lister, "#!/bin/sh\necho 'id1 Ada'; echo 'id2 twice'; echo 'id3 TWICE'; echo 'id4 My desk'; echo 'plain:3389 plain'; echo 'id5 plain'; echo 'other:80 web'\n")
 	fakeProgram(t, filepath.Join(d.dir, "bin", "pomerium-cli"), "#!/bin/sh\n")
 	config := filepath.Join(d.dir, "home", ".config", "tunhook")
 	check(t, os.MkdirAll(config, 0o700))
@@ -29,7 +29,7 @@ list = { command = ["lister"], match = '(?m)^(?P<id>id\d) (?P<name>.*)$', route 
 [provider.plain]
 routes = ["plain://{host}:{port}"]
 command = ["lister", "{host}", "{port}", "{listen}"]
-list = { command = ["lister"], match = '(?m)^(?P<host>plain):(?P<port>\d+) (?P<name>.*)$', route = "{host}:{port}" }
+list = { command = ["lister"], match = '(?m)^(?P<host>plain|other):(?P<port>\d+) (?P<name>.*)$', route = "{host}:{port}" }
 `), 0o600))
 	for _, provider := range []string{"own", "plain"} {
 		if e := d.do("routes", provider); e.status != 0 {
@@ -41,6 +41,7 @@ list = { command = ["lister"], match = '(?m)^(?P<host>plain):(?P<port>\d+) (?P<n
 		"ADA:3390":         "own://id1:3390",
 		"twice":            "twice:3389",
 		"plain":            "plain:3389",
+		"web":              "web:3389", // what has that name is on another port
 		"desk.example.com": "desk.example.com:3389",
 		"127.0.0.1":        `own lists "My desk": the route is own://id4:3389`,
 	} {
@@ -49,6 +50,10 @@ list = { command = ["lister"], match = '(?m)^(?P<host>plain):(?P<port>\d+) (?P<n
 		if said := e.stdout + e.stderr; e.status != 0 || !strings.Contains(said, want) || strings.Contains(said, "lists") != strings.Contains(want, "own") {
 			t.Errorf("server %s: %+v, want %q", server, e, want)
 		}
+	}
+	d.profile(nativeProfiles, "desk.remmina", strings.Replace(deskProfile, "desk.example.com", "127.0.0.1:3390\nprecommand=pomerium-cli tcp ada:3389 --listen :3390", 1))
+	if e := d.do("remmina", "enable", "--dry-run", "My desk"); e.status != 0 || !strings.Contains(e.stdout, "ada:3389") || strings.Contains(e.stderr, "lists") {
+		t.Errorf("a profile whose own command has the route: %+v", e)
 	}
 	d.profile(nativeProfiles, "desk.remmina", strings.NewReplacer("desk.example.com", "127.0.0.1", "My desk", "Nobody's").Replace(deskProfile))
 	if e := d.do("remmina", "enable", "--dry-run", "Nobody's"); e.status != exitUsage || !strings.Contains(e.stderr, "name the route with --route") {

@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/tunhook/tunhook/hook/autostart"
 	"github.com/tunhook/tunhook/hook/doctor"
@@ -542,6 +544,9 @@ func profileWord(p remmina.Profile, e doctor.Enabling) string {
 	return shellWord(p.Name)
 }
 
+// plainWord is a word that a shell takes as it is.
+var plainWord = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[\w:/@.,%+=\[\]-]+$`) })
+
 // shellWord writes a word so that a shell takes it as it is.
 func shellWord(word string) string {
 	if strings.ContainsAny(word, "\"$`\\!") {
@@ -566,7 +571,11 @@ func enableWith(p remmina.Profile, e doctor.Enabling) string {
 	case e.NoRoute:
 		command += " --route HOST:PORT"
 	case e.Route != "":
-		command += " --route " + e.Route
+		route := e.Route
+		if !plainWord().MatchString(route) {
+			route = shellWord(route)
+		}
+		command += " --route " + route
 	}
 	if e.Force {
 		command += " --force"

@@ -58,36 +58,49 @@ func (p Profile) script() (old Old, startsTunnel bool) {
 	if !ok || len(words) == 0 {
 		return Old{}, false
 	}
+	stopped, stopWords, stops := called(p.After.Original, "stop")
+	stops = stops && filepath.Base(stopped) == filepath.Base(program)
 	old = Old{Route: words[0], Before: true, After: endsTunnel(p.After.Original)}
 	port, toItself := p.localPort()
 	words = words[1:]
 	listens := toItself && len(words) > 0 && strings.HasSuffix(":"+words[0], ":"+strconv.Itoa(port))
-	separator := func(word string) bool { return word == "--" }
-	if program != "tunhook" {
-		if !listens || !strings.Contains(old.Route, ":") {
+	if filepath.Base(program) != "tunhook" {
+		_, routePort, err := net.SplitHostPort(old.Route)
+		if !listens || err != nil && !strings.Contains(old.Route, "://") {
 			return Old{}, false
 		}
-		separator = func(word string) bool { return strings.HasPrefix(word, "-") }
-	}
-	if i := slices.IndexFunc(words, separator); i >= 0 { // tunhook's own flags come before
-		old.Args = slices.Clone(words[i:])
-		if old.Args[0] == "--" {
-			old.Args = old.Args[1:]
+		if !stops && (isNoPort(routePort) || !strings.ContainsAny(program, "./")) { // what starts something else
+			return Old{}, false
 		}
+		if strings.Contains(program, wordEnd) || slices.ContainsFunc(words, func(word string) bool { return strings.HasPrefix(word, "-") }) {
+			return Old{}, true // what it does with the other words only the script knows
+		}
+	}
+	if i := slices.Index(words, "--"); i >= 0 { // tunhook's own flags come before
+		old.Args = slices.Clone(words[i+1:])
 	}
 	if !old.plain() {
 		return Old{}, true
 	}
-	if other, words, ok := called(p.After.Original, "stop"); ok && other == program {
-		if len(words) > 0 && words[0] != old.Route { // one of the two is not what it seems
+	switch {
+	case stops && len(stopWords) > 0 && stopWords[0] != old.Route: // one of the two is not what it seems
+		return Old{}, false
+	case !stops && !old.After: // another one's stop may end the tunnel under a second window
+		if _, _, ok := called(p.After.Original, "stop"); ok {
 			return Old{}, false
 		}
-		old.After = true
 	}
+	old.After = old.After || stops
 	return old, true
 }
 
-// called takes a command of the form "PROGRAM VERB WORD..." apart, without what is wrapped around it.
+func isNoPort(text string) bool {
+	n, err := strconv.ParseUint(text, 10, 16)
+	return err != nil || n == 0
+}
+
+// called takes a command of the form "PROGRAM VERB WORD..." apart, without what is wrapped around it. Words between the two belong to
+// program, but for the interpreter of a script.
 func called(field, verb string) (program string, words []string, ok bool) {
 	if _, problem := split(field); problem != "" { // Remmina cannot run it; what it was to be shows all the same
 		words = strings.Fields(field)
@@ -98,8 +111,19 @@ func called(field, verb string) (program string, words []string, ok bool) {
 	if i < 1 {
 		return "", nil, false
 	}
-	return filepath.Base(words[i-1]), words[i+1:], true
+	if i == 2 && interpreter().MatchString(filepath.Base(words[0])) {
+		return words[1], words[3:], true
+	}
+	return strings.Join(words[:i], wordEnd), words[i+1:], true
 }
+
+// wordEnd is between the words of a program.
+const wordEnd = "\x01"
+
+// interpreter runs the script that its first word names.
+var interpreter = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^((ba|da|a|z|k|fi)?sh|python[0-9.]*|perl|ruby)$`)
+})
 
 // localPort is the port of the profile's own server, where that is this machine.
 func (p Profile) localPort() (port int, ok bool) {
@@ -116,7 +140,7 @@ func (p Profile) OwnPort() string {
 // plain tells whether all that is known of the tunnel means elsewhere what it does in the command field.
 func (o Old) plain() bool {
 	return o.Route != "" && o.Route[0] != '-' && !strings.ContainsAny(o.Route, expands+"%'\"\\$`~ *") &&
-		!slices.ContainsFunc(o.Args, func(arg string) bool { return strings.Contains(arg, expands) })
+		!slices.ContainsFunc(o.Args, func(arg string) bool { return strings.ContainsAny(arg, expands+"%") })
 }
 
 // endsTunnel tells whether a command is one by which people end a tunnel that a command has started.
@@ -303,7 +327,8 @@ func onlyCommand(field string, shell bool) (words []string, ok bool) {
 
 // idle tells whether a command only passes the time.
 func idle(words []string) bool {
-	return slices.Contains([]string{"sleep", "echo", "true", ":", "exit", "wait", "disown"}, filepath.Base(words[0]))
+	return slices.Contains([]string{"sleep", "true", ":", "exit", "wait", "disown"}, filepath.Base(words[0])) &&
+		!slices.ContainsFunc(words, func(word string) bool { return strings.Contains(word, expands) })
 }
 
 // commands gives the commands of a command field, without what is wrapped around them: a shell, or what puts it into the
@@ -371,13 +396,20 @@ func wrappers() map[string]wrapper {
 	}
 }
 
-// unwrapped leaves out the programs that only run another, with their flags and the variables that they or a shell set.
-// ok is false where that cannot be told.
+// harmless are variables that a session has by itself.
+var harmless = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile("^(LANG|LC_[A-Z]+|SSH_AUTH_SOCK|DISPLAY)=[^" + expands + "]*$")
+})
+
+// unwrapped leaves out the programs that only run another, with their flags and what they or a shell set that is harmless to lose. ok is
+// false where that cannot be told, or where a variable may be what the tunnel needs, such as a proxy.
 func unwrapped(words []string, shell bool) (rest []string, ok bool) {
 	all := wrappers()
 	for sets := shell; ; sets = true {
-		for sets && len(words) > 0 && assignment().MatchString(words[0]) {
-			words = words[1:]
+		for ; sets && len(words) > 0 && assignment().MatchString(words[0]); words = words[1:] {
+			if !harmless().MatchString(words[0]) {
+				return nil, false
+			}
 		}
 		if len(words) == 0 {
 			return nil, true

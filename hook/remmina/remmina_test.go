@@ -537,7 +537,7 @@ func TestByConnectionCommandsThatStartATunnelAreRefused(t *testing.T) {
 		{"desk", "systemctl start vpn", "systemctl stop vpn", false, "desk:3389"},
 		{"localhost:3390", "systemctl start vpn", "systemctl stop vpn", false, ""},
 		{"localhost:3390", "pom.sh start desk:3389 3391", "pom.sh stop desk:3389 3391", false, ""},
-		{"localhost:3390", "pom.sh start desk:3389 3390", "other.sh stop desk:3389 3390", false, "desk:3389"},
+		{"localhost:3390", "pom.sh start desk:3389 3390", "other.sh stop desk:3389 3390", false, ""},
 		{"localhost:3390", "pom.sh start desk:3389 3390", "pom.sh stop lab:3389 3390", false, ""},
 		{"localhost:3390", "pom.sh start desk:3389 3390", "", false, "desk:3389"},
 		{"localhost:3390", "pom.sh start ", "pom.sh stop ", false, ""},

@@ -281,6 +281,26 @@ func TestWhatComesBeforeAProgramComesBeforeItsReplacement(t *testing.T) {
 	w.nothingLeft()
 }
 
+// TestWhatComesBeforeAProgramDoesNotShakeIt: what it changes, such as a VPN the default route, was so when the program began.
+func TestWhatComesBeforeAProgramDoesNotShakeIt(t *testing.T) {
+	w := newOddWorld(t, tunneltest.ResponderOptions{})
+	w.sleeps(0)
+	config, err := os.OpenFile(filepath.Join(w.dir, "config.toml"), os.O_APPEND|os.O_WRONLY, 0)
+	check(t, err)
+	_, err = config.WriteString("[tunnel.vpn]\nroute = '" + w.odd("mute") + "'\nbefore = [['sh', '-c', 'printf 1h0m0s >" + filepath.Join(w.dir, "slept") + "']]\n")
+	check(t, errors.Join(err, config.Close()))
+	old := w.mustStart(w.request("vpn", tunnel.ReadyListen)).Record
+	if now := w.mustStart(w.request("vpn", tunnel.ReadyListen)).Record; now.Tunnel != old.Tunnel {
+		t.Errorf("replaced after what came before it")
+	}
+	w.sleeps(2 * time.Hour)
+	if now := w.mustStart(w.request("vpn", tunnel.ReadyListen)).Record; now.Tunnel == old.Tunnel {
+		t.Errorf("not replaced after a sleep")
+	}
+	w.mustStop(hook.StopRequest{Route: "vpn"})
+	w.nothingLeft()
+}
+
 // TestAKeeperReplacesAnIdleTunnelAfterASleep, and one that is in use only when its client has left.
 func TestAKeeperReplacesAnIdleTunnelAfterASleep(t *testing.T) {
 	w := newOddWorld(t, tunneltest.ResponderOptions{})

@@ -76,10 +76,32 @@ func (h *Env) Before(ctx context.Context, argv []string, log *os.File) error {
 			return err
 		}
 	}
+	if err := h.noteAround(ctx, tunnel.Getenv(h.Environ, process.TokenVariable)); err != nil {
+		fmt.Fprintf(log, "before: %v\n", err) // at worst the tunnel is taken for dead, and replaced once
+	}
 	if held := tunnel.Getenv(h.Environ, pageVariable); held != "" { // for their pages nobody waits in vain
 		environ = append(environ, pageVariable+"="+held)
 	}
 	return &StepError{"before", argv, syscall.Exec(argv[0], argv, environ)}
+}
+
+// noteAround notes once more what the machine is like, for the tunnel with that token: a VPN that has come up may have taken the default
+// route, or have got another address than the last time.
+func (h *Env) noteAround(ctx context.Context, token string) error {
+	dir, err := h.records(false)
+	if err != nil {
+		return err
+	}
+	entries, err := dir.List()
+	for _, e := range entries {
+		if e.Err == nil && e.Record.Token == token {
+			_, err = h.update(ctx, dir, e.Record.Key(), token, func(tx *transaction) error {
+				tx.lookAround()
+				return nil
+			})
+		}
+	}
+	return err
 }
 
 // stepGrace is the time that a command has to end which nobody wants to wait for any more.

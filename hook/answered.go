@@ -40,7 +40,7 @@ func (s *start) waitAnswered(ctx context.Context, q *question, at netip.AddrPort
 		case s.launched == nil && !replaced && q.url == "" && soundsDead(err) && !inUse(q.rec):
 			replaced = true
 			at, err = s.replace(ctx, q)
-		case s.launched != nil && s.hurried && !s.route.Provider.SignsIn() && soundsDead(err):
+		case s.launched != nil && (s.hurried || s.route.Named.Timeout != "") && !s.route.Provider.SignsIn() && soundsDead(err):
 			failed = err
 			at, err = s.askAgain(ctx, q, at, began, err)
 		case failed != nil && errors.Is(err, context.DeadlineExceeded): // in the middle of the last question

@@ -136,7 +136,11 @@ func TestAServerThatComesUpLate(t *testing.T) {
 			}
 			w.nothingLeft()
 
-			req.Timeout = tunneltest.Patience
+			config, err := os.OpenFile(filepath.Join(w.dir, "config.toml"), os.O_APPEND|os.O_WRONLY, 0)
+			check(t, err)
+			_, err = config.WriteString("[tunnel.late]\nroute = '" + req.Route + "'\ntimeout = '" + tunneltest.Patience.String() + "'\n")
+			check(t, errors.Join(err, config.Close()))
+			req.Timeout, req.Route = 0, "late" // for which it is said there
 			done := w.starting(w.context(), req)
 			time.Sleep(1500 * time.Millisecond)
 			server, err := net.Listen("tcp", late)

@@ -101,9 +101,11 @@ func withoutFork(arg string) string {
 }
 
 // isForward tells whether the user asks for a forward on the command line, for this tunnel.
-func isForward(arg string) bool {
-	return len(arg) > 1 && arg[0] == '-' && strings.ContainsRune("LRD", rune(arg[1]))
-}
+func isForward(arg string) bool { return forward().MatchString(arg) }
+
+var forward = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^(-[46AaCfGgKkMNnqsTtVvXxYy]*[LRD]|(-o *)?(?i:(local|remote|dynamic)forward[ =]))`)
+})
 
 func (s SSH) become(first []string, last ...string) error {
 	err := syscall.Exec(s.Argv[0], s.argv(first, last...), s.Environ)

@@ -18,7 +18,7 @@ const mainFile = "config.toml"
 //
 // Where it is not known what a file belongs to, left is what another file has to give.
 func CheckFile(path string, paths []string) (faults, left []*ConfigError) {
-	f := checked{path: filepath.Clean(path)}
+	f := checked{path: countedName(filepath.Clean(path), paths)}
 	f.place(paths)
 	all := f.load(true)
 	others := map[string]bool{}
@@ -35,7 +35,43 @@ func CheckFile(path string, paths []string) (faults, left []*ConfigError) {
 			faults = append(faults, fault)
 		}
 	}
+	for _, fault := range slices.Concat(faults, left) {
+		if fault.Path == f.path {
+			fault.Path = filepath.Clean(path)
+		}
+	}
 	return faults, left
+}
+
+// countedName gives the name by which a file is one of paths, or a drop-in of one, where it has been reached by another: people link
+// their configuration from elsewhere. It is the path itself where the file is none of them, or is so by its name.
+func countedName(path string, paths []string) string {
+	whole, err := filepath.Abs(path)
+	if err != nil {
+		return path
+	}
+	drops := func(of string) string { return filepath.Join(filepath.Dir(of), dropInDir) }
+	if slices.ContainsFunc(paths, func(of string) bool { return whole == filepath.Clean(of) || filepath.Dir(whole) == drops(of) }) {
+		return path
+	}
+	for _, of := range paths {
+		for _, counted := range append(new(Config).dropIns(drops(of)), of) {
+			if sameFile(whole, counted) {
+				return counted
+			}
+		}
+		if sameFile(filepath.Dir(whole), drops(of)) { // one that is not named as a drop-in yet
+			return filepath.Join(drops(of), filepath.Base(whole))
+		}
+	}
+	return path
+}
+
+// sameFile tells whether two paths lead to one file or directory.
+func sameFile(a, b string) bool {
+	one, err := os.Stat(a)
+	other, err2 := os.Stat(b)
+	return err == nil && err2 == nil && os.SameFile(one, other)
 }
 
 // checked is a file that is checked, and what it belongs to.

@@ -1,6 +1,7 @@
 package tunnel
 
 import (
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -71,6 +72,61 @@ func TestAFileIsCheckedWithWhatItBelongsTo(t *testing.T) {
 			}
 			if diff := cmp.Diff(tc.left, places(left)); diff != "" {
 				t.Errorf("left: %s %v", diff, left)
+			}
+		})
+	}
+}
+
+// TestAFileIsCheckedByWhateverNameItIsReached: people keep their configuration elsewhere, and link it. A fault is told by the name that
+// was given.
+func TestAFileIsCheckedByWhateverNameItIsReached(t *testing.T) {
+	const (
+		provider = "[provider.oc]\nroutes = [\"oc://{host}\"]\ncommand = [\"oc\", \"{host}\"]\n"
+		whole    = "[tunnel.desk]\nroute = \"oc://desk\"\n" + provider
+		adds     = "[tunnel.desk]\nargs_add = [\"-x\"]\n"
+		unknown  = "lisen = \"stable\"\n"
+	)
+	for name, tc := range map[string]struct {
+		files map[string]string
+		links map[string]string // to what
+		check string
+	}{
+		"directory":    {map[string]string{"dot/config.toml": whole, "dot/config.d/50.toml": adds}, map[string]string{"home": "dot"}, "dot/config.d/50.toml"},
+		"no main file": {map[string]string{"etc/config.toml": whole, "dot/config.d/50.toml": adds}, map[string]string{"home": "dot"}, "dot/config.d/50.toml"},
+		"above it":     {map[string]string{"dot/home/config.d/10.toml": whole, "dot/home/config.d/50.toml": adds}, map[string]string{"home": "dot/home"}, "dot/home/config.d/50.toml"},
+		"main file": {
+			map[string]string{"etc/config.toml": whole, "dot/tunhook.toml": adds, "home/config.d/50.toml": adds, "dot/config.d/50.toml": "= 1\n"},
+			map[string]string{"home/config.toml": "dot/tunhook.toml"},
+			"dot/tunhook.toml",
+		},
+		"directory of drop-ins": {map[string]string{"home/config.toml": whole, "dot/50.toml": adds}, map[string]string{"home/config.d": "dot"}, "dot/50.toml"},
+		"not named as a drop-in yet": {
+			map[string]string{"home/config.toml": whole, "dot/50.toml.new": adds}, map[string]string{"home/config.d": "dot"}, "dot/50.toml.new",
+		},
+		"drop-in": {
+			map[string]string{"home/config.toml": whole, "home/config.d/10.toml": "", "dot/desk": adds},
+			map[string]string{"home/config.d/50.toml": "dot/desk"},
+			"dot/desk",
+		},
+		"link that counts":  {map[string]string{"home/config.toml": whole, "dot/50.toml": adds}, map[string]string{"home/config.d": "dot"}, "home/config.d/50.toml"},
+		"link to all of it": {map[string]string{"home/config.toml": whole, "home/config.d/50.toml": adds}, map[string]string{"link": "home"}, "link/config.d/50.toml"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, dir := tree(t, tc.files)
+			for link, to := range tc.links {
+				if err := os.Symlink(filepath.Join(dir, to), filepath.Join(dir, link)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			path, paths := filepath.Join(dir, tc.check), []string{filepath.Join(dir, "etc", "config.toml"), filepath.Join(dir, "home", "config.toml")}
+			if faults, left := CheckFile(path, paths); len(faults)+len(left) > 0 {
+				t.Errorf("%v, left: %v", faults, left)
+			}
+			if err := os.WriteFile(path, []byte(adds+unknown), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if faults, left := CheckFile(path, paths); len(faults) != 1 || faults[0].Path != path || faults[0].Line != 3 || len(left) > 0 {
+				t.Errorf("with a fault: %v, left: %v", faults, left)
 			}
 		})
 	}

@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/tunhook/tunhook/hook"
 	"github.com/urfave/cli/v2"
@@ -25,8 +26,9 @@ type command struct {
 	dashes      bool     // there was a "--"
 	helps       bool     // somebody asks for help
 
-	quiet   bool       // nobody shall be told on the desktop
-	sockets []*os.File // the service manager's; none before they were taken
+	quiet    bool          // nobody shall be told on the desktop
+	patience time.Duration // how long messages that may be of a failure are held back
+	sockets  []*os.File    // the service manager's; none before they were taken
 }
 
 // main runs the command line and returns the exit status.

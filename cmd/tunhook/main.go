@@ -24,10 +24,11 @@ func run(args, environ []string, stdin, stdout, stderr *os.File) int {
 	}
 	ctx, signals := catchSignals(context.Background())
 	c := &command{
-		environ: environ,
-		stdin:   stdin,
-		ui:      newUI(stdout, stderr),
-		signals: signals,
+		environ:  environ,
+		stdin:    stdin,
+		ui:       newUI(stdout, stderr),
+		signals:  signals,
+		patience: promptPatience,
 	}
 	c.ui.plain = c.variable("TERM") == "dumb"
 	return c.main(ctx, args)

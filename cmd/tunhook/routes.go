@@ -68,7 +68,7 @@ func (c *command) allRoutes(ctx context.Context, h *hook.Env) error {
 	var errs []error
 	asked := false
 	for _, provider := range h.Config().Lists() {
-		messages := &patientWriter{to: c.ui.stderr}
+		messages := &patientWriter{to: c.ui.stderr, patience: c.patience}
 		routes, err := h.Routes(ctx, provider, nil, messages)
 		if errors.As(err, new(*tunnel.ProgramError)) {
 			continue
@@ -91,7 +91,8 @@ func (c *command) allRoutes(ctx context.Context, h *hook.Env) error {
 		return errors.Join(errs...)
 	}
 	for _, err := range errs {
-		c.ui.say("%s", sentence(err))
+		text, _ := explain(err)
+		c.ui.say("%s", text)
 	}
 	return c.ui.routes(all)
 }
@@ -102,7 +103,8 @@ const promptPatience = time.Second
 
 // patientWriter holds back what is written to it, until what writes there goes on after it, or has ended well.
 type patientWriter struct {
-	to io.Writer
+	to       io.Writer
+	patience time.Duration
 
 	mu    sync.Mutex
 	held  []byte
@@ -118,7 +120,7 @@ func (w *patientWriter) Write(p []byte) (int, error) {
 	}
 	w.held = append(w.held, p...)
 	if w.timer == nil {
-		w.timer = time.AfterFunc(promptPatience, w.pass)
+		w.timer = time.AfterFunc(w.patience, w.pass)
 	}
 	return len(p), nil
 }

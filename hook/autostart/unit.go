@@ -8,8 +8,9 @@ import (
 // socketUnit is the unit that listens while nothing of ours runs. It has no limit on starts, which a few short connections in a row
 // would reach, and after which the socket takes none until somebody resets it by hand.
 //
-// The socket's own limit, on triggers, stays: a listener that ends before it accepts would be started without end. systemd's default, 20 in two seconds for a socket like this one, is too low: a connection that was not accepted triggers
-// again at once, systemd.socket(5).
+// The socket's own limit, on triggers, stays: a listener that ends before it accepts would be started without end. systemd's
+// default, 20 in two seconds for a socket like this one, is too low: a connection that was not accepted triggers again at once,
+// systemd.socket(5).
 func (e Entry) socketUnit() string {
 	var listen strings.Builder
 	fmt.Fprintf(&listen, "ListenStream=%s\n", e.Address)
@@ -40,15 +41,23 @@ func (e Entry) serviceUnit() string {
 		"\n[X-Tunhook]\n" + e.keys()
 }
 
-// startOrTurnAway is for the shell: it becomes the listener where that is still there. Where it is not, nobody would take the connection:
+// startOrTurnAway is for the shell: it becomes the listener. Where that is gone, or cannot be run, nobody would take the connection:
 // the client would wait without end, and systemd start the unit without end. So the user is told, and for ten seconds whoever connects is
 // turned away, by a program of systemd's that can reach nothing.
-const startOrTurnAway = `[ -x "$0" ] && exec "$0" "$@"; ` +
+//
+// What can be run only exec knows: a directory may look like a program, as may half a one. A shell whose exec has failed ends,
+// but not before its trap; bash forgets that one first, unless it is to go on. An empty file is a script that does nothing.
+const startOrTurnAway = `turnaway() { trap - EXIT; ` +
 	`busctl --user --timeout=5 call org.freedesktop.Notifications /org/freedesktop/Notifications org.freedesktop.Notifications ` +
-	`Notify "susssasa{sv}i" tunhook 0 dialog-error "tunhook is gone" "A connection needs a tunnel, and $0 is not there any more: ` +
-	`install tunhook again, and run: tunhook doctor --fix" 0 0 0 >/dev/null 2>&1 & ` +
-	`for dir in /usr/lib/systemd /lib/systemd; do [ -x "$dir/systemd-socket-proxyd" ] && ` +
-	`exec "$dir/systemd-socket-proxyd" --exit-idle-time=10s /nonexistent; done; exec sleep 10`
+	`Notify "susssasa{sv}i" tunhook 0 dialog-error "tunhook is gone" "A connection needs a tunnel, and $0 is not there any more, ` +
+	`or cannot be run: install tunhook again, and run: tunhook doctor --fix" 0 0 0 >/dev/null 2>&1 & ` +
+	`for dir in ` + systemdDirs + `; do case $("$dir/systemd-socket-proxyd" --help 2>/dev/null) in *--exit-idle-time*) ` +
+	`exec "$dir/systemd-socket-proxyd" --exit-idle-time=10s /nonexistent; esac; done; exec sleep 10; }; ` +
+	`trap turnaway EXIT; [ -z "$BASH_VERSION" ] || shopt -s execfail; [ -s "$0" ] && exec "$0" "$@"; exit`
+
+// systemdDirs are where systemd has the programs that are not for people, the last one on NixOS. Before version 246 its
+// systemd-socket-proxyd knows no --exit-idle-time.
+const systemdDirs = `/usr/lib/systemd /lib/systemd /run/current-system/systemd/lib/systemd`
 
 func (e Entry) unitHead() string {
 	return "\n[Unit]\nDescription=" + strings.ReplaceAll(e.title(), "%", "%%") +

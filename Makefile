@@ -62,11 +62,11 @@ BUILD_STALE = why=$$(scripts/stale '$(VERSION)') || exit; \
 current:
 	@$(BUILD_STALE)
 
-# Go knows best what has to be built, and takes a second where nothing has. Under sudo there is often none, and with it root
-# would compile everything once more.
+# Go knows best what has to be built, and takes a second where nothing has. Where root installs what somebody else has built,
+# by sudo or su, there is often none, and with it root would compile everything once more.
 .PHONY: built
 built:
-	@if [ -z "$$SUDO_USER" ] && scripts/needs-go build 2>/dev/null; then $(MAKE) --no-print-directory build; else $(BUILD_STALE); fi
+	@if [ -z "$$SUDO_USER" ] && [ -O . ] && scripts/needs-go build 2>/dev/null; then $(MAKE) --no-print-directory build; else $(BUILD_STALE); fi
 
 .PHONY: demo
 demo: needs-go ## show the main job on real sockets, step by step

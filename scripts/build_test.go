@@ -176,21 +176,30 @@ func TestAnOldGoGetsOneLine(t *testing.T) {
 	}
 }
 
-// TestInstallNeverInstallsAStaleProgram: Go looks each time, and under sudo, where it may be missing, what is as it should be is
-// not built.
+// TestInstallNeverInstallsAStaleProgram: Go looks each time; but what is as it should be is not built under sudo, where Go may be
+// missing, nor by root in somebody else's checkout.
 func TestInstallNeverInstallsAStaleProgram(t *testing.T) {
 	t.Parallel()
-	for _, user := range []string{"", "alice"} {
-		t.Run("sudo by "+user, func(t *testing.T) {
+	for name, user := range map[string]string{"its owner": "", "sudo": "alice"} {
+		t.Run("by "+name, func(t *testing.T) {
 			t.Parallel()
-			neverStale(t, user)
+			c := newCheckout(t)
+			c.sudoUser = user
+			neverStale(t, c, user == "")
+		})
+	}
+	if os.Getuid() == 0 { // only root can give a checkout away
+		t.Run("by su", func(t *testing.T) {
+			t.Parallel()
+			c := newCheckout(t)
+			check(t, os.Chown(c.dir, 65534, 65534))
+			neverStale(t, c, false)
 		})
 	}
 }
 
-func neverStale(t *testing.T, sudoUser string) {
-	c := newCheckout(t)
-	c.sudoUser = sudoUser
+// neverStale installs after each change, by whoever asks Go each time, or does not.
+func neverStale(t *testing.T, c *checkout, always bool) {
 	c.write("cmd/tunhook/VERSION", "1.0.0\n")
 	built, later := 0, time.Duration(0)
 	leave := func(later time.Duration, program string) {
@@ -201,7 +210,7 @@ func neverStale(t *testing.T, sudoUser string) {
 		name   string
 		change func(later time.Duration)
 		want   string
-		builds bool // for sudo, too
+		builds bool // for those too who do not ask Go
 	}{
 		{"at first", func(time.Duration) {}, "1.0.0", true},
 		{"again", func(time.Duration) {}, "1.0.0", false},
@@ -218,7 +227,7 @@ func neverStale(t *testing.T, sudoUser string) {
 		later += time.Hour
 		step.change(later)
 		version, out, err := c.install(newEnough)
-		if step.builds || sudoUser == "" {
+		if step.builds || always {
 			built++
 		}
 		if err != nil || version != step.want || c.builds() != built {

@@ -42,7 +42,8 @@ func TestSSHConfigTellsWhatMatters(t *testing.T) {
 
 func TestOnlyAForwardOnTheCommandLineIsOne(t *testing.T) {
 	t.Parallel()
-	for arg, want := range map[string]bool{"-L": true, "-D1080": true, "-R": true, "-i": false, "-": false, "L": false, "--L": false, "": false,
+	for arg, want := range map[string]bool{
+		"-L": true, "-D1080": true, "-R": true, "-i": false, "-": false, "L": false, "--L": false, "": false,
 		"-CND": true, "-fNL8080:web:80": true, "-oLocalForward=1:a:2": true, "dynamicforward 1080": true, "-oLogLevel=DEBUG": false, "-iLab": false,
 	} {
 		if isForward(arg) != want {

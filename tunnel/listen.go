@@ -170,8 +170,7 @@ func parseHost(text, host string) (netip.Addr, error) {
 	return addr.Unmap(), nil
 }
 
-// stable computes a loopback address from the route, with the route's port. 127.0.0.0/16 is left out: resolvers and
-// distributions use addresses of it (127.0.0.53, 127.0.1.1).
+// stable is the loopback address of the route, with the route's port.
 func (r Route) stable() (Listen, error) {
 	if runtime.GOOS != "linux" {
 		return Listen{}, &ListenError{"stable", "needs the whole of 127.0.0.0/8 on the loopback, which " + runtime.GOOS + " has not: give a port"}
@@ -179,9 +178,14 @@ func (r Route) stable() (Listen, error) {
 	if r.Port() == 0 {
 		return Listen{}, &ListenError{"stable", fmt.Sprintf("takes the port from the route, and %s has none: add :PORT to the route, or give a port to listen on", quote(r.Text))}
 	}
-	sum := sha256.Sum256([]byte(r.Text))
-	ip := [4]byte{127, 1 + sum[0]%254, sum[1], 1 + sum[2]%254}
-	return Listen{netip.AddrPortFrom(netip.AddrFrom4(ip), r.Port())}, nil
+	return Listen{netip.AddrPortFrom(LoopbackOf(r.Text), r.Port())}, nil
+}
+
+// LoopbackOf computes the loopback address of a text, the same every time. 127.0.0.0/16 is left out: resolvers and distributions use
+// addresses of it (127.0.0.53, 127.0.1.1).
+func LoopbackOf(text string) netip.Addr {
+	sum := sha256.Sum256([]byte(text))
+	return netip.AddrFrom4([4]byte{127, 1 + sum[0]%254, sum[1], 1 + sum[2]%254})
 }
 
 // ErrTaken says that another program has the listen address.

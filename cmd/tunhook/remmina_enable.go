@@ -3,11 +3,9 @@ package main
 import (
 	"cmp"
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"net"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -20,6 +18,7 @@ import (
 	"github.com/tunhook/tunhook/hook/autostart"
 	"github.com/tunhook/tunhook/hook/remmina"
 	"github.com/tunhook/tunhook/scripts"
+	"github.com/tunhook/tunhook/tunnel"
 	"github.com/urfave/cli/v2"
 )
 
@@ -175,8 +174,7 @@ func (e *enabling) checkWay(others []remmina.Plan) error {
 // time, as that of the route alone is.
 func ownAddress(t remmina.Tunnel) string {
 	_, port, _ := net.SplitHostPort(t.Listen)
-	sum := sha256.Sum256([]byte(strings.Join(append([]string{t.Route}, t.Args...), "\x00")))
-	return net.JoinHostPort(netip.AddrFrom4([4]byte{127, 1 + sum[0]%254, sum[1], 1 + sum[2]%254}).String(), port)
+	return net.JoinHostPort(tunnel.LoopbackOf(strings.Join(append([]string{t.Route}, t.Args...), "\x00")).String(), port)
 }
 
 func (e *enabling) do(ctx context.Context) error {

@@ -59,20 +59,21 @@ func (p Profile) script() (old Old, startsTunnel bool) {
 		return Old{}, false
 	}
 	stopped, stopWords, stops := called(p.After.Original, "stop")
-	stops = stops && filepath.Base(stopped) == filepath.Base(program)
+	name := func(program []string) string { return filepath.Base(strings.Join(program, " ")) }
+	stops = stops && name(stopped) == name(program)
 	old = Old{Route: words[0], Before: true, After: endsTunnel(p.After.Original)}
 	port, toItself := p.localPort()
 	words = words[1:]
 	listens := toItself && len(words) > 0 && strings.HasSuffix(":"+words[0], ":"+strconv.Itoa(port))
-	if filepath.Base(program) != "tunhook" {
+	if name(program) != "tunhook" {
 		_, routePort, err := net.SplitHostPort(old.Route)
 		if !listens || err != nil && !strings.Contains(old.Route, "://") {
 			return Old{}, false
 		}
-		if !stops && (isNoPort(routePort) || !strings.ContainsAny(program, "./")) { // what starts something else
+		if !stops && (isNoPort(routePort) || !strings.ContainsAny(strings.Join(program, " "), "./")) { // what starts something else
 			return Old{}, false
 		}
-		if strings.Contains(program, wordEnd) || slices.ContainsFunc(words, func(word string) bool { return strings.HasPrefix(word, "-") }) {
+		if len(program) > 1 || slices.ContainsFunc(words, func(word string) bool { return strings.HasPrefix(word, "-") }) {
 			return Old{}, true // what it does with the other words only the script knows
 		}
 	}
@@ -101,7 +102,7 @@ func isNoPort(text string) bool {
 
 // called takes a command of the form "PROGRAM VERB WORD..." apart, without what is wrapped around it. Words between the two belong to
 // program, but for the interpreter of a script.
-func called(field, verb string) (program string, words []string, ok bool) {
+func called(field, verb string) (program, words []string, ok bool) {
 	if _, problem := split(field); problem != "" { // Remmina cannot run it; what it was to be shows all the same
 		words = strings.Fields(field)
 	} else if words, ok = onlyCommand(field, true); !ok {
@@ -109,16 +110,13 @@ func called(field, verb string) (program string, words []string, ok bool) {
 	}
 	i := slices.Index(words, verb)
 	if i < 1 {
-		return "", nil, false
+		return nil, nil, false
 	}
 	if i == 2 && interpreter().MatchString(filepath.Base(words[0])) {
-		return words[1], words[3:], true
+		return words[1:2], words[3:], true
 	}
-	return strings.Join(words[:i], wordEnd), words[i+1:], true
+	return words[:i], words[i+1:], true
 }
-
-// wordEnd is between the words of a program.
-const wordEnd = "\x01"
 
 // interpreter runs the script that its first word names.
 var interpreter = sync.OnceValue(func() *regexp.Regexp {

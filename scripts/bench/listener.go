@@ -8,7 +8,6 @@ import (
 	"net"
 	"os"
 	"os/exec"
-	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -109,10 +108,6 @@ func (b *bench) warmPomeriumRow(target string) error {
 		return err
 	}
 	defer end()
-	others, err := b.processes()
-	if err != nil {
-		return err
-	}
 	listener, front, err := b.startListener("--ready", "rdp", to)
 	if err != nil {
 		return err
@@ -122,7 +117,7 @@ func (b *bench) warmPomeriumRow(target string) error {
 		return err
 	}
 	err = b.warmRow("warm listener ÷ its tunnel", maxWarm, to, front)
-	resident := b.residentRows(front, others) // here no tunnel program shares tunhook's own pages
+	resident := b.residentRows(front) // here no tunnel program shares tunhook's own pages
 	_, stopErr := b.run(b.home, b.tunhook, "stop", to, b.addr)
 	return errors.Join(err, resident, stopErr)
 }
@@ -179,8 +174,8 @@ func (b *bench) startListener(args ...string) (listening, string, error) {
 	return l, addr, nil
 }
 
-// residentRows count what is resident beside the tunnel program while a client is connected through a listener, and others are not.
-func (b *bench) residentRows(front string, others []int) error {
+// residentRows count what is resident beside the tunnel program while a client is connected through a listener.
+func (b *bench) residentRows(front string) error {
 	conn, err := net.Dial("tcp", front)
 	if err != nil {
 		return err
@@ -198,7 +193,6 @@ func (b *bench) residentRows(front string, others []int) error {
 		return err
 	}
 	kib := 0
-	pids = slices.DeleteFunc(pids, func(pid int) bool { return slices.Contains(others, pid) })
 	for _, pid := range pids {
 		argv, _ := os.ReadFile(inProc(pid, "cmdline"))
 		if words := strings.Split(string(argv), "\x00"); len(words) > 1 && (words[1] == "listen" || words[1] == "keeper") {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"strings"
+	"testing"
 	"time"
 
 	"github.com/tunhook/tunhook/tunnel/tunneltest"
@@ -63,8 +64,14 @@ func (u *user) startPomerium(server string) *pomerium {
 	}
 	u.write(browser, fmt.Sprintf("#!/bin/sh\nprintf '%%s\\n' \"$1\" >>'%s'\n", p.tabFile))
 	u.write(filepath.Join(u.binDir, "pomerium-cli"), fmt.Sprintf(
-		"#!/bin/sh\nexec env '%s' '%s' \"$@\" '%s'\n", strings.Join(tunneltest.ProgramEnviron(), "' '"), pomeriumBinary(u.t), strings.Join(p.args, "' '")))
+		"#!/bin/sh\nexec %s \"$@\" '%s'\n", pomeriumCommand(u.t), strings.Join(p.args, "' '")))
 	return p
+}
+
+// pomeriumCommand is how a shell calls the stand-in for pomerium-cli, or the real one.
+func pomeriumCommand(t testing.TB) string {
+	t.Helper()
+	return "env '" + strings.Join(tunneltest.ProgramEnviron(), "' '") + "' '" + pomeriumBinary(t) + "'"
 }
 
 // tabs returns the URLs that the browser was asked to open.

@@ -8,8 +8,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/tunhook/tunhook/tunnel/tunneltest"
 )
 
 // A homeOffice is a desktop with a tunhook that Remmina's profiles are enabled with.
@@ -46,7 +44,7 @@ func newGuardedOffice(t testing.TB) *homeOffice {
 func (o *homeOffice) guard(server string) {
 	o.t.Helper()
 	o.gateway = o.startPomerium(server)
-	o.write(filepath.Join(o.binDir, "pomerium-cli"), "#!/bin/sh\nexec env '"+strings.Join(tunneltest.ProgramEnviron(), "' '")+"' '"+pomeriumBinary(o.t)+"' \"$@\"\n")
+	o.write(filepath.Join(o.binDir, "pomerium-cli"), "#!/bin/sh\nexec "+pomeriumCommand(o.t)+" \"$@\"\n")
 	o.write(o.path(".config", "tunhook", "config.toml"),
 		fmt.Sprintf("[provider.pomerium]\nargs = [\"%s\"]\n", strings.Join(o.gateway.args, `", "`)))
 	o.startDunst()

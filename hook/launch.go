@@ -243,17 +243,18 @@ func withToken(environ []string, token string) []string {
 // taken says who has the address: a tunnel of ours for the same route will do, whatever name it was started under and
 // if its port was once a free one; so will a listener that is enabled for it; another program, if that was asked for.
 func (s *start) taken() (next, error) {
+	// The holder before the records: one of ours is in a record before it can have the address.
+	holder, held := tunnel.Holder(s.listen.Addr)
 	if rec, ok := s.tunnelAt(s.dir, s.listen.Addr); ok && rec.Target == s.route.Text {
 		if rec.Ending {
 			return next{do: endFirst, rec: rec}, nil
 		}
 		return next{do: lookElsewhere, key: rec.Key()}, nil
 	}
-	holder, held := tunnel.Holder(s.listen.Addr)
-	err := s.takenError(s.dir, s.listen.Addr)
-	if s.freed++; tunnel.Free(s.listen.Addr) && s.freed < freedTries {
-		return next{do: lookElsewhere, key: s.key}, nil // who had it has just left
+	if s.freed++; s.freed < freedTries && (!held || tunnel.Free(s.listen.Addr)) {
+		return next{do: lookElsewhere, key: s.key}, nil // who had it has just left, or has come just now
 	}
+	err := s.heldError(s.dir, s.listen.Addr, holder)
 	var enabled *EnabledError
 	if errors.As(err, &enabled) && s.leadsTo(enabled.Route, s.route.Text) {
 		return next{started: Started{Address: s.listen.Addr, Reused: &holder.Peer, Listener: true}}, nil
@@ -271,13 +272,17 @@ func (s *start) taken() (next, error) {
 
 // takenError says who has the address: it is an *EnabledError or a *TakenError.
 func (h *Env) takenError(dir pidfile.Dir, address netip.AddrPort) error {
+	holder, _ := tunnel.Holder(address) // before the records, see taken
+	return h.heldError(dir, address, holder)
+}
+
+func (h *Env) heldError(dir pidfile.Dir, address netip.AddrPort, holder tunnel.Held) error {
 	if rec, ok := h.tunnelAt(dir, address); ok {
 		return &TakenError{Address: address, Holder: tunnel.Held{Peer: tunnel.Peer{PID: rec.Tunnel.PID, Program: rec.Program}}, Route: rec.Route}
 	}
 	if entry, ok := h.enabledAt(address); ok {
 		return &EnabledError{entry}
 	}
-	holder, _ := tunnel.Holder(address)
 	return &TakenError{Address: address, Holder: holder}
 }
 

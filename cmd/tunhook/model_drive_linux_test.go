@@ -298,7 +298,7 @@ func (p *place) startArguments(w *modelWorld, s stepWords) (args []string, asked
 		args = append(args, "--keep-alive")
 	}
 	if s.has("args") {
-		args = append(args, "--", "-v")
+		args, asked.args = append(args, "--", "-v"), true
 	}
 	return args, asked
 }
@@ -510,7 +510,7 @@ func (w *modelWorld) run(p *place, s stepWords) (did bool, err error) {
 	w.conns++
 	file := w.path(fmt.Sprintf("run%d", w.conns))
 	if i := slices.Index(args, "--"); i >= 0 {
-		args = args[:i]
+		args, asked.args = args[:i], false
 	}
 	before, began := p.token, time.Now()
 	done := w.backgroundFor(5*time.Minute, w.tunhook(s, slices.Concat([]string{"run"}, args, []string{"--", w.standin, "hold", "{address}", file})...))
@@ -635,8 +635,10 @@ func (w *modelWorld) status() error {
 		if p.orphan || p.fate(time.Now(), w.client != nil) != stays {
 			continue
 		}
-		i := slices.IndexFunc(said.Tunnels, func(t statusTunnel) bool { return t.Address == p.address })
-		if i < 0 || said.Tunnels[i].State != "ready" && said.Tunnels[i].State != "ending when idle" {
+		up := func(t statusTunnel) bool { // beside it may be one that has died, and had another name
+			return t.Address == p.address && (t.State == "ready" || t.State == "ending when idle")
+		}
+		if !slices.ContainsFunc(said.Tunnels, up) {
 			return breaks(ruleRecord, "status does not show %s as ready: %s", p.address, r.stdout)
 		}
 	}

@@ -22,17 +22,17 @@ import (
 // modelWorlds is how many accounts there are at a time: they wait more than they work.
 const modelWorlds = 8
 
+// modelSteps is the environment variable that tells how far TestModel goes.
+const modelSteps = "TUNHOOK_MODEL_STEPS"
+
 // TestModel does at random what people, clients and accidents do to tunnels, and looks after each step whether what must always
 // hold does: model_test.go says what that is. A sequence that fails is shrunk, and printed in the form of TestModelSequences.
 // TUNHOOK_MODEL_SEED makes it draw what another run has drawn; what processes do meanwhile is not the same each time.
 //
-// It is for make soak: what it shows has to be looked at, as a slow machine may be what is to blame.
+// make soak takes many more steps, and is to be looked at: what fails there counts also where it fails once.
 func TestModel(t *testing.T) {
 	t.Parallel()
-	steps := fromEnviron(t, "TUNHOOK_MODEL_STEPS", 0)
-	if steps == 0 {
-		t.Skip("make soak runs it")
-	}
+	steps := fromEnviron(t, modelSteps, 2000)
 	standin := buildStandin(t)
 	seed := fromEnviron(t, "TUNHOOK_MODEL_SEED", 1+rand.Uint64N(1<<40))
 	t.Logf("seed %d", seed)
@@ -49,7 +49,7 @@ func TestModel(t *testing.T) {
 				setFlag(t, "rapid.seed", strconv.FormatUint(seed+i<<32, 10))
 				setFlag(t, "rapid.checks", strconv.FormatUint(steps, 10)) // there is at least one step to a sequence
 				setFlag(t, "rapid.nofailfile", "true")
-				p := player{t: t, standin: standin, steps: &done, most: int64(steps), known: map[string]error{}}
+				p := player{t: t, standin: standin, steps: &done, most: int64(steps), known: map[string]error{}, strict: os.Getenv(modelSteps) != ""}
 				rapid.Check(t, func(rt *rapid.T) {
 					seeded()
 					sequence := rapid.SliceOfN(modelStep(), 1, 40).Draw(rt, "sequence")
@@ -71,7 +71,11 @@ type player struct {
 	most    int64
 	failed  time.Time        // when the first sequence has; zero if none
 	known   map[string]error // what has failed: what processes do is not the same the next time
+	strict  bool             // what fails once counts; otherwise what fails again does
 }
+
+// replays is how often a sequence is played again that has failed: a busy machine may be what is to blame.
+const replays = 3
 
 // shrinkTime is the time to look for a shorter sequence that fails in the same way.
 const shrinkTime = 90 * time.Second
@@ -90,6 +94,10 @@ func (p *player) play(sequence []string) error {
 	}
 	n, err := playIn(p.t, p.standin, patience, sequence)
 	p.steps.Add(int64(n))
+	if err != nil && p.failed.IsZero() && !p.strict && !p.failsAgain(sequence) {
+		p.t.Logf("failed, and not again in %d more plays: %v", replays, err)
+		return nil
+	}
 	if err != nil {
 		p.known[name] = err
 		if p.failed.IsZero() {
@@ -97,6 +105,16 @@ func (p *player) play(sequence []string) error {
 		}
 	}
 	return err
+}
+
+// failsAgain plays a sequence that has failed, and tells whether it does so another time.
+func (p *player) failsAgain(sequence []string) bool {
+	for range replays {
+		if _, err := playIn(p.t, p.standin, modelPatience, sequence); err != nil {
+			return true
+		}
+	}
+	return false
 }
 
 // TestModelSequence plays the one that TUNHOOK_MODEL_SEQUENCE holds, with a semicolon between two steps.
@@ -119,6 +137,7 @@ var sequences = []struct{ name, steps string }{
 	{"what a stop has taken back does not make the next one wait", "start A holder=1; start A; stop A; start A; stop A"},
 	{"started by its name and stopped by its route", "start A name; stop A"},
 	{"started by its route and stopped by its name", "start A; stop A name"},
+	{"one name's tunnel has died, and another's is at its address", "start A name; die A; start A; status; stop A"},
 	{"one address in four spellings", "start A as=0; start A as=1; start A as=2 holder=1; stop A as=3; wait"},
 	{"stop from another PID namespace", "start A; stop A in=pid; stop A"},
 	{"start from another PID namespace", "start A; start A in=pid; stop A"},

@@ -34,6 +34,7 @@ type modelled struct {
 	holders   map[string]bool // what --end-with named, a run too: whether it lives
 	idle      bool            // --idle-stop
 	keepAlive bool            // --keep-alive
+	args      bool            // it was launched with more arguments
 	leaving   bool            // a stop has come and could not end it at once: it ends after its last client
 
 	strong, weak int       // connections of clients; a weak one was made when the tunnel could be about to end
@@ -90,13 +91,17 @@ func (m *modelled) held() bool {
 type wish struct {
 	holder          string // "" for good
 	idle, keepAlive bool
+	args            bool // with more arguments for the tunnel program
 }
 
 // started takes in a start that has succeeded. It is fresh if it launched the tunnel, rather than found it.
 func (m *modelled) started(w wish, fresh bool, began time.Time) {
 	found := m.up && !fresh
 	if !found {
-		*m = modelled{up: true}
+		*m = modelled{up: true, args: w.args}
+	}
+	if m.unwatched && m.keepAlive && m.args != w.args {
+		m.doubtful = true // only its keeper knew how to launch the program, and with which arguments
 	}
 	if m.holders == nil {
 		m.holders = map[string]bool{}
@@ -145,7 +150,7 @@ func (m *modelled) stopped(now bool, began time.Time) (gone bool) {
 // letGo takes back what was promised: the tunnel ends after its last client.
 func (m *modelled) letGo(began time.Time) {
 	*m = modelled{
-		up: true, leaving: true, stopAt: began, awaited: m.awaited && m.held() && !m.idle && !m.doubtful && !m.unwatched,
+		up: true, args: m.args, leaving: true, stopAt: began, awaited: m.awaited && m.held() && !m.idle && !m.doubtful && !m.unwatched,
 		strong: m.strong, weak: m.weak, lastUse: m.lastUse,
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -105,6 +106,42 @@ func (c *client) master(path string) *exec.Cmd {
 	return cmd
 }
 
+// agent starts an agent without keys, and gives its socket. It is no process of the home, and ends with the test.
+func (c *client) agent() (socket string) {
+	c.t.Helper()
+	socket = c.home.Path("agent")
+	cmd := exec.Command("ssh-agent", "-D", "-a", socket)
+	if err := cmd.Start(); err != nil {
+		c.t.Fatal(err)
+	}
+	c.t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait() // it was killed
+	})
+	c.until("an agent", func() bool { _, err := os.Stat(socket); return err == nil })
+	if c.has(socket) {
+		c.t.Fatal("a new agent has the key already")
+	}
+	return socket
+}
+
+// has reports whether an agent, which must be there, has the key that logs in.
+func (c *client) has(agent string) bool {
+	c.t.Helper()
+	key, err := os.ReadFile(c.server.Options()[3] + ".pub")
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	list := exec.Command("ssh-add", "-L")
+	list.Env = append(os.Environ(), "SSH_AUTH_SOCK="+agent)
+	out, err := list.CombinedOutput()
+	const none = 1 // of 2 for no agent (ssh-add(1))
+	if err != nil && list.ProcessState.ExitCode() != none {
+		c.t.Fatalf("%v: %v: %s", list, err, out)
+	}
+	return bytes.Contains(out, []byte(strings.Fields(string(key))[1]))
+}
+
 func (c *client) until(what string, holds func() bool) {
 	c.t.Helper()
 	for deadline := time.Now().Add(patience); !holds(); time.Sleep(20 * time.Millisecond) {
@@ -187,7 +224,8 @@ func listens(port string) bool {
 	return err == nil
 }
 
-// TestSSHConfigurations that people have: with each a tunnel starts, works, and ends without a trace. PORT is a port of its own.
+// TestSSHConfigurations that people have: with each a tunnel starts, works, and ends without a trace. PORT is a port of its own,
+// and AGENT an agent, which has the key afterwards where the configuration says so.
 func TestSSHConfigurations(t *testing.T) {
 	for name, lines := range map[string][]string{
 		"nothing special":          nil,
@@ -212,7 +250,8 @@ func TestSSHConfigurations(t *testing.T) {
 		"ControlMaster ask":        {"ControlMaster autoask", "ControlPath HOME/%C", "LocalForward PORT 127.0.0.1:9"},
 		"GatewayPorts":             {"GatewayPorts yes"},
 		"GatewayPorts, forwards":   {"GatewayPorts yes", "LocalForward PORT 127.0.0.1:9"},
-		"AddKeysToAgent":           {"AddKeysToAgent yes"},
+		"an agent":                 {"IdentityAgent AGENT"},
+		"AddKeysToAgent":           {"AddKeysToAgent yes", "IdentityAgent AGENT"},
 		"asks of unknown hosts":    {"StrictHostKeyChecking ask"}, // this one is known
 		"accepts unknown hosts":    {"StrictHostKeyChecking accept-new", "UserKnownHostsFile HOME/known"},
 		"X11 and agent forwarding": {"ForwardX11 yes", "ForwardAgent yes"},
@@ -224,9 +263,13 @@ func TestSSHConfigurations(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			c := newClient(t)
-			port := freePort(t)
+			port, agent := freePort(t), ""
+			if slices.Contains(lines, "IdentityAgent AGENT") {
+				agent = c.agent()
+			}
+			adds := slices.Contains(lines, "AddKeysToAgent yes")
 			for i, line := range lines {
-				lines[i] = strings.NewReplacer("PORT", port, "HOME", c.home.Dir).Replace(line)
+				lines[i] = strings.NewReplacer("PORT", port, "HOME", c.home.Dir, "AGENT", agent).Replace(line)
 			}
 			c.configure(lines...)
 			address := c.start()
@@ -237,6 +280,9 @@ func TestSSHConfigurations(t *testing.T) {
 				t.Error("the configuration's own forward is there too")
 			}
 			c.ends(address, 0)
+			if agent != "" && c.has(agent) != adds {
+				t.Errorf("the agent has the key: %v, want %v", !adds, adds)
+			}
 		})
 	}
 }

@@ -120,9 +120,13 @@ e2e: needs-go ## drive real clients and servers (installs them first, as root, o
 e2e-ssh: needs-go ## carry bytes through a real sshd (scripts/bench-setup installs it)
 	go test -tags e2e -count=1 ./scripts/e2e-ssh
 
+# The programs that e2e-providers fails without: with "$(scripts/providers-setup --programs)" those that can be installed.
+NEED =
+
 .PHONY: e2e-providers
-e2e-providers: needs-go ## give real tunnel programs, those that are installed, their command lines
-	TUNHOOK_E2E_PROVIDERS=1 go test -tags e2e -count=1 -v -run '^TestRealPrograms' ./scripts/e2e
+e2e-providers: needs-go ## run the tunnel programs that are installed, and name the others (NEED='kubectl aws': must be there)
+	TUNHOOK_E2E_PROVIDERS=1 TUNHOOK_E2E_NEED='$(NEED)' \
+		go test -tags e2e -count=1 -v -parallel 8 -timeout 10m -run '^TestRealPrograms$$' ./scripts/e2e
 
 .PHONY: bench
 bench: build ## measure, and check the bounds (scripts/bench-setup installs the comparators)

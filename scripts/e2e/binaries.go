@@ -20,6 +20,7 @@ var (
 	buildDir      = sync.OnceValues(func() (string, error) { return os.MkdirTemp("", "e2e-build-") })
 	buildTunhook  = builder("../../cmd/tunhook")
 	buildPomerium = builder("../../tunnel/tunneltest/pomerium-cli")
+	buildPlugin   = builder("../../tunnel/tunneltest/session-manager-plugin")
 	buildPackage  = sync.OnceValues(makePackage)
 )
 
@@ -33,6 +34,12 @@ func tunhookBinary(t testing.TB) string {
 func pomeriumBinary(t testing.TB) string {
 	t.Helper()
 	return built(t, buildPomerium)
+}
+
+// sessionManagerPlugin returns the path of the stand-in for what aws runs.
+func sessionManagerPlugin(t testing.TB) string {
+	t.Helper()
+	return built(t, buildPlugin)
 }
 
 // makePackage makes the deb as scripts/packages does, for this machine.

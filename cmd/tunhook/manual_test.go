@@ -1,12 +1,14 @@
 package main
 
 import (
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/urfave/cli/v2"
 )
@@ -144,5 +146,61 @@ func TestEveryProviderIsInTheManual(t *testing.T) {
 	offered := newWorld(t).tab("tunhook config ")
 	if slices.Sort(offered); !slices.Equal(offered, want) {
 		t.Errorf("completion offers %q, and providers.toml has %q", offered, want)
+	}
+}
+
+// TestEveryProviderSaysOnWhichDay it was run for real and read, or that it was not; and those that are called run have a test that runs
+// them where they are installed, as it runs those that a script installs for it.
+func TestEveryProviderSaysOnWhichDay(t *testing.T) {
+	t.Parallel()
+	_, table, _ := strings.Cut(document(t, "packaging/tunhook.1"), "\n.Sh PROVIDERS\n")
+	table, _, _ = strings.Cut(table, "\n.El\n")
+	rows := strings.Split(table, "\n.It ")[1:]
+	run := regexp.MustCompile(`^(?:whole|played|argv), (\d\S*), (\d{4}-\d\d-\d\d)$`)
+	read := regexp.MustCompile(`^(\d{4}-\d\d-\d\d): \S`)
+	day := func(provider, text string) {
+		if _, err := time.Parse(time.DateOnly, text); err != nil {
+			t.Errorf("%s: %v", provider, err)
+		}
+	}
+	var called []string
+	for _, row := range rows[1:] { // the first one is the head
+		cells := strings.Split(strings.Join(strings.Fields(row), " "), " Ta ")
+		if len(cells) != 3 {
+			t.Errorf("%q has %d cells", row, len(cells))
+			continue
+		}
+		provider := cells[0]
+		if m := run.FindStringSubmatch(cells[1]); m != nil {
+			day(provider, m[2])
+			called = append(called, provider)
+		} else if cells[1] != "not run" && (provider != "relay" || cells[1] != `\(em`) {
+			t.Errorf("%s: %q says neither how it was run and on which day, nor that it was not", provider, cells[1])
+		}
+		if m := read.FindStringSubmatch(cells[2]); m != nil {
+			day(provider, m[1])
+		} else if provider != "relay" || cells[2] != `\(em` {
+			t.Errorf("%s: %q does not say what was read on which day", provider, cells[2])
+		}
+	}
+
+	tested := map[string]string{} // providers by program
+	for _, m := range regexp.MustCompile(`(?m)^\t\{"(\S+)", "(\S+)", \[\]string`).FindAllStringSubmatch(document(t, "scripts/e2e/providers_test.go"), -1) {
+		tested[m[1]] = m[2]
+	}
+	for _, provider := range called {
+		// pomerium-cli is run by all tests, where one is named: tunneltest.RealPomeriumCLI.
+		if provider != "pomerium" && !slices.Contains(slices.Collect(maps.Values(tested)), provider) {
+			t.Errorf("%s was run for real, and make e2e-providers runs it nowhere", provider)
+		}
+	}
+	installed := regexp.MustCompile(`(?m)^ +\[([a-z]+)\]=`).FindAllStringSubmatch(document(t, "scripts/providers-setup"), -1)
+	for _, m := range installed {
+		if !slices.Contains(called, tested[m[1]]) {
+			t.Errorf("scripts/providers-setup installs %s, and the manual does not say that %q was run", m[1], tested[m[1]])
+		}
+	}
+	if len(called) == 0 || len(installed) == 0 {
+		t.Errorf("nothing was looked at: %q, %q", called, installed)
 	}
 }

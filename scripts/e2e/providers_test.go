@@ -62,7 +62,7 @@ func TestRealPrograms(t *testing.T) {
 					mu.Unlock()
 					p.lacks(t, program.name)
 				}
-				line := fmt.Sprintf("    %-12s %-12s %s", program.name, program.provider, version)
+				line := fmt.Sprintf("    %-12s %-20s (the manual: %s)", program.name, version, inManual(t, program.provider))
 				t.Cleanup(func() { // when all that it is tried with has ended
 					if t.Failed() {
 						line += " (FAILED)"
@@ -78,12 +78,26 @@ func TestRealPrograms(t *testing.T) {
 	for _, name := range needed {
 		t.Errorf("no test runs %s", name)
 	}
-	fmt.Printf("run for real on %s: program, provider, version\n", time.Now().UTC().Format(time.DateOnly))
+	fmt.Printf("run for real on %s, with its version:\n", time.Now().UTC().Format(time.DateOnly))
 	for _, line := range slices.Sorted(slices.Values(ran)) {
 		fmt.Println(line)
 	}
 	slices.Sort(skipped)
 	fmt.Printf("%d run, %d skipped, which are not on PATH: %s\n", len(ran), len(skipped), strings.Join(skipped, ", "))
+}
+
+// inManual is what the manual says of when a provider was run for real.
+func inManual(t *testing.T, provider string) string {
+	t.Helper()
+	manual, err := os.ReadFile("../../packaging/tunhook.1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	row := regexp.MustCompile(`(?m)^\.It ` + regexp.QuoteMeta(provider) + ` Ta (.*) Ta$`).FindSubmatch(manual)
+	if row == nil {
+		t.Fatalf("the manual has no row for %s", provider)
+	}
+	return string(row[1])
 }
 
 // A realProgram is a tunnel program that is installed here.

@@ -91,7 +91,7 @@ func (c *cluster) serve(w http.ResponseWriter, r *http.Request) {
 		case http.StatusUnauthorized:
 			refuse(w, c.pods, "Unauthorized", "Unauthorized")
 		default:
-			refuse(w, c.pods, "Forbidden", `pods "desk" is forbidden: User "me" cannot get resource "pods" in API group "" in the namespace "default"`)
+			refuse(w, c.pods, "Forbidden", `pods "desk" is forbidden: User "me" cannot get resource "pods" in API group ""`)
 		}
 	case pod + "/portforward":
 		c.forward(w, r)

@@ -290,7 +290,8 @@ echo '`+credential+`'
 			says: []string{"there is nothing of that name", "kubectl get pod -n default"},
 		}},
 		"no such context": {nil, token, failure{
-			route: "kubectl://other@default/pod/desk:3389", status: 4, says: []string{"there is nothing of that name", "kubectl config get-contexts"},
+			route: "kubectl://other@default/pod/desk:3389", status: 4,
+			says: []string{"there is nothing of that name", "kubectl config get-contexts"},
 		}},
 		"a pod that does not run yet": {func(c *cluster) { c.phase = "Pending" }, token, failure{
 			route: route, status: 8, says: []string{"the route is down"},
@@ -298,7 +299,9 @@ echo '`+credential+`'
 		"a pod that is gone": {func(c *cluster) { c.hangsUp = true }, token, failure{
 			route: route, args: whenReady(), status: 8, says: []string{"the route is down"},
 		}},
-		"no right to it":      {func(c *cluster) { c.pods = http.StatusForbidden }, token, failure{route: route, status: 4, says: []string{"was refused"}}},
+		"no right to it": {func(c *cluster) { c.pods = http.StatusForbidden }, token, failure{
+			route: route, status: 4, says: []string{"was refused", "pods/portforward in default"},
+		}},
 		"a token that ended":  {func(c *cluster) { c.pods = http.StatusUnauthorized }, token, failure{route: route, status: 4, says: signedOut}},
 		"a plugin that fails": {nil, signsInWith("/bin/false"), failure{route: route, status: 4, says: signedOut}},
 		"a plugin that is not there": {nil, signsInWith("kubelogin"), failure{

@@ -33,7 +33,7 @@ func (s *ssmService) serve(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusBadRequest)
 		fmt.Fprintf(w, `{"__type": %q, "message": %q}`, kind, message)
 	case operation == "StartSession":
-		fmt.Fprint(w, `{"SessionId": "me-0a1b2c3d4e5f60718", "TokenValue": "the-token-of-the-session", "StreamUrl": "wss://127.0.0.1:1/v1/data-channel/me"}`)
+		fmt.Fprint(w, `{"SessionId": "me-0a1b2c3d4e5f60718", "TokenValue": "a-token", "StreamUrl": "wss://127.0.0.1:1/v1/data-channel/me"}`)
 	case operation == "TerminateSession":
 		fmt.Fprint(w, `{"SessionId": "me-0a1b2c3d4e5f60718"}`)
 	default:

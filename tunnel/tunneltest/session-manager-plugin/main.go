@@ -27,12 +27,11 @@ func main() {
 		fmt.Println(version)
 		return
 	}
-	if err := run(os.Args); err != nil {
-		fmt.Printf("Cannot perform start session: %v\n", err)
-	}
+	fmt.Printf("Cannot perform start session: %v\n", run(os.Args))
 }
 
 // run takes the response of the service, its region, StartSession, a profile, what aws asked the service for, and the service's URL.
+// It returns only where it fails.
 func run(args []string) error {
 	if len(args) != 7 || args[3] != "StartSession" {
 		return fmt.Errorf("unexpected arguments %q", args[1:])

@@ -164,18 +164,18 @@ func TestAServerThatComesUpLate(t *testing.T) {
 }
 
 func relayTo(server net.Listener, target string) {
-	_ = tunnel.AcceptAll(server.Accept, func(conn net.Conn) {
-		go func() {
-			defer conn.Close()
-			to, err := net.Dial("tcp", target)
-			if err != nil {
-				return
-			}
-			go func() { _, _ = io.Copy(conn, to); conn.Close() }()
-			_, _ = io.Copy(to, conn)
-			to.Close()
-		}()
-	})
+	_ = tunnel.AcceptAll(server.Accept, func(conn net.Conn) { go relayOne(conn, target) })
+}
+
+func relayOne(conn net.Conn, target string) {
+	defer conn.Close()
+	to, err := net.Dial("tcp", target)
+	if err != nil {
+		return
+	}
+	go func() { _, _ = io.Copy(conn, to); conn.Close() }()
+	_, _ = io.Copy(to, conn)
+	to.Close()
 }
 
 // TestADeadTunnelIsReplaced by the next start, within the one call, and what was promised of it stands.

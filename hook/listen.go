@@ -102,6 +102,7 @@ type listener struct {
 	dir    pidfile.Dir
 	req    ListenRequest
 	ready  string
+	late   time.Duration // for how long a server that is not there is tried again, 0 for never: see lateFor
 	self   process.Identity
 	socket *net.TCPListener
 	ends   *tunnel.Ends
@@ -137,6 +138,7 @@ func (h *Env) newListener(ctx context.Context, req ListenRequest) (*listener, er
 		ready: cmp.Or(req.Ready, t.route.Named.Ready, tunnel.ReadyForPort(t.route.Port())),
 		turn:  make(chan struct{}, 1), sessions: map[*net.TCPConn]bool{}, changed: make(chan struct{}, 1), since: time.Now(),
 	}
+	l.late = l.lateFor()
 	l.req.Timeout = orDefault(req.Timeout, max(t.route.Timeout(), DefaultSignInTimeout))
 	l.req.Linger = orDefault(req.Linger, DefaultLinger)
 	if l.self, err = process.Self(); err != nil {
@@ -150,6 +152,18 @@ func (h *Env) newListener(ctx context.Context, req ListenRequest) (*listener, er
 	}
 	l.ends = tunnel.NewEnds()
 	return l, nil
+}
+
+// lateFor is for how long a server that is not there is tried again, as a start does: where somebody has said how long, and no try
+// costs anything. Of an unknown protocol nobody knows what can be said twice.
+func (l *listener) lateFor() time.Duration {
+	switch {
+	case l.ready == tunnel.ReadyListen, l.route.Provider.SignsIn(), !l.route.Probed():
+		return 0
+	case l.req.Timeout == 0 && l.route.Named.Timeout != "":
+		return l.route.Timeout()
+	}
+	return l.req.Timeout
 }
 
 // frontOf is targetOf for a listener.

@@ -156,8 +156,11 @@ func (l *listener) failed(err error) {
 }
 
 // throughTunnel says the first message through the tunnel. Where that was up before and proves dead, it is said once
-// more through a new one.
+// more through a new one; and where the server may come up late, again and again.
 func (l *listener) throughTunnel(ctx, waiting context.Context, client *tunnel.Incoming, first string) (*net.TCPConn, int, error) {
+	late, cancel := context.WithTimeout(waiting, l.late)
+	defer cancel()
+	var failed error // the last time, where it is tried again
 	for again := false; ; again = true {
 		before, err := l.ensureUp(ctx)
 		if err != nil {
@@ -169,6 +172,7 @@ func (l *listener) throughTunnel(ctx, waiting context.Context, client *tunnel.In
 		if err := l.awaitParked(waiting, first); err != nil {
 			return nil, 0, err
 		}
+		began := time.Now()
 		through, err := l.connect(first)
 		var passed int
 		if err == nil {
@@ -176,16 +180,51 @@ func (l *listener) throughTunnel(ctx, waiting context.Context, client *tunnel.In
 				return through.TCPConn, passed, nil
 			}
 			if l.park(through, err) {
+				if failed != nil && errors.Is(err, context.DeadlineExceeded) { // in the middle of the last try
+					err = failed
+				}
 				return nil, 0, err
 			}
 		}
-		if again || !before || !l.mayReplace(err, through) {
-			return nil, 0, err
+		switch {
+		case !again && before && l.mayReplace(err, through):
+			err = l.replace(ctx)
+		case l.mayComeLate(err, through):
+			failed = err
+			err = l.pause(late, began, failed)
 		}
-		if err := l.replace(ctx); err != nil {
+		if err != nil {
 			return nil, 0, err
 		}
 	}
+}
+
+// mayComeLate tells whether what went wrong may be that the server is not up yet. It is where somebody is served.
+func (l *listener) mayComeLate(err error, through *throughConn) bool {
+	var failed *FailedError
+	switch {
+	case l.late == 0, !soundsDead(err), through != nil && through.url != "":
+		return false
+	case errors.As(err, &failed) && !mayPass(failed.Means):
+		return false
+	}
+	return !l.inUse()
+}
+
+// pause waits until it is time to try once more. The error is what has failed where the time is over.
+func (l *listener) pause(late context.Context, began time.Time, failed error) error {
+	select {
+	case <-late.Done():
+		if cause := endedBy(context.Cause(late)); !errors.Is(cause, context.DeadlineExceeded) {
+			return cause
+		}
+		return failed
+	case <-time.After(time.Until(began.Add(askPause))):
+	}
+	if l.up.unwanted(l.up.rec) {
+		return &StoppedError{l.up.rec}
+	}
+	return nil
 }
 
 // ensureUp starts the tunnel where it is not up, or where somebody has stopped it meanwhile: whoever connects wants it

@@ -7,6 +7,7 @@ import (
 	"io"
 	"math"
 	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -36,8 +37,8 @@ type SSH struct {
 var quiet = []string{"-N", "-T", "-n", "-o", "PermitLocalCommand=no", "-o", "RemoteCommand=none", "-o", "Tunnel=no"}
 
 // Run is the tunnel. Where the user's ssh shares a connection that is there, the tunnel goes through that one: it may
-// be the only way in, and nobody has to log in. Otherwise this process becomes ssh, with a connection of its own, and
-// does not return.
+// be the only way in, and nobody has to log in. Otherwise, and where that one is dead, ssh makes a connection of its own:
+// mostly this process becomes ssh, and does not return.
 func (s SSH) Run(ctx context.Context) error {
 	config := s.config(ctx)
 	if ctx.Err() != nil {
@@ -45,8 +46,14 @@ func (s SSH) Run(ctx context.Context) error {
 	}
 	if config.control != "" {
 		if master, pid, err := s.shared(config.control); err == nil {
-			defer master.Close()
-			return s.through(ctx, config.control, pid)
+			alive := s.reaches(ctx, master)
+			switch {
+			case ctx.Err() != nil:
+				return ctx.Err()
+			case alive:
+				return s.through(ctx, config.control, pid)
+			}
+			return s.instead(ctx, config.control, pid)
 		}
 	}
 	options := slices.Clone(quiet)
@@ -182,6 +189,53 @@ func (s SSH) shared(control string) (*sshControl, int, error) {
 		master.Close()
 	}
 	return master, pid, err
+}
+
+// linkPatience is how long the gateway may take to answer a master. After a sleep, or in another network, it never does, and ssh takes
+// minutes to notice.
+const linkPatience = 4 * time.Second
+
+// reaches tells whether the master's connection is alive, and closes that to the master.
+func (s SSH) reaches(ctx context.Context, master *sshControl) bool {
+	defer master.Close()
+	defer context.AfterFunc(ctx, func() { master.Close() })()
+	return master.answers(linkPatience)
+}
+
+// loginLook is the pause between two looks at whether ssh has logged in.
+const loginLook = 100 * time.Millisecond
+
+// instead has a child make a connection of its own, in place of the one of a master that is dead. Where it cannot, that is because of the
+// master: it may be the only way in. So this process stays, to say so.
+func (s SSH) instead(ctx context.Context, control string, pid int) error {
+	fmt.Fprintf(s.Log, "relay: the ssh connection that is open already, of process %d (%s), is dead: without it\n", pid, control)
+	args := []string{"relay", "--listen", s.Listen, "--ssh", s.Target, "--"}
+	child := exec.CommandContext(ctx, s.Self, append(args, s.argv([]string{"-o", "ControlPath=none"})...)...)
+	child.Env, child.Stdout, child.Stderr = s.Environ, s.Log, s.Log
+	child.Cancel = func() error { return child.Process.Signal(syscall.SIGTERM) }
+	child.WaitDelay = stdioPatience
+	if err := child.Start(); err != nil {
+		return err
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- child.Wait() }()
+	listen, err := netip.ParseAddrPort(s.Listen)
+	if err != nil {
+		return errors.Join(err, <-ended)
+	}
+	for {
+		select {
+		case err := <-ended:
+			if err != nil && ctx.Err() == nil {
+				fmt.Fprintf(s.Log, "relay: the ssh connection of process %d is dead, and no other can be made: ssh -O exit ends it\n", pid)
+			}
+			return err
+		case <-time.After(loginLook):
+		}
+		if !Free(listen) { // it has logged in
+			return <-ended
+		}
+	}
 }
 
 // errMaster says that there is no way any more.

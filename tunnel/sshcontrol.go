@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -92,22 +94,47 @@ func (c *sshControl) carry(client *net.TCPConn, target string) error {
 	if err := c.send(controlCarry, c.asked, "", to, port); err != nil {
 		return err
 	}
-	raw, err := client.SyscallConn()
+	if err := c.hand(client); err != nil {
+		return err
+	}
+	_, err = c.answer(controlCarries)
+	return err
+}
+
+// hand hands over what the master is to read from, and to write to: one descriptor for both.
+func (c *sshControl) hand(end syscall.Conn) error {
+	raw, err := end.SyscallConn()
 	if err != nil {
 		return err
 	}
 	var sendErr error
 	err = raw.Control(func(fd uintptr) {
-		for range 2 { // to read from, and to write to
+		for range 2 {
 			_, _, err := c.WriteMsgUnix([]byte{0}, unix.UnixRights(int(fd)), nil)
 			sendErr = errors.Join(sendErr, err)
 		}
 	})
-	if err := errors.Join(err, sendErr); err != nil {
-		return err
+	return errors.Join(err, sendErr)
+}
+
+// answers tells whether the gateway answers the master within that time: of itself the master knows for long only that it has sent
+// something. What it is asked for leads to nobody, a port that there is none of: the gateway refuses it at once, without a connection.
+func (c *sshControl) answers(within time.Duration) bool {
+	nothing, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		return true // which says nothing of the gateway
 	}
-	_, err = c.answer(controlCarries)
-	return err
+	defer nothing.Close()
+	_ = c.SetDeadline(time.Now().Add(within))
+	c.asked++
+	err = c.send(controlCarry, c.asked, "", "127.0.0.1", uint32(0))
+	if err == nil {
+		err = c.hand(nothing)
+	}
+	if err == nil {
+		_, _, err = c.receive()
+	}
+	return err == nil
 }
 
 func splitPort(address string) (string, uint32, error) {

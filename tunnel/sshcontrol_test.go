@@ -1,7 +1,6 @@
 package tunnel
 
 import (
-	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -17,8 +16,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// fakeMaster is a master that carries each connection by saying it back, and refuses what leads to port 1.
+// fakeMaster is a master that carries each connection by saying it back, and refuses what leads to the ports 0 and 1.
 func fakeMaster(t *testing.T) (path string) {
+	t.Helper()
+	return masterOf(t, true)
+}
+
+// masterOf is a fakeMaster whose connection to the gateway is alive, or dead: then nothing comes of what it is to carry.
+func masterOf(t *testing.T, alive bool) (path string) {
 	t.Helper()
 	path = filepath.Join(t.TempDir(), "s")
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
@@ -34,14 +39,14 @@ func fakeMaster(t *testing.T) (path string) {
 			}
 			go func() {
 				defer conn.Close()
-				_ = serveControl(&sshControl{UnixConn: conn})
+				_ = serveControl(&sshControl{UnixConn: conn}, alive)
 			}()
 		}
 	}()
 	return path
 }
 
-func serveControl(c *sshControl) error {
+func serveControl(c *sshControl, alive bool) error {
 	if err := c.send(controlHello, uint32(controlVersion)); err != nil {
 		return err
 	}
@@ -54,8 +59,11 @@ func serveControl(c *sshControl) error {
 			return err
 		}
 		id, fields := binary.BigEndian.Uint32(rest), rest[4:]
-		refused := bytes.HasSuffix(fields, binary.BigEndian.AppendUint32(nil, 1))
+		refused := len(fields) >= 4 && binary.BigEndian.Uint32(fields[len(fields)-4:]) <= 1
 		switch {
+		case kind == controlCarry && !alive:
+			_, _ = io.Copy(io.Discard, c)
+			return nil
 		case kind == controlAsk:
 			err = c.send(uint32(controlThere), id, os.Getpid())
 		case kind == controlCarry:
@@ -197,5 +205,55 @@ func TestSSHThroughAMasterThatIsGoneEnds(t *testing.T) {
 		}
 	case <-time.After(deadline):
 		t.Error("it has outlived the master")
+	}
+}
+
+// TestADeadMasterIsNotReliedOn, though it says that it is there: ssh makes a connection of its own, and where it cannot, that is told.
+func TestADeadMasterIsNotReliedOn(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	script := func(name, text string) string {
+		path := filepath.Join(dir, name)
+		if err := tunneltest.WriteProgram(path, []byte("#!/bin/sh\n"+text)); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	run := func(alive bool, tunhook string) (string, error) {
+		t.Helper()
+		log, err := os.Create(filepath.Join(t.TempDir(), "log"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer log.Close()
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		ssh := script("ssh", "echo controlpath "+masterOf(t, alive)+"\n")
+		s := SSH{Argv: []string{ssh, "-p", "22", "gate"}, Listen: freeAddr(t), Target: "desk:3389", Log: log, Self: tunhook}
+		if alive {
+			done := make(chan error, 1)
+			go func() { done <- s.Run(ctx) }()
+			up(t, s.Listen, done)
+			cancel()
+			err = <-done
+		} else {
+			err = s.Run(ctx)
+		}
+		text, readErr := os.ReadFile(log.Name())
+		if readErr != nil {
+			t.Fatal(readErr)
+		}
+		return string(text), err
+	}
+
+	refuses := script("tunhook", "echo \"asked: $*\"\necho 'Permission denied (publickey).' >&2\nexit 255\n")
+	if said, _ := run(true, refuses); strings.Contains(said, "dead") || !strings.Contains(said, "through the ssh connection that is open already") {
+		t.Errorf("with one that lives: %q", said)
+	}
+	said, err := run(false, refuses)
+	for _, part := range []string{"--ssh desk:3389 -- ", " -o ControlPath=none -p 22 gate\n", "is dead, and no other can be made: ssh -O exit"} {
+		if err == nil || !strings.Contains(said, part) {
+			t.Errorf("%v: %q, want %q", err, said, part)
+		}
 	}
 }

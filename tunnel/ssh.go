@@ -46,7 +46,7 @@ func (s SSH) Run(ctx context.Context) error {
 	}
 	if config.control != "" {
 		if master, pid, err := s.shared(config.control); err == nil {
-			alive := s.reaches(ctx, master)
+			alive := s.reaches(ctx, master, config.asks)
 			switch {
 			case ctx.Err() != nil:
 				return ctx.Err()
@@ -195,9 +195,12 @@ func (s SSH) shared(control string) (*sshControl, int, error) {
 // minutes to notice.
 const linkPatience = 4 * time.Second
 
-// reaches tells whether the master's connection is alive, and closes that to the master.
-func (s SSH) reaches(ctx context.Context, master *sshControl) bool {
+// reaches tells whether the master's connection is alive, as far as nobody would be asked for that, and closes that to the master.
+func (s SSH) reaches(ctx context.Context, master *sshControl, asks bool) bool {
 	defer master.Close()
+	if asks {
+		return true
+	}
 	defer context.AfterFunc(ctx, func() { master.Close() })()
 	return master.answers(linkPatience)
 }

@@ -28,6 +28,8 @@ func TestSSHConfigTellsWhatMatters(t *testing.T) {
 		"":    {},
 		usual: {},
 		usual + "controlpath /home/me/.ssh/a b\n":          {control: "/home/me/.ssh/a b"},
+		usual + "controlmaster autoask\ncontrolpath /m\n":  {control: "/m", asks: true},
+		usual + "controlmaster auto\ncontrolpath /m\n":     {control: "/m"},
 		usual + "localforward 8080 [127.0.0.1]:80\n":       {forwards: true},
 		"clearallforwardings yes\n":                        {forwards: true},
 		usual + "dynamicforward 1080\n":                    {forwards: true},

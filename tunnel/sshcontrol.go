@@ -206,6 +206,7 @@ func (c *sshControl) receive() (kind uint32, rest []byte, err error) {
 // sshConfig is what matters here of the configuration that an ssh would use.
 type sshConfig struct {
 	control  string // the socket of the master that it would share, "" for none
+	asks     bool   // the master asks somebody before it carries anything
 	forwards bool   // it would forward something, or nothing at all, not even what its command line says
 	forks    bool   // it knows ForkAfterAuthentication, which OpenSSH has since 8.7
 }
@@ -218,6 +219,8 @@ func parseSSHConfig(text string) sshConfig {
 		switch key {
 		case "controlpath":
 			c.control = value
+		case "controlmaster":
+			c.asks = value == "ask" || value == "autoask"
 		case "localforward", "remoteforward", "dynamicforward":
 			c.forwards = true
 		case "clearallforwardings":

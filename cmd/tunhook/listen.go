@@ -31,7 +31,7 @@ func listenFlags(notify string) []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "ready", Usage: "what the clients speak: `KIND` is " + tunnel.OneOf(tunnel.ReadyKinds()[1:]) + ", or listen for anything else", DefaultText: "the configuration's, or what fits the route's port"},
 		&cli.DurationFlag{Name: "linger", Usage: "end the tunnel `TIME` after its last connection has ended", DefaultText: hook.DefaultLinger.String()},
-		&cli.DurationFlag{Name: "timeout", Usage: "close a connection that was not answered after `TIME`, for instance because nobody has signed in", DefaultText: "3m, or the configuration's where that is longer"},
+		&cli.DurationFlag{Name: "timeout", Usage: "close a connection that was not answered after `TIME`, for instance because nobody has signed in; a server that is not there is tried again until then", DefaultText: "3m, or the configuration's where that is longer"},
 		notifyFlag(notify),
 	}
 }

@@ -396,19 +396,22 @@ func TestAConnectionStartsTheTunnelOfAProfile(t *testing.T) {
 	d.nothingRuns()
 }
 
-// TestRemminaEnableSaysWhatTheServerSpeaks where that is not what the profile's protocol says, and warns of a profile that asks a proxy.
+// TestRemminaEnableSaysWhatTheServerSpeaks where that is not what the profile's protocol says, and has a profile connect without
+// the proxy that Remmina's environment may name, until it is disabled.
 func TestRemminaEnableSaysWhatTheServerSpeaks(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t, "1.4.40")
 	check(t, os.WriteFile(d.path, []byte(deskProfile+"useproxyenv=1\n"), 0o600))
-	d.enable([]string{"asks the proxy", "127.0.0.0/8"}, "--ready", "ssh", "My desk")
+	d.enable([]string{"does not ask the proxy", "until tunhook remmina disable"}, "--ready", "ssh", "My desk")
 	if unit := d.unit(); !strings.Contains(unit, "--ready ssh") {
 		t.Errorf("the listener is %q", unit)
 	}
-	d.enable([]string{"asks the proxy"}, "--by", "hook", "--ready", "listen", "My desk")
-	if got := keys(t, d.path)["precommand"]; !strings.Contains(got, "--ready listen ") {
-		t.Errorf("precommand=%s", got)
+	d.enable([]string{"does not ask the proxy"}, "--by", "hook", "--ready", "listen", "My desk")
+	if got := keys(t, d.path); !strings.Contains(got["precommand"], "--ready listen ") || got["useproxyenv"] != "0" {
+		t.Errorf("precommand=%s useproxyenv=%s", got["precommand"], got["useproxyenv"])
 	}
+	d.must("remmina", "disable", "My desk")
+	d.is(d.path, deskProfile+"useproxyenv=1\n")
 	if e := d.do("remmina", "enable", "--ready", "http", "My desk"); e.status != 2 || !strings.Contains(e.stderr, `--ready is "http": give listen, rdp, vnc or ssh`) {
 		t.Errorf("%+v", e)
 	}

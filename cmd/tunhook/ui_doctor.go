@@ -513,7 +513,7 @@ func sayRemmina(fact any) (said, bool) {
 	case doctor.Proxied:
 		return said{
 			text:   fmt.Sprintf("%q asks a proxy for %s (useproxyenv=1), which does not know it", f.Profile.Name, f.Profile.Server.Now),
-			remedy: "take the tick from \"Use system proxy settings\" in the profile, or set no_proxy=127.0.0.0/8", file: f.Profile.Path,
+			remedy: "take the tick from \"Use system proxy settings\" in the profile, or have no_proxy=127.0.0.0/8 where Remmina is started", file: f.Profile.Path,
 		}, true
 	}
 	return said{}, false

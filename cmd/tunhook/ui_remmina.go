@@ -36,9 +36,8 @@ func (u *ui) enabled(r remmina.Result, ch choice) {
 		}
 		u.listenerWarnings(ch.listener)
 	}
-	if p.ByProxy {
-		u.say("warning: %q asks the proxy that Remmina's environment names (useproxyenv=1), which does not know %s: "+
-			"take the tick from \"Use system proxy settings\" in the profile, or have no_proxy=127.0.0.0/8 where Remmina is started", p.Name, p.Server.Now)
+	if r.Changed && p.Proxy.Ours {
+		u.say("%q does not ask the proxy that Remmina's environment names for %s, until tunhook remmina disable %q", p.Name, p.Server.Now, p.Name)
 	}
 	u.stillUsed(r.Stays)
 }

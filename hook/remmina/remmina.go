@@ -28,7 +28,8 @@ type Profile struct {
 	Enabled  bool   // it holds what Enable wrote
 	By       Way    // how it starts its tunnel; "" where it is not enabled
 	Route    string // the route that it was enabled for
-	// ByProxy says that Remmina asks the proxy that its environment names for the server.
+	// Proxy is whether Remmina asks the proxy that its environment names for the server; ByProxy reads what it is now.
+	Proxy   Value
 	ByProxy bool
 	// Preconnected says that it names a virtual machine to a Hyper-V host before it speaks RDP, [MS-RDPEPS].
 	Preconnected bool
@@ -77,7 +78,7 @@ func (f *file) profile() (Profile, error) {
 	if enabled {
 		p.By = f.keys.way()
 	}
-	values := [managedKeys]*Value{&p.Server, &p.Before, &p.After}
+	values := [managedKeys]*Value{&p.Server, &p.Before, &p.After, &p.Proxy}
 	ours := f.keys.ours()
 	for i, key := range managed() {
 		now := f.keys.text(key)
@@ -179,9 +180,10 @@ func prepare(path string, t Tunnel, force bool) (*file, [managedKeys]*string, er
 	if err := checkListen(t.Listen, p.Protocol); err != nil {
 		return nil, none, err
 	}
+	directly := p.directly()
 	if t.By == ByConnection {
 		old, _ := p.Old()
-		return f, [...]*string{&t.Listen, aside(p.Before, force || old.Before), aside(p.After, force || old.After)}, nil
+		return f, [...]*string{&t.Listen, aside(p.Before, force || old.Before), aside(p.After, force || old.After), directly}, nil
 	}
 	before, err := quote(t.Before)
 	if err != nil {
@@ -191,7 +193,16 @@ func prepare(path string, t Tunnel, force bool) (*file, [managedKeys]*string, er
 	if err != nil {
 		return nil, none, err
 	}
-	return f, [...]*string{&t.Listen, &before, &after}, nil
+	return f, [...]*string{&t.Listen, &before, &after, directly}, nil
+}
+
+// directly gives the value that has Remmina connect without a proxy, nil where it does so already.
+func (p Profile) directly() *string {
+	if !isOn(p.Proxy.Original) {
+		return nil
+	}
+	off := "0"
+	return &off
 }
 
 // aside gives the value of a command field where the tunnel starts by connection: a command stays, unless it is to be set
@@ -226,7 +237,7 @@ func (f *keyFile) changedSince() []string {
 	ours := f.ours()
 	wrote := f.wrote()
 	for i, key := range managed() {
-		if !ours[i] && wrote[i] != untouched && f.text(key) != f.text(undoPrefix+key) {
+		if !ours[i] && i < len(wrote) && wrote[i] != untouched && f.text(key) != f.text(undoPrefix+key) {
 			keys = append(keys, key)
 		}
 	}

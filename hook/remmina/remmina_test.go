@@ -252,6 +252,41 @@ func TestAProfileIsMovedFromOneWayToTheOther(t *testing.T) {
 	})
 }
 
+// TestAnEnabledProfileConnectsWithoutAProxy that Remmina's environment may name, until it is disabled, or somebody wants it otherwise.
+func TestAnEnabledProfileConnectsWithoutAProxy(t *testing.T) {
+	proxied := func(data, value string) string {
+		_, rest, _ := strings.Cut(data, "[remmina]\n")
+		return "[remmina]\nuseproxyenv=" + value + "\n" + rest
+	}
+	const plain = "[remmina]\nname=Desk\nprotocol=RDP\nserver=desk.corp.example.com\n"
+	for _, way := range []func(Tunnel) Tunnel{func(t Tunnel) Tunnel { return t }, Tunnel.byConnection} {
+		for value, want := range map[string]string{"1": "0", "true": "0", "0": "0", "": ""} {
+			data := proxied(plain, value)
+			path := profileFile(t, data)
+			for range 2 {
+				if p := enable(t, path, way(sampleTunnel(t, path))).Profile; p.ByProxy || p.Proxy.Now != want || p.Proxy.Original != value {
+					t.Errorf("useproxyenv=%s, enabled: %+v", value, p.Proxy)
+				}
+			}
+			if p := disable(t, path).Profile; read(t, path) != data || p.ByProxy != (want != value) {
+				t.Errorf("useproxyenv=%s, disabled: %q", value, read(t, path))
+			}
+		}
+		path := profileFile(t, proxied(plain, "1"))
+		enable(t, path, way(sampleTunnel(t, path)))
+		changed := strings.Replace(read(t, path), "\nuseproxyenv=0\n", "\nuseproxyenv=1\n", 1)
+		if err := os.WriteFile(path, []byte(changed), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if p, err := Load(path); err != nil || !p.ByProxy {
+			t.Errorf("ticked again: %+v, %v", p, err)
+		}
+		if r := disable(t, path); read(t, path) != proxied(plain, "1") || len(r.Kept) > 0 {
+			t.Errorf("ticked again, and disabled: %q, kept %q", read(t, path), r.Kept)
+		}
+	}
+}
+
 func TestDisableOfAProfileNotEnabledChangesNothing(t *testing.T) {
 	for name, data := range samples(t) {
 		path := profileFile(t, data)

@@ -19,16 +19,22 @@ const (
 	routeKey = "tunhook_route"
 	// wroteKey holds a digest of each value that enable wrote, in the order of managed, or untouched. A value
 	// that no longer matches was changed by someone else, and belongs to them. It tells the way, too: by
-	// connection no command was written.
+	// connection no command was written. What is missing at its end is untouched.
 	wroteKey = "tunhook_wrote"
 	// untouched stands for the digest of a value that enable left alone.
 	untouched = "-"
 )
 
-const managedKeys = 3
+const (
+	managedKeys = 4
+	oldestKeys  = 3 // what the first enable managed of them
+)
 
-// managed lists the keys that enable points at the tunnel.
-func managed() [managedKeys]string { return [...]string{"server", "precommand", "postcommand"} }
+// managed lists the keys that enable points at the tunnel. With the last one Remmina asks a proxy for the server, which does not know
+// this machine's own addresses: FreeRDP does so of itself, and Remmina's plugin has it do so only there.
+func managed() [managedKeys]string {
+	return [...]string{"server", "precommand", "postcommand", "useproxyenv"}
+}
 
 // digest is short, since it tells a change, not an attack: who can write the profile can write its digest.
 func digest(text string) string {
@@ -53,7 +59,7 @@ func (f *keyFile) enabled() (bool, error) {
 		return false, nil
 	case !found[wroteKey] || !found[routeKey]:
 		return false, fmt.Errorf("of %s= and %s= one is gone", routeKey, wroteKey)
-	case len(f.wrote()) != managedKeys:
+	case len(f.wrote()) < oldestKeys || len(f.wrote()) > managedKeys:
 		return false, fmt.Errorf("%s= was changed by hand", wroteKey)
 	}
 	return true, nil
@@ -117,6 +123,9 @@ func (f *keyFile) enable(route string, values [managedKeys]*string) {
 		}
 		f.set(key, value)
 		added = append(added, setting{undoPrefix + key, original})
+	}
+	for len(wrote) > oldestKeys && wrote[len(wrote)-1] == untouched { // mostly: it is as the first enable had it
+		wrote = wrote[:len(wrote)-1]
 	}
 	added = append(added, setting{routeKey, escape(route)}, setting{wroteKey, strings.Join(wrote, " ")})
 	f.insert(added)

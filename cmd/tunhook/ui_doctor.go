@@ -613,6 +613,11 @@ func sayEnabled(fact any) (said, bool) {
 	switch f := fact.(type) {
 	case doctor.Enabled:
 		return said{text: counted(f.Count, "address") + " can be connected to"}, true
+	case doctor.ByProxy:
+		return said{
+			text:   fmt.Sprintf("the environment names a proxy, which a client that obeys it, as xfreerdp does, asks for %s", f.Address),
+			remedy: "have no_proxy=127.0.0.0/8, beside what it has, where such clients are started",
+		}, true
 	case doctor.Moved:
 		return said{
 			text:   fmt.Sprintf("%s is enabled for %s, but %s is not there any more", f.Address, f.Route, f.Program),

@@ -48,6 +48,7 @@ func TestEveryFindingHasARemedy(t *testing.T) {
 		doctor.Unheard{Profile: profile},
 		doctor.Strayed{Profile: profile},
 		doctor.Proxied{Profile: profile},
+		doctor.ByProxy{Entry: entry},
 		doctor.Moved{Entry: entry},
 		doctor.Halfway{Entry: entry, Missing: []string{"a.service"}},
 		doctor.Changed{Entry: entry, Files: []string{"a.service"}},

@@ -189,7 +189,11 @@ func (e *exam) enabled(context.Context) []Remark {
 			all = append(all, remark)
 		}
 	}
-	return orWell(all, Enabled{len(entries)}, len(entries))
+	all = orWell(all, Enabled{len(entries)}, len(entries))
+	if len(entries) > 0 && e.asksProxy() { // what starts the clients has the same environment perhaps
+		all = append(all, note(ByProxy{entries[0]}))
+	}
+	return all
 }
 
 // entry tells what is amiss with what is enabled on one address.

@@ -17,6 +17,7 @@ import (
 
 	"github.com/godbus/dbus/v5"
 	"github.com/tunhook/tunhook/hook"
+	"github.com/tunhook/tunhook/hook/autostart"
 	"github.com/tunhook/tunhook/hook/remmina"
 	"github.com/tunhook/tunhook/hook/sessionbus/bustest"
 	"github.com/tunhook/tunhook/tunnel"
@@ -408,6 +409,36 @@ func TestProfilesByConnectionNeedAListener(t *testing.T) {
 	got := f.see(Scope{})
 	if !slices.Contains(got, "profiles finding Strayed") {
 		t.Errorf("%q", got)
+	}
+}
+
+// TestClientsThatWouldAskAProxyAreRemarkedOn where something is enabled that they could connect to.
+func TestClientsThatWouldAskAProxyAreRemarkedOn(t *testing.T) {
+	const proxy, remark = "https_proxy=http://proxy.example.com:3128", "enabled note ByProxy"
+	for name, tc := range map[string]struct {
+		environ       []string
+		enabled, want bool
+	}{
+		"a proxy":              {[]string{proxy, "no_proxy=localhost,127.0.0.1"}, true, true},
+		"none for the machine": {[]string{proxy, "no_proxy=localhost,127.0.0.0/8"}, true, false},
+		"no proxy":             {nil, true, false},
+		"nothing enabled":      {[]string{proxy}, false, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFake(t, tc.environ...)
+			if tc.enabled {
+				entry := autostart.Entry{
+					By: autostart.ByDesktop, Route: "relay://desk:3389", Address: netip.MustParseAddrPort("127.8.7.6:3389"),
+					Program: f.Hook.Self, Args: []string{"listen", "relay://desk:3389", "127.8.7.6:3389"},
+				}
+				if _, err := f.Hook.Store().Write(entry); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if got := f.see(Scope{}); slices.Contains(got, remark) != tc.want {
+				t.Errorf("%q, want %q: %v", got, remark, tc.want)
+			}
+		})
 	}
 }
 

@@ -187,6 +187,9 @@ type Strayed struct {
 // Proxied is an enabled profile that asks a proxy for its listen address.
 type Proxied struct{ Profile remmina.Profile }
 
+// ByProxy says that the environment has clients ask a proxy for what is enabled, such as this.
+type ByProxy struct{ autostart.Entry }
+
 // Enabled is how many entries are as they should be.
 type Enabled struct{ Count int }
 

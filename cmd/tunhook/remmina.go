@@ -29,7 +29,7 @@ func (c *command) remminaCommand() *cli.Command {
 				UsageText: "tunhook remmina enable [flags] PROFILE\ntunhook remmina enable [flags] --all",
 				Description: "By connection, it points the profile's server at a listen address and listens there, as tunhook enable does: the " +
 					"connection starts the tunnel. That works with every Remmina. By hook, it fills in the profile's two commands as well, which " +
-					"Remmina 1.4.42 and later do not run. Everything else stays as it is, and disable gives back what was there. Where the profile's own command starts a tunnel, " +
+					"Remmina 1.4.42 and later do not run. A profile that asks a proxy does so no more. Everything else stays as it is, and disable gives back what was there. Where the profile's own command starts a tunnel, " +
 					"a script, ssh or pomerium-cli, its route is taken, and the command is set aside.\n\n" +
 					example + "  tunhook remmina enable \"My desk\"",
 				Flags: []cli.Flag{

@@ -1,8 +1,8 @@
 // Package remmina makes Remmina connection profiles use a tunnel, and gives them back as they were.
 //
-// Enable points a profile's server at the listen address of a tunnel. That is all where the connection itself starts the
-// tunnel; by hook it fills in the commands that Remmina runs before and after connecting, too. Disable undoes it, from
-// what Enable left in the profile. A file that nobody else wrote in between comes back byte for byte. Remmina itself
+// Enable points a profile's server at the listen address of a tunnel, and has Remmina connect there without a proxy. That is
+// all where the connection itself starts the tunnel; by hook it fills in the commands that Remmina runs before and after
+// connecting, too. Disable undoes it, from what Enable left in the profile. A file that nobody else wrote in between comes back byte for byte. Remmina itself
 // rewrites a profile after each connection, without its comments and line endings; then the keys that Enable changed
 // come back, and whatever Remmina changed stays. Profiles does the same together with the listener.
 //

@@ -346,20 +346,33 @@ func TestATunnelBehindAListenerIsReplacedAfterASleep(t *testing.T) {
 	}
 }
 
-// inNetwork starts a tunnel, REQUEST, in a network of its own, and does then as stdin says.
+// inNetwork starts a tunnel, REQUEST, in a network of its own, which has a default route and a bridge besides, as for containers. It does
+// then as stdin says.
 const inNetwork = `
-ip link set lo up && { ip link add dummy0 type dummy || ip link add dummy0 type bridge; } 2>/dev/null && ip link set dummy0 up && ip addr add 10.9.0.2/24 dev dummy0 || { echo not here; exit; }
+ip link set lo up && { ip link add dummy0 type dummy || ip link add dummy0 type bridge; } 2>/dev/null && ip link add docker0 type bridge &&
+	ip -batch - <<-END || { echo not here; exit; }
+	link set dummy0 up
+	link set docker0 up
+	addr add 172.17.0.1/16 dev docker0
+	addr add 10.9.0.2/24 dev dummy0
+	route add default via 10.9.0.1
+	END
 "$0" start "$1" || exit
 exec 4<> <(:) # says nothing
 echo up
+at=10.9.0
 while read -r what; do
 	case $what in
 	move) # and some more in a flurry
+		at=10.9.$2
 		{ # without a process for each
 			for n in 3 4 5 6 7 8; do echo "addr flush dev dummy0"; echo "addr add 10.9.0.$n/24 dev dummy0"; read -r -t 0.2 <&4; done
-			echo "addr flush dev dummy0"; echo "addr add 10.9.$2.2/24 dev dummy0"
+			echo "addr flush dev dummy0"; echo "addr add $at.2/24 dev dummy0"; echo "route add default via $at.1"
 		} | ip -batch - ;;
+	away) ip addr flush dev dummy0 ;;
+	back) ip addr add $at.2/24 dev dummy0 && ip route add default via $at.1 ;;
 	add) ip addr add 10.8.0.2/24 dev dummy0 ;;
+	lose) ip link del docker0 ;;
 	connect) exec 3<>"/dev/tcp/${3%:*}/${3#*:}" ;;
 	leave) exec 3>&- ;;
 	esac
@@ -420,6 +433,11 @@ func TestAKeeperHearsOfTheNetwork(t *testing.T) {
 	old := record()
 	do("add")
 	w.never(4*time.Second, "a new address ends what was connected before", func() bool { return !old.Tunnel.Alive() })
+	do("away")
+	w.never(4*time.Second, "it is replaced where there is no network", func() bool { return !old.Tunnel.Alive() })
+	do("back")
+	do("lose")
+	w.never(4*time.Second, "it is replaced though all is as before but for a bridge that it cannot lean on", func() bool { return !old.Tunnel.Alive() })
 	do("move")
 	eventuallyReplaced(old)
 	old = record()

@@ -29,19 +29,22 @@ func (h *Env) slept() time.Duration {
 	return h.Slept()
 }
 
-// shaken tells whether what has happened to the machine since may have cut connections off: it has slept, or has lost an address or a
-// default route. What was added does not count, nor does it while there is no network at all: it is about to come back.
-func shaken(was *pidfile.Around, slept time.Duration, network []string) bool {
-	if was == nil {
-		return false
-	}
+// offline tells whether there was a network, and is none now: it is about to come back.
+func offline(was pidfile.Around, network []string) bool {
+	return len(network) == 0 && len(was.Network) > 0
+}
+
+// shaken tells whether what has happened to the machine since may have cut connections off: it has slept, or has lost what they lean on.
+// What was added does not count, nor does what was lost while there is no network at all.
+func shaken(was pidfile.Around, slept time.Duration, network []string, cutOff func() bool) bool {
 	lost := func(part string) bool { return !slices.Contains(network, part) }
-	return slept-was.Slept >= longSleep || len(network) > 0 && slices.ContainsFunc(was.Network, lost)
+	return slept-was.Slept >= longSleep || !offline(was, network) && (slices.ContainsFunc(was.Network, lost) || cutOff())
 }
 
 // mayBeDead tells whether the tunnel's program may live with a dead connection behind it.
 func (h *Env) mayBeDead(rec pidfile.Record) bool {
-	return !rec.Anew && rec.Around != nil && shaken(rec.Around, h.slept(), tunnel.Network())
+	return !rec.Anew && rec.Around != nil &&
+		shaken(*rec.Around, h.slept(), tunnel.Network(), func() bool { return tunnel.CutOff(rec.Session(), rec.Address) })
 }
 
 // answered tells whether this start need not ask for an answer: it has been given, and there is no reason to doubt that it would be

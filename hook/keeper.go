@@ -350,7 +350,7 @@ func (k *keeper) lookAround(now time.Time) bool {
 	k.slept = slept
 	if !k.moved.IsZero() && now.Sub(k.moved) >= networkRest {
 		k.moved = time.Time{}
-		k.shaken = k.mayBeDead(k.rec)
+		k.shaken = !offline(*k.rec.Around, tunnel.Network()) && k.mayBeDead(k.rec) // another one could not connect either
 	}
 	return k.shaken
 }

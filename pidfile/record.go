@@ -76,7 +76,7 @@ type Answer struct {
 // Around is what a machine was like when a tunnel last was known to work. It tells whether its connections may have died since.
 type Around struct {
 	Slept   time.Duration `json:"slept"`             // nanoseconds since it was booted
-	Network []string      `json:"network,omitempty"` // its addresses and default routes
+	Network []string      `json:"network,omitempty"` // its default routes, and the addresses on their links
 }
 
 // Forsaken tells whether the start that would have moved the tunnel to its address has ended before it did.

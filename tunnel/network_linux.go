@@ -23,63 +23,86 @@ func Slept() time.Duration {
 	return time.Duration(all.Nano() - awake.Nano())
 }
 
-// Network gives what connections to elsewhere lean on, sorted: this machine's addresses, but for those that come and go by
-// themselves, and its default routes, rtnetlink(7). It is empty where there are none, and where they may not be asked for.
+// Network gives what connections to elsewhere lean on, sorted: the default routes, and the addresses on their links, but for those that
+// come and go by themselves, rtnetlink(7). A bridge for containers, say, carries none. It is empty where there are none, and where they
+// may not be asked for.
 func Network() []string {
 	conn, err := netlink.Dial(unix.NETLINK_ROUTE, nil)
 	if err != nil {
 		return nil
 	}
 	defer conn.Close()
+	routes, err := dump(conn, unix.RTM_GETROUTE)
+	if err != nil {
+		return nil
+	}
 	var network []string
-	for kind, read := range map[netlink.HeaderType]func([]byte) string{unix.RTM_GETADDR: networkAddress, unix.RTM_GETROUTE: defaultRoute} {
-		replies, err := conn.Execute(netlink.Message{
-			Header: netlink.Header{Type: kind, Flags: netlink.Request | netlink.Dump},
-			Data:   make([]byte, unix.SizeofRtMsg), // the larger one of the two; zero is for all families
-		})
-		if err != nil {
-			return nil
+	links := map[uint32]bool{}
+	for _, b := range routes {
+		route, link, ok := defaultRoute(b)
+		if !ok {
+			continue
 		}
-		for _, reply := range replies {
-			if found := read(reply.Data); found != "" {
-				network = append(network, found)
-			}
+		links[link] = true
+		if b[4] == unix.RT_TABLE_MAIN {
+			network = append(network, route)
+		}
+	}
+	addresses, err := dump(conn, unix.RTM_GETADDR)
+	if err != nil {
+		return nil
+	}
+	for _, b := range addresses {
+		if address, link := networkAddress(b); address != "" && (links[link] || links[0]) {
+			network = append(network, address)
 		}
 	}
 	slices.Sort(network)
 	return slices.Compact(network)
 }
 
-// networkAddress reads a struct ifaddrmsg: family, length of the prefix, flags, scope, index.
-func networkAddress(b []byte) string {
+func dump(conn *netlink.Conn, kind netlink.HeaderType) (all [][]byte, err error) {
+	replies, err := conn.Execute(netlink.Message{
+		Header: netlink.Header{Type: kind, Flags: netlink.Request | netlink.Dump},
+		Data:   make([]byte, unix.SizeofRtMsg), // the larger one of the two; zero is for all families
+	})
+	for _, reply := range replies {
+		all = append(all, reply.Data)
+	}
+	return all, err
+}
+
+// networkAddress reads a struct ifaddrmsg: family, length of the prefix, flags, scope, index of the link.
+func networkAddress(b []byte) (address string, link uint32) {
 	const temporary = unix.IFA_F_TEMPORARY | unix.IFA_F_TENTATIVE // IPv6's that are replaced every day, and those that are not there yet
 	if len(b) < unix.SizeofIfAddrmsg || b[3] >= unix.RT_SCOPE_LINK || b[0] == unix.AF_INET6 && b[2]&temporary != 0 {
-		return ""
+		return "", 0
 	}
-	address := ""
 	_ = eachAttribute(b[unix.SizeofIfAddrmsg:], func(kind uint16, data []byte) {
 		if ip, ok := netip.AddrFromSlice(data); ok && (kind == unix.IFA_LOCAL || kind == unix.IFA_ADDRESS && address == "") {
 			address = ip.String()
 		}
 	})
-	return address
+	return address, binary.NativeEndian.Uint32(b[4:])
 }
 
-// defaultRoute reads a struct rtmsg: family, lengths of the destination's and the source's prefix, and so on.
-func defaultRoute(b []byte) string {
-	if len(b) < unix.SizeofRtMsg || b[1] != 0 || b[4] != unix.RT_TABLE_MAIN || b[7] != unix.RTN_UNICAST {
-		return ""
+// defaultRoute reads a struct rtmsg: family, lengths of the destination's and the source's prefix, and so on. The link is 0 where the
+// route has several, or does not name it. A VPN's may be in a table of its own.
+func defaultRoute(b []byte) (route string, link uint32, ok bool) {
+	if len(b) < unix.SizeofRtMsg || b[1] != 0 || b[7] != unix.RTN_UNICAST {
+		return "", 0, false
 	}
-	route := "default"
+	route = "default"
 	_ = eachAttribute(b[unix.SizeofRtMsg:], func(kind uint16, data []byte) {
 		switch ip, ok := netip.AddrFromSlice(data); {
 		case kind == unix.RTA_GATEWAY && ok:
 			route += " via " + ip.String()
 		case kind == unix.RTA_OIF && len(data) == 4:
-			route += " dev " + strconv.Itoa(int(binary.NativeEndian.Uint32(data)))
+			link = binary.NativeEndian.Uint32(data)
+			route += " dev " + strconv.Itoa(int(link))
 		}
 	})
-	return route
+	return route, link, true
 }
 
 func eachAttribute(b []byte, read func(kind uint16, data []byte)) error {

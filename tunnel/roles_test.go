@@ -28,6 +28,8 @@ var roles = map[string]func(args []string) error{
 	"waitunseen":      func(args []string) error { return waitUnseen(args) },
 	"private":         func(args []string) error { return listenPrivately(args) },
 	"firstthreadends": func(args []string) error { return firstThreadEnds(args) },
+	"saysnetwork":     func(args []string) error { return saysNetwork(args) },
+	"sayscutoff":      func(args []string) error { return saysCutOff(args) },
 }
 
 // forever lasts until the helper is killed, or its time is up.

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"syscall"
 
 	gopsutil "github.com/shirou/gopsutil/v3/process"
 
@@ -335,17 +336,42 @@ func isLocal(ip netip.Addr) bool {
 	}
 	addrs, err := net.InterfaceAddrs()
 	if err != nil { // where they may not be asked for, what can be bound is ours
-		probe, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(ip, 0)))
-		if err != nil {
-			return false
-		}
-		probe.Close()
-		return true
+		return tryBind(ip) == nil
 	}
 	return slices.ContainsFunc(addrs, func(a net.Addr) bool {
 		prefix, err := netip.ParsePrefix(a.String())
 		return err == nil && prefix.Addr() == ip
 	})
+}
+
+func tryBind(ip netip.Addr) error {
+	probe, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(ip, 0)))
+	if err == nil {
+		probe.Close()
+	}
+	return err
+}
+
+// CutOff tells whether the tunnel has a connection whose own end is at an address that this machine has no more: nothing reaches it there.
+func CutOff(tunnel process.Session, address netip.AddrPort) bool {
+	a := newAsker()
+	defer a.close()
+	open, err := a.established(anywhere, 0)
+	if err != nil {
+		return false
+	}
+	lost := map[netip.Addr]bool{}
+	cut := slices.DeleteFunc(open, func(s socket) bool {
+		ip := s.local.Addr()
+		if ip.IsLoopback() || ip.IsLinkLocalUnicast() { // the latter are nothing without their link
+			return true
+		}
+		if _, known := lost[ip]; !known { // what else keeps it from being bound says nothing
+			lost[ip] = errors.Is(tryBind(ip), syscall.EADDRNOTAVAIL)
+		}
+		return !lost[ip]
+	})
+	return len(cut) > 0 && len(ownedBy(PIDs(tunnel, address), cut)) > 0
 }
 
 func peer(pid int) Peer {

@@ -29,7 +29,7 @@ func newOddWorld(t *testing.T, server tunneltest.ResponderOptions) *account {
 	w := newAccount(t, server)
 	config, err := os.OpenFile(filepath.Join(w.dir, "config.toml"), os.O_APPEND|os.O_WRONLY, 0)
 	check(t, err)
-	for _, kind := range []string{"once", "lost", "mute"} {
+	for _, kind := range []string{"once", "lost", "mute", "shy"} {
 		_, err := config.WriteString("[provider." + kind + "]\ncommand = [\"{tunhook}\", \"odd\", \"" + kind + "\", \"{listen}\", \"{host}:{port}\"]\n")
 		check(t, err)
 	}
@@ -327,6 +327,34 @@ func TestAKeeperReplacesAnIdleTunnelAfterASleep(t *testing.T) {
 	w.never(4*time.Second, "it is replaced once more", func() bool { return !old.Tunnel.Alive() })
 	holder.kill()
 	w.nothingLeft()
+}
+
+// TestAReplacementThatFailsIsTriedAgain while somebody is there whom the tunnel was promised: it was the keeper that ended the old one,
+// which was well perhaps.
+func TestAReplacementThatFailsIsTriedAgain(t *testing.T) {
+	for _, dies := range []string{"first", "then"} {
+		t.Run(dies, func(t *testing.T) {
+			w := newOddWorld(t, tunneltest.ResponderOptions{})
+			offline := filepath.Join(w.dir, "offline")
+			holder := w.holder()
+			req := w.request(w.odd("shy"), tunnel.ReadyListen)
+			req.EndWith = append(req.EndWith, holder.id)
+			old := w.mustStart(req).Record
+			w.awaitKeeper()
+			check(t, os.WriteFile(offline, []byte(dies), 0o600))
+			w.sleeps(time.Hour)
+			tunneltest.Eventually(t, "it is replaced", func() bool { return !old.Tunnel.Alive() })
+			w.never(7*time.Second, "its promise is given up", func() bool { _, ok := w.record(); return !ok })
+			if dies == "first" {
+				check(t, os.Remove(offline))
+				tunneltest.Eventually(t, "it is replaced by one that lives", w.served)
+				w.mustStop(hook.StopRequest{Route: w.odd("shy")})
+			}
+			holder.kill()
+			tunneltest.Eventually(t, "nobody waits for it any more", w.gone)
+			w.nothingLeft()
+		})
+	}
 }
 
 // TestATunnelBehindAListenerIsReplacedAfterASleep once nobody is connected, and its next client is answered by the new one.

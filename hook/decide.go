@@ -37,6 +37,7 @@ type view struct {
 	handedFrom time.Time // when the tunnel was found handed over; zero if it is not
 	came       bool      // somebody has connected since
 	shaken     bool      // what has happened to the machine may have cut the tunnel's own connection off
+	owes       bool      // the keeper has ended a program for that which was well perhaps, and none has stayed since
 }
 
 // reconnects is for how long a client is expected to come back by itself: Remmina tries 20 times in about 100 s,
@@ -79,7 +80,7 @@ func (v view) whileEnding(rec pidfile.Record) verdict {
 
 func (v view) whileDead(rec pidfile.Record) verdict {
 	switch {
-	case rec.KeepAlive && !rec.EndIdle && v.canRevive && v.missed(rec):
+	case (rec.KeepAlive || v.owes) && !rec.EndIdle && v.canRevive && v.missed(rec):
 		return revive
 	case startOnItsWay(rec):
 		return goOn // to that start, which tells why it died, however long the machine keeps it from doing so

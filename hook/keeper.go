@@ -160,6 +160,8 @@ type keeper struct {
 	stopFrom   time.Time // when it was found that it ends after its last client; zero while it does not
 	failures   int       // launches in a row after which the tunnel program did not live long
 	nextTry    time.Time // when to launch it again
+	again      time.Time // when it was launched again last
+	owes       bool      // see view
 }
 
 func (k *keeper) key() pidfile.Key { return pidfile.Key{Route: k.Route, Listen: k.order.Listen} }
@@ -267,6 +269,9 @@ func (k *keeper) take(rec pidfile.Record) {
 // end ends the tunnel. Where its record is gone there is none to lock, and none to keep right.
 func (k *keeper) end(ctx context.Context) error {
 	grace := graceOf(k.rec.EndGrace)
+	if k.owes && !k.deadFrom.IsZero() {
+		fmt.Fprintf(k.log, "keeper: %s did not come up again, and nobody is there for whom to go on: the next start launches it\n", k.rec.Program)
+	}
 	if k.lost {
 		err := endProcesses(k.rec, grace)
 		if err == nil && k.rec.After {
@@ -309,7 +314,10 @@ func (k *keeper) look(now time.Time) view {
 	} else if k.stopFrom.IsZero() {
 		k.stopFrom = now
 	}
-	v.shaken = k.lookAround(now)
+	if k.owes && v.alive && now.Sub(k.again) > longLife && tunnel.Listening(k.rec.Address, k.rec.Session()) {
+		k.owes = false
+	}
+	v.shaken, v.owes = k.lookAround(now), k.owes
 	v.deadFrom, v.endingFrom, v.stopFrom = k.deadFrom, k.endingFrom, k.stopFrom
 	ends, err := tunnel.Connections(k.rec.Public())
 	v.connected = err != nil || len(ends) > 0 // what cannot be known must not cut anybody off
@@ -532,6 +540,7 @@ func (k *keeper) resign(ctx context.Context) (verdict, error) {
 const (
 	minBackoff = 200 * time.Millisecond
 	maxBackoff = 5 * time.Second
+	maxUnasked = time.Minute // likewise, of one that nobody has asked to be kept alive
 	longLife   = 10 * time.Second
 )
 
@@ -555,8 +564,13 @@ func (k *keeper) revive(ctx context.Context, v verdict) {
 	if k.nextTry.IsZero() || time.Since(k.nextTry) > longLife {
 		k.failures = 0
 	}
+	most := maxUnasked
+	if k.rec.KeepAlive {
+		most = maxBackoff
+	}
 	k.failures++
-	k.nextTry = time.Now().Add(min(minBackoff<<min(k.failures, 8), maxBackoff))
+	k.again = time.Now()
+	k.nextTry = k.again.Add(min(minBackoff<<min(k.failures, 9), most))
 	if err := k.relaunch(ctx, v); err != nil {
 		fmt.Fprintf(k.log, "keeper: starting %s again: %v\n", k.rec.Program, err)
 	}
@@ -567,6 +581,8 @@ func (k *keeper) relaunch(ctx context.Context, v verdict) error {
 		if !k.still(v)(tx.rec) {
 			return nil
 		}
+		owed := k.owes
+		k.owes = owed || v == refresh
 		if err := endProcesses(tx.rec, time.Second); err != nil { // what the dead program has left behind
 			return err
 		}
@@ -575,8 +591,11 @@ func (k *keeper) relaunch(ctx context.Context, v verdict) error {
 		}
 		dead := tx.rec
 		why := "died while its client was there"
-		if v == refresh {
+		switch {
+		case v == refresh:
 			why = "may have lost its connection while the machine slept or its network changed"
+		case owed:
+			why = "did not stay in the place of the one before"
 		}
 		fmt.Fprintf(k.log, "keeper: %s (pid %d) %s: starting it again\n", dead.Program, dead.Tunnel.PID, why)
 		// What it was lost with, a VPN perhaps, may have to come first again. Where the configuration cannot be read, nobody knows what.

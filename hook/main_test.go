@@ -209,7 +209,12 @@ func client(address string) error {
 //	once  ends with its first connection, and takes no other
 //	lost  ends with a connection that could not be made
 //	mute  takes connections and answers none any more, once it has got SIGUSR1: its own connection is dead
+//	shy   ends before it listens, or as soon as it does, while the file "offline" in the test's directory says "first" or "then"
 func odd(kind, address, target string) error {
+	offline, _ := os.ReadFile(filepath.Join(os.Getenv(dirVariable), "offline"))
+	if kind == "shy" && string(offline) == "first" {
+		return errors.New("no network")
+	}
 	dead := make(chan os.Signal, 1)
 	signal.Notify(dead, syscall.SIGUSR1) // before it listens: what is seen to listen may be told to be dead
 	ln, err := net.Listen("tcp", address)
@@ -217,6 +222,9 @@ func odd(kind, address, target string) error {
 		return err
 	}
 	fmt.Println("listening")
+	if kind == "shy" && string(offline) == "then" {
+		return errors.New("no network any more")
+	}
 	var mute atomic.Bool
 	go func() {
 		<-dead

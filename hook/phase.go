@@ -28,6 +28,9 @@ import (
 //	            └────────┘  └──┬─────┘
 //	                           ▼
 //	                       no record
+//
+// A keeper launches the program of a ready tunnel again whose own connection may be dead. Where the new one dies, it goes on as with
+// --keep-alive for as long as somebody is there for whom the tunnel is.
 type phase int
 
 // The phases. Whether a tunnel that is up listens yet only its sockets tell; no row of the table asks for that.

@@ -183,7 +183,9 @@ func (s *start) replace(ctx context.Context, q *question) (netip.AddrPort, error
 			tx.rec.Starter = s.self
 		}
 		tx.rec.Tried = s.held.holding()
-		tx.before = s.route.Before(tx.rec.Public(), s.Self) // the VPN may be as dead as the tunnel
+		if s.launched == nil {
+			tx.stepsAgain(s.route) // the VPN may be as dead as the tunnel
+		}
 		return s.launchAgain(tx, at, "does not answer any more")
 	})
 	if err != nil {

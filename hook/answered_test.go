@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -285,6 +286,74 @@ func TestWhatComesBeforeAProgramComesBeforeItsReplacement(t *testing.T) {
 	w.nothingLeft()
 }
 
+// withVPN configures a [tunnel.NAME] with commands as of a VPN's that comes up only where it is not up, and gives what they did.
+func (w *account) withVPN(name, route string) (did func() string) {
+	w.t.Helper()
+	up, file := filepath.Join(w.dir, name+".up"), filepath.Join(w.dir, name+".did")
+	config, err := os.OpenFile(filepath.Join(w.dir, "config.toml"), os.O_APPEND|os.O_WRONLY, 0)
+	check(w.t, err)
+	_, err = fmt.Fprintf(config, `
+[tunnel.%s]
+route = '%s'
+before = [['sh', '-c', 'mkdir %s && echo up >>%s']]
+after = [['sh', '-c', 'rmdir %[3]s && echo down >>%[4]s']]
+`, name, route, up, file)
+	check(w.t, errors.Join(err, config.Close()))
+	return func() string {
+		text, _ := os.ReadFile(file)
+		return strings.ReplaceAll(string(text), "\n", " ")
+	}
+}
+
+// TestWhatIsUpStillIsTakenDownBeforeAReplacement where it does not come up otherwise, be that a start's or the keeper's.
+func TestWhatIsUpStillIsTakenDownBeforeAReplacement(t *testing.T) {
+	w := newOddWorld(t, tunneltest.ResponderOptions{})
+	did := w.withVPN("vpn", w.odd("mute"))
+	holder := w.holder()
+	req := w.request("vpn", tunnel.ReadyListen)
+	req.EndWith = append(req.EndWith, holder.id)
+	w.mustStart(w.request("vpn", tunnel.ReadyListen))
+	w.sleeps(time.Hour)
+	if w.mustStart(req); did() != "up down up " {
+		t.Errorf("at a start's replacement %q ran", did())
+	}
+	old := w.mustRecord()
+	w.awaitKeeper()
+	w.sleeps(2 * time.Hour)
+	tunneltest.Eventually(t, "the keeper replaces it", func() bool { return w.mustRecord().Tunnel != old.Tunnel && w.served() })
+	if did() != "up down up down up " {
+		t.Errorf("at the keeper's replacement %q ran", did())
+	}
+	holder.kill()
+	w.mustStop(hook.StopRequest{Route: "vpn"})
+	if did() != "up down up down up down " {
+		t.Errorf("in the end %q ran", did())
+	}
+	w.nothingLeft()
+}
+
+// TestWhatComesBeforeAProgramComesOnceAStart, however often that launches it.
+func TestWhatComesBeforeAProgramComesOnceAStart(t *testing.T) {
+	w := newOddWorld(t, tunneltest.ResponderOptions{})
+	late := loopbackAddress()
+	did := w.withVPN("vpn", "lost://"+late)
+	req := w.request("vpn", tunnel.ReadyRDP)
+	req.Timeout = tunneltest.Patience
+	done := w.starting(w.context(), req)
+	tunneltest.Eventually(t, "its program is launched again", func() bool { return w.logged(" does not answer any more: again, on ") })
+	server, err := net.Listen("tcp", late)
+	check(t, err)
+	defer server.Close()
+	go relayTo(server, w.server.Addr())
+	o := <-done
+	check(t, o.err)
+	if did() != "up " {
+		t.Errorf("%q ran", did())
+	}
+	w.mustStop(hook.StopRequest{Route: "vpn"})
+	w.nothingLeft()
+}
+
 // TestWhatComesBeforeAProgramDoesNotShakeIt: what it changes, such as a VPN the default route, was so when the program began.
 func TestWhatComesBeforeAProgramDoesNotShakeIt(t *testing.T) {
 	w := newOddWorld(t, tunneltest.ResponderOptions{})
@@ -302,6 +371,29 @@ func TestWhatComesBeforeAProgramDoesNotShakeIt(t *testing.T) {
 		t.Errorf("not replaced after a sleep")
 	}
 	w.mustStop(hook.StopRequest{Route: "vpn"})
+	w.nothingLeft()
+}
+
+// TestAKeeperDoesNotInterruptWhatComesBeforeAProgram, whatever that does to the network, and however long it takes.
+func TestAKeeperDoesNotInterruptWhatComesBeforeAProgram(t *testing.T) {
+	w := newOddWorld(t, tunneltest.ResponderOptions{})
+	w.sleeps(0)
+	file := filepath.Join(w.dir, "steps")
+	config, err := os.OpenFile(filepath.Join(w.dir, "config.toml"), os.O_APPEND|os.O_WRONLY, 0)
+	check(t, err)
+	_, err = fmt.Fprintf(config, "[tunnel.vpn]\nroute = '%s'\nbefore = [['sh', '-c', 'echo up >>%s; printf 1h0m0s >%s; sleep 5']]\n",
+		w.odd("mute"), file, filepath.Join(w.dir, "slept"))
+	check(t, errors.Join(err, config.Close()))
+	holder := w.holder()
+	req := w.request("vpn", tunnel.ReadyListen)
+	req.EndWith = append(req.EndWith, holder.id)
+	old := w.mustStart(req).Record
+	w.never(4*time.Second, "it is replaced", func() bool { return !old.Tunnel.Alive() })
+	if got, err := os.ReadFile(file); err != nil || string(got) != "up\n" {
+		t.Errorf("what ran: %q, %v", got, err)
+	}
+	holder.kill()
+	tunneltest.Eventually(t, "it ends with its holder", w.gone)
 	w.nothingLeft()
 }
 

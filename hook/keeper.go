@@ -346,7 +346,8 @@ const networkRest = 2 * time.Second
 func (k *keeper) looksAround() bool { return !k.rec.Anew && k.rec.Around != nil }
 
 // lookAround tells whether what has happened to the machine since the tunnel last was known to work may have cut its own connection
-// off. What the network is it asks only when that has changed, and has come to rest.
+// off. What the network is it asks only when that has changed, and has come to rest, and when the tunnel listens: what comes before its
+// program may change it, and one that is just connecting has nothing to lose.
 func (k *keeper) lookAround(now time.Time) bool {
 	if !k.looksAround() {
 		return false
@@ -356,7 +357,7 @@ func (k *keeper) lookAround(now time.Time) bool {
 		k.moved = now
 	}
 	k.slept = slept
-	if !k.moved.IsZero() && now.Sub(k.moved) >= networkRest {
+	if !k.moved.IsZero() && now.Sub(k.moved) >= networkRest && !tunnel.Free(k.rec.Address) {
 		k.moved = time.Time{}
 		k.shaken = !offline(*k.rec.Around, tunnel.Network()) && k.mayBeDead(k.rec) // another one could not connect either
 	}
@@ -600,7 +601,7 @@ func (k *keeper) relaunch(ctx context.Context, v verdict) error {
 		fmt.Fprintf(k.log, "keeper: %s (pid %d) %s: starting it again\n", dead.Program, dead.Tunnel.PID, why)
 		// What it was lost with, a VPN perhaps, may have to come first again. Where the configuration cannot be read, nobody knows what.
 		if t, err := k.target(tx.rec.Route, tx.rec.Listen); err == nil {
-			tx.before = t.route.Before(tx.rec.Public(), k.Self)
+			tx.stepsAgain(t.route)
 		}
 		if _, err := tx.launch(program{argv: allText(k.Argv), env: allText(k.Variables)}, k.log); err != nil { // an update may be replacing the program
 			tx.rec = dead // the next try finds it as this one did

@@ -232,7 +232,7 @@ func withToken(environ []string, token string) []string {
 	kept := make([]string, 0, len(environ)+1)
 	for _, v := range environ {
 		switch name, _, _ := strings.Cut(v, "="); name {
-		case process.TokenVariable, orderVariable, beforeVariable, openingVariable, askVariable, pageVariable:
+		case process.TokenVariable, orderVariable, beforeVariable, undoVariable, openingVariable, askVariable, pageVariable:
 		default:
 			kept = append(kept, v)
 		}

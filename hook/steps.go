@@ -38,6 +38,10 @@ var ErrStep = errors.New("a command before the tunnel program has failed")
 // beforeVariable is the environment variable that tells what to run before the tunnel program. A command line anybody may read.
 const beforeVariable = "TUNHOOK_BEFORE"
 
+// undoVariable tells what to run when one of them fails because what it brings up is up still: that takes it down. Only then, since it
+// may serve others, too.
+const undoVariable = "TUNHOOK_BEFORE_UNDO"
+
 // beforeCommand is the argument that makes tunhook run the commands before a tunnel program, and then that.
 const beforeCommand = "before"
 
@@ -51,30 +55,51 @@ func (tx *transaction) withBefore(argv, environ []string) ([]string, []string, e
 	if len(tx.before) == 0 {
 		return argv, environ, nil
 	}
-	told, err := json.Marshal(tx.before)
-	if err != nil {
+	before, err1 := json.Marshal(tx.before)
+	undo, err2 := json.Marshal(tx.undo)
+	if err := errors.Join(err1, err2); err != nil {
 		return nil, nil, err
 	}
-	tx.before = nil
-	return append([]string{tx.Self, beforeCommand, "--"}, argv...), append(environ, beforeVariable+"="+string(told)), nil
+	environ = append(environ, beforeVariable+"="+string(before), undoVariable+"="+string(undo))
+	tx.before, tx.undo = nil, nil
+	return append([]string{tx.Self, beforeCommand, "--"}, argv...), environ, nil
+}
+
+// stepsAgain has the commands run that come before a tunnel program, although they have run for the tunnel before.
+func (tx *transaction) stepsAgain(route tunnel.Route) {
+	public := tx.rec.Public()
+	tx.before, tx.undo = route.Before(public, tx.Self), route.After(public, tx.Self)
 }
 
 // Before runs the commands before a tunnel program, which it is told through its environment, and then executes that: it returns
 // only with an error, a *StepError where a command has failed. What they print goes to the log.
 func (h *Env) Before(ctx context.Context, argv []string, log *os.File) error {
-	var steps tunnel.Steps
+	var steps, undo tunnel.Steps
 	if err := json.Unmarshal([]byte(tunnel.Getenv(h.Environ, beforeVariable)), &steps); err != nil {
 		return fmt.Errorf("before: %s does not say what to run: %w", beforeVariable, err)
 	}
-	signal.Ignore(tunnel.IgnoredByLaunch) // as it was when this process was launched
+	_ = json.Unmarshal([]byte(tunnel.Getenv(h.Environ, undoVariable)), &undo) // a tunhook that was before this one has none
+	signal.Ignore(tunnel.IgnoredByLaunch)                                     // as it was when this process was launched
 	environ := withToken(h.Environ, tunnel.Getenv(h.Environ, process.TokenVariable))
 	if socket := tunnel.Getenv(h.Environ, askVariable); socket != "" {
 		environ = append(environ, askVariable+"="+socket)
 	}
-	for _, step := range steps {
-		if err := runStep(ctx, "before", step, environ, log); err != nil {
-			return err
+	run := func() error {
+		for _, step := range steps {
+			if err := runStep(ctx, "before", step, environ, log); err != nil {
+				return err
+			}
 		}
+		return nil
+	}
+	err := run()
+	if err != nil && len(undo) > 0 && ctx.Err() == nil {
+		fmt.Fprintf(log, "%v: what is up still is taken down first\n", err)
+		_ = runAll(ctx, undo, environ, log) // what is down already counts for nothing
+		err = run()
+	}
+	if err != nil {
+		return err
 	}
 	if err := h.noteAround(ctx, tunnel.Getenv(h.Environ, process.TokenVariable)); err != nil {
 		fmt.Fprintf(log, "before: %v\n", err) // at worst the tunnel is taken for dead, and replaced once
@@ -165,9 +190,14 @@ func (h *Env) runAfter(ctx context.Context, rec pidfile.Record) error {
 		return err
 	}
 	defer log.Close()
+	return runAll(ctx, t.route.After(rec.Public(), h.Self), withToken(h.Environ, ""), log)
+}
+
+// runAll runs commands that take something down: each of them, whatever becomes of the others.
+func runAll(ctx context.Context, steps tunnel.Steps, environ []string, log *os.File) error {
 	var failed []error
-	for _, step := range t.route.After(rec.Public(), h.Self) {
-		if err := runStep(ctx, "after", step, withToken(h.Environ, ""), log); err != nil {
+	for _, step := range steps {
+		if err := runStep(ctx, "after", step, environ, log); err != nil {
 			fmt.Fprintf(log, "tunhook: %v\n", err)
 			failed = append(failed, err)
 		}

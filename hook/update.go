@@ -29,6 +29,7 @@ type transaction struct {
 	// newKeeper says that the keeper shall be another one: the one that is there does not know how.
 	newKeeper bool
 	before    tunnel.Steps // what to run before the tunnel program, once
+	undo      tunnel.Steps // what to run where one of those fails, and then those once more
 
 	written pidfile.Record // what the file holds
 	removed bool

@@ -48,20 +48,29 @@ func (s *start) holdPages(at netip.AddrPort) bool {
 	if err != nil || !s.route.Provider.OpensByName(program.own) {
 		return false
 	}
-	dir, err := pidfile.PrivateDir(s.browserDir(s.key), false, true)
+	held, err := s.holdPagesOf(s.key)
 	if err != nil {
 		return false
+	}
+	s.held = held
+	return true
+}
+
+// holdPagesOf has the pages held back of the program that is about to be launched for a key's tunnel.
+func (h *Env) holdPagesOf(key pidfile.Key) (*heldPages, error) {
+	dir, err := pidfile.PrivateDir(h.browserDir(key), false, true)
+	if err != nil {
+		return nil, err
 	}
 	file, err := pidfile.OpenOwn(filepath.Join(dir.Path(), heldName), os.O_RDWR|os.O_CREATE|os.O_APPEND)
 	if err != nil {
-		return false
+		return nil, err
 	}
 	if err := begin(file); err != nil {
 		file.Close()
-		return false
+		return nil, err
 	}
-	s.held = &heldPages{file: file}
-	return true
+	return &heldPages{file: file}, nil
 }
 
 // begin has the file say that pages are held back. The error says that another start does so with it, or has just removed it, or that

@@ -433,3 +433,61 @@ func TestAPageIsFreedWhereTheProgramIsLeftToIt(t *testing.T) {
 		})
 	}
 }
+
+// TestAKeeperOpensNoPage that nobody has asked for, where it replaces a tunnel that may be dead: the next start does, in one call.
+func TestAKeeperOpensNoPage(t *testing.T) {
+	for name, test := range map[string]struct {
+		keys string
+		stay bool // the old program is left as it is
+	}{
+		"of a program that is known to ask first": {"sign_in = 'sign in at (\\S+)'\nsign_in_first = true\n", true},
+		"of a program that asks first":            {"", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newOddWorld(t, tunneltest.ResponderOptions{})
+			w.browser("xdg-open")
+			signed := filepath.Join(w.dir, "signed")
+			sign := func() { check(t, os.WriteFile(signed, nil, 0o600)) }
+			config, err := os.OpenFile(filepath.Join(w.dir, "config.toml"), os.O_APPEND|os.O_WRONLY, 0)
+			check(t, err)
+			_, err = config.WriteString("[provider.early]\ncommand = ['{tunhook}', 'asking', 'early', '{listen}', '{host}:{port}']\n" + test.keys)
+			check(t, errors.Join(err, config.Close()))
+			sign()
+			holder := w.holder()
+			req := w.request(w.odd("early"), tunnel.ReadyListen)
+			req.EndWith, req.KeepAlive = append(req.EndWith, holder.id), true
+			old := w.mustStart(req).Record
+			w.awaitKeeper()
+			if !test.stay {
+				w.sleeps(time.Hour)
+				tunneltest.Eventually(t, "it is replaced while nobody has to sign in", func() bool { return w.mustRecord().Tunnel != old.Tunnel && w.served() })
+				check(t, w.answers())
+				old = w.mustRecord()
+			}
+			check(t, os.Remove(signed))
+			w.sleeps(2 * time.Hour)
+			if test.stay {
+				tunneltest.Eventually(t, "it is left", func() bool { return w.logged("it is left to the next start") })
+				w.never(2*time.Second, "it is replaced", func() bool { return !old.Tunnel.Alive() })
+			} else {
+				tunneltest.Eventually(t, "its program has given way", w.gone)
+			}
+			if tabs := w.tabs(); len(tabs) > 0 {
+				t.Errorf("opened %q", tabs)
+			}
+			done := w.starting(w.context(), req)
+			w.nextTab()
+			sign()
+			o := <-done
+			check(t, o.err)
+			if o.started.Record.Tunnel == old.Tunnel {
+				t.Error("the next start has not replaced it")
+			}
+			check(t, w.answers())
+			w.onlyTab()
+			w.mustStop(hook.StopRequest{Route: w.odd("early")})
+			holder.kill()
+			w.nothingLeft()
+		})
+	}
+}

@@ -116,6 +116,7 @@ func (h *Env) Keep(ctx context.Context, log *os.File) error {
 	k.moved = time.Now() // what happened before this keeper was there counts, too
 	defer k.network.Close()
 	defer k.closeVisits()
+	defer k.unasked.drop()
 	k.signIns = signInWatch{Env: h}
 	defer k.signIns.close()
 	return k.watch(ctx)
@@ -162,6 +163,7 @@ type keeper struct {
 	nextTry    time.Time // when to launch it again
 	again      time.Time // when it was launched again last
 	owes       bool      // see view
+	unasked    unasked
 }
 
 func (k *keeper) key() pidfile.Key { return pidfile.Key{Route: k.Route, Listen: k.order.Listen} }
@@ -202,7 +204,10 @@ func (k *keeper) step(ctx context.Context) (verdict, error) {
 		return leave, nil
 	}
 	if !k.order.Quiet {
-		k.signIns.look(k.rec, k.toldBySomebody())
+		k.signIns.look(k.rec, k.toldBySomebody() || k.unasked.quiet(k.rec.Tunnel))
+	}
+	if err := k.lookAtPages(ctx); err != nil {
+		return goOn, err
 	}
 	now := time.Now()
 	v := decide(k.rec, k.look(now))
@@ -297,7 +302,8 @@ func (k *keeper) still(v verdict) func(pidfile.Record) bool {
 func (k *keeper) look(now time.Time) view {
 	v := view{
 		now: now, alive: lives(k.rec),
-		holders: len(pidfile.Alive(k.rec.EndWith)) > 0, canRevive: len(k.Argv) > 0,
+		holders:   len(pidfile.Alive(k.rec.EndWith)) > 0,
+		canRevive: len(k.Argv) > 0 && !(k.unasked.gaveWay && k.rec.Tunnel == k.unasked.program),
 	}
 	if v.alive {
 		k.deadFrom = time.Time{}
@@ -359,7 +365,7 @@ func (k *keeper) lookAround(now time.Time) bool {
 	k.slept = slept
 	if !k.moved.IsZero() && now.Sub(k.moved) >= networkRest && !tunnel.Free(k.rec.Address) {
 		k.moved = time.Time{}
-		k.shaken = !offline(*k.rec.Around, tunnel.Network()) && k.mayBeDead(k.rec) // another one could not connect either
+		k.shaken = !offline(*k.rec.Around, tunnel.Network()) && k.mayBeDead(k.rec) && !k.leftToStart() // another one could not connect either
 	}
 	return k.shaken
 }
@@ -496,7 +502,7 @@ func (k *keeper) sleep() {
 // longest is the longest sleep that still keeps the promises in time.
 func (k *keeper) longest() time.Duration {
 	switch {
-	case !k.deadFrom.IsZero():
+	case !k.deadFrom.IsZero(), k.unasked.held.holding():
 		return deadSleep
 	case k.looksAround() && !k.moved.IsZero():
 		return endSleep
@@ -582,8 +588,18 @@ func (k *keeper) relaunch(ctx context.Context, v verdict) error {
 		if !k.still(v)(tx.rec) {
 			return nil
 		}
+		program := program{argv: allText(k.Argv), env: allText(k.Variables)}
+		k.unasked.drop()
+		k.unasked = unasked{left: k.unasked.left}
 		owed := k.owes
-		k.owes = owed || v == refresh
+		if owed || v == refresh {
+			held, err := k.holdPagesOf(tx.rec.Key())
+			if err != nil {
+				return fmt.Errorf("its pages cannot be held back: %w", err)
+			}
+			k.owes, k.unasked.held = true, held
+			program.asks = held.environ()
+		}
 		if err := endProcesses(tx.rec, time.Second); err != nil { // what the dead program has left behind
 			return err
 		}
@@ -603,11 +619,11 @@ func (k *keeper) relaunch(ctx context.Context, v verdict) error {
 		if t, err := k.target(tx.rec.Route, tx.rec.Listen); err == nil {
 			tx.stepsAgain(t.route)
 		}
-		if _, err := tx.launch(program{argv: allText(k.Argv), env: allText(k.Variables)}, k.log); err != nil { // an update may be replacing the program
+		if _, err := tx.launch(program, k.log); err != nil { // an update may be replacing the program
 			tx.rec = dead // the next try finds it as this one did
 			return errors.Join(err, tx.write())
 		}
-		k.shaken = false
+		k.shaken, k.unasked.program = false, tx.rec.Tunnel
 		return nil
 	})
 	return err

@@ -184,3 +184,6 @@ func (p *Provider) StrikePages(log *os.File, from int64) error {
 
 // SignsIn tells whether the tunnel program may ask somebody to sign in when a client connects.
 func (p *Provider) SignsIn() bool { return p.SignIn != "" && !p.SignInFirst }
+
+// AsksFirst tells whether the tunnel program is known to open a page for somebody to sign in before it listens.
+func (p *Provider) AsksFirst() bool { return p.SignIn != "" && p.SignInFirst }

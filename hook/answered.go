@@ -219,7 +219,7 @@ func (s *start) launchAgain(tx *transaction, at netip.AddrPort, why string) erro
 		return err
 	}
 	defer log.Close()
-	tx.rec.LogFrom, tx.rec.ArgsHash = from, hashArgs(tx.rec.Token, s.args())
+	tx.rec.LogFrom, tx.rec.ArgsHash, tx.rec.Unasked = from, hashArgs(tx.rec.Token, s.args()), false
 	if tx.rec.Watched() {
 		if tx.program, err = s.program(tx.rec.Address); err != nil {
 			return err

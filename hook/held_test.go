@@ -437,11 +437,13 @@ func TestAPageIsFreedWhereTheProgramIsLeftToIt(t *testing.T) {
 // TestAKeeperOpensNoPage that nobody has asked for, where it replaces a tunnel that may be dead: the next start does, in one call.
 func TestAKeeperOpensNoPage(t *testing.T) {
 	for name, test := range map[string]struct {
-		keys string
-		stay bool // the old program is left as it is
+		keys  string
+		stay  bool // the old program is left as it is
+		hasty bool // the next start comes when the new program has been launched
 	}{
-		"of a program that is known to ask first": {"sign_in = 'sign in at (\\S+)'\nsign_in_first = true\n", true},
-		"of a program that asks first":            {"", false},
+		"of a program that is known to ask first":                    {"sign_in = 'sign in at (\\S+)'\nsign_in_first = true\n", true, false},
+		"of a program that asks first":                               {"", false, false},
+		"of a program that asks first, and a start waits for it yet": {"", false, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newOddWorld(t, tunneltest.ResponderOptions{})
@@ -466,10 +468,13 @@ func TestAKeeperOpensNoPage(t *testing.T) {
 			}
 			check(t, os.Remove(signed))
 			w.sleeps(2 * time.Hour)
-			if test.stay {
+			switch {
+			case test.stay:
 				tunneltest.Eventually(t, "it is left", func() bool { return w.logged("it is left to the next start") })
 				w.never(2*time.Second, "it is replaced", func() bool { return !old.Tunnel.Alive() })
-			} else {
+			case test.hasty:
+				tunneltest.Eventually(t, "it is replaced", func() bool { return !old.Tunnel.Alive() })
+			default:
 				tunneltest.Eventually(t, "its program has given way", w.gone)
 			}
 			if tabs := w.tabs(); len(tabs) > 0 {

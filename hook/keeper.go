@@ -607,6 +607,7 @@ func (k *keeper) relaunch(ctx context.Context, v verdict) error {
 			return err
 		}
 		dead := tx.rec
+		tx.rec.Unasked = k.unasked.held != nil
 		why := "died while its client was there"
 		switch {
 		case v == refresh:

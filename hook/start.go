@@ -141,6 +141,10 @@ func (s *start) do(ctx context.Context) (Started, error) {
 		if s.address().Auto() && try < autoTries && errors.As(err, &taken) {
 			continue
 		}
+		var failed *FailedError
+		if !s.began && errors.As(err, &failed) && failed.Record.Unasked && errors.Is(err, tunnel.ErrEnded) && try < autoTries {
+			continue // a keeper's attempt is not this start's
+		}
 		return started, err
 	}
 }

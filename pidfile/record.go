@@ -63,6 +63,7 @@ type Record struct {
 	Anew        bool               `json:"anew,omitempty"`       // its program makes a connection of its own for each client's
 	Around      *Around            `json:"around,omitempty"`     // what the machine was like when the program was launched or answered last; nil where that is not known
 	Tried       bool               `json:"tried,omitempty"`      // Prober finds out whether somebody has to sign in: then its program is launched once more
+	Unasked     bool               `json:"unasked,omitempty"`    // its keeper has launched its program in another one's place
 	Shared      bool               `json:"shared"`               // given to another start than the one that launched it
 }
 

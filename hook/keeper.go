@@ -430,7 +430,7 @@ func (k *keeper) lookForVisits(from []netip.AddrPort, v view) {
 	case !k.countsIdle() && k.promised.IsZero():
 		k.closeVisits()
 	case k.visits == nil:
-		k.visits = tunnel.WatchVisits(k.rec.Public())
+		k.visits = tunnel.WatchVisits(k.rec.Public(), k.rec.Beside...)
 	}
 }
 

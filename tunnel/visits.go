@@ -12,12 +12,16 @@ type Visits struct {
 	known map[netip.AddrPort]bool // where the connections came from that were there before
 }
 
-// WatchVisits begins to watch: what was connected before, and what has ended before, does not count.
-func WatchVisits(addr netip.AddrPort) *Visits {
+// WatchVisits begins to watch: what was connected before, and what has ended before, does not count. Of an end the kernel may tell only
+// some time after it, when it has forgotten the connection: so does not what is known to have been connected from before.
+func WatchVisits(addr netip.AddrPort, before ...netip.AddrPort) *Visits {
 	v := &Visits{addr: addr, known: map[netip.AddrPort]bool{}}
 	v.ended, v.err = watchEndings(addr.Port())
 	if all, err := traces(addr.Port()); err == nil {
 		v.known = v.clientEnds(all)
+	}
+	for _, from := range before {
+		v.known[from] = true
 	}
 	return v
 }

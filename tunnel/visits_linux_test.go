@@ -135,6 +135,11 @@ func TestConnectionsFromBeforeAreNoVisits(t *testing.T) {
 	if err != nil || !visits.New(from) || visits.Ended() {
 		t.Errorf("a connection since then does not count, or is over: %v, %v", from, err)
 	}
+	told := WatchVisits(netip.MustParseAddrPort("127.0.0.1:1"), from...) // where the kernel has forgotten it already
+	defer told.Close()
+	if told.New(from) {
+		t.Errorf("one counts of which was said that it was there before: %v", from)
+	}
 	client.Close()
 	tunneltest.Eventually(t, "its end is seen", visits.Ended)
 }

@@ -244,7 +244,8 @@ func (w *modelWorld) step(s stepWords) (did bool, err error) {
 	case "leave":
 		return w.leave(p)
 	case "quit":
-		return w.client != nil, w.quitAndTell()
+		there := w.client != nil
+		return there, w.quitAndTell()
 	case "end":
 		return w.endHolder(s.options["holder"])
 	case "die":

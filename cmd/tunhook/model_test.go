@@ -123,6 +123,9 @@ func (m *modelled) holderEnded(holder string) {
 	if m.holders[holder] {
 		m.holders[holder] = false
 	}
+	if m.leaving {
+		m.awaited = false // it may have been this one's client
+	}
 }
 
 // stopped takes in a stop that has succeeded, and tells whether the tunnel must be gone at once: "stop returns when the process is

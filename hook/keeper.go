@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"slices"
+	"syscall"
 	"time"
 
 	"github.com/tunhook/tunhook/pidfile"
@@ -39,7 +40,7 @@ const keeperCommand = "keeper"
 func (tx *transaction) ensureKeeper() error {
 	rec := &tx.rec
 	if !rec.Watched() || rec.Ending || rec.Keeper.Alive() && !tx.newKeeper {
-		return nil
+		return wake(rec.Keeper)
 	}
 	told, err := json.Marshal(order{rec.Route, rec.Listen, rec.Token, allBytes(tx.program.argv), allBytes(tx.program.env), tx.Quiet})
 	if err != nil {
@@ -58,6 +59,22 @@ func (tx *transaction) ensureKeeper() error {
 	rec.KeeperKnows = len(tx.program.argv) > 0
 	rec.Keeper, err = process.Identify(launched.PID)
 	return err
+}
+
+// wake has a keeper go on that a signal has stopped: another one may not know what this one does.
+func wake(keeper process.Identity) error {
+	if !keeper.Stopped() {
+		return nil
+	}
+	p, err := process.Open(keeper)
+	if errors.Is(err, process.ErrGone) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer p.Close()
+	return p.Signal(syscall.SIGCONT)
 }
 
 // logOrNowhere opens a tunnel's log to add to it. Somebody may have removed or replaced it: then what is said goes nowhere, since it is

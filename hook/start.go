@@ -241,11 +241,11 @@ func (s *start) want(rec *pidfile.Record) {
 	}
 }
 
-// adds tells whether this start changes anything in the record, or a keeper is missing.
+// adds tells whether this start changes anything in the record, or its keeper is missing or does nothing.
 func (s *start) adds(rec pidfile.Record) bool {
 	wanted := rec
 	s.want(&wanted)
-	return !reflect.DeepEqual(wanted, rec) || rec.Watched() && !rec.Keeper.Alive()
+	return !reflect.DeepEqual(wanted, rec) || rec.Watched() && (!rec.Keeper.Alive() || rec.Keeper.Stopped())
 }
 
 // maxBeside is how many connections a record takes: a tunnel with more of them has clients enough not to end soon.

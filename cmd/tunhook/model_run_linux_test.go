@@ -165,6 +165,8 @@ var sequences = []struct{ name, steps string }{
 	{"a listener", "listen A; connect A; stop A; half A; connect A; leave A; leave A; pause; pause; connect A; unlisten A; start A"},
 	{"a killed listener", "listen A; connect A; unlisten A kill; start A; stop A"},
 	{"a frozen keeper", "start A holder=1; keeper A freeze; start A; stop A; start A holder=1; keeper thaw; end holder=1; wait"},
+	{"a frozen keeper keeps the program alive", "start A holder=1; keeper A freeze; start A holder=1 keep; die A; connect A"},
+	{"a frozen keeper goes on where there is nothing to add", "start A holder=1 keep; keeper A freeze; start A holder=1 keep; die A; connect A"},
 	{"a lost keeper", "start A holder=1; keeper A; start A holder=2; end holder=1; end holder=2; wait"},
 }
 

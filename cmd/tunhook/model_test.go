@@ -43,7 +43,7 @@ type modelled struct {
 	awaited      bool      // that start was not the one that launched the tunnel, and nobody has connected since: a stop must wait
 	stopAt       time.Time // when the stop came for which it is leaving
 
-	unwatched bool // its keeper was killed or frozen: the next start or stop gives it another
+	unwatched bool // its keeper was killed or frozen: the next start or stop gives it another, or has it go on
 	doubtful  bool // what was promised is not known: a start was killed on its way, say
 }
 

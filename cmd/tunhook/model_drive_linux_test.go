@@ -98,8 +98,9 @@ const modelPatience, hurry = time.Minute, 10 * time.Second
 
 // runningListener has a listen address, and starts tunnels by itself: the model knows its clients, and no tunnel.
 type runningListener struct {
-	cmd  *exec.Cmd
-	done <-chan result
+	cmd    *exec.Cmd
+	done   <-chan result
+	others []string // records that were there before: of a tunnel that had another name, and has died
 }
 
 func newModelWorld(t *testing.T, standin string, patience time.Duration) (*modelWorld, error) {
@@ -592,7 +593,7 @@ func (w *modelWorld) listen(p *place) (did bool, err error) {
 		return false, nil
 	}
 	cmd := w.command("listen", p.route, p.address, "--linger", "1s")
-	p.listener = &runningListener{cmd, w.backgroundFor(10*time.Minute, cmd)}
+	p.listener = &runningListener{cmd, w.backgroundFor(10*time.Minute, cmd), w.recordFiles(p)}
 	if !eventually(w.patience, func() bool { return !tunnel.Free(p.addrPort()) }) {
 		return true, breaks(ruleStuck, "listen does not listen")
 	}
@@ -614,10 +615,14 @@ func (w *modelWorld) unlisten(p *place, s stepWords) (did bool, err error) {
 	case <-time.After(2 * w.patience):
 		return true, breaks(ruleStuck, "listen does not end by %v", sig)
 	}
+	others := p.listener.others
 	p.listener = nil
 	w.dropConns(p)
 	p.ended()
-	if !eventually(w.patience, func() bool { return len(w.recordFiles(p)) == 0 }) {
+	gone := func() bool {
+		return !slices.ContainsFunc(w.recordFiles(p), func(file string) bool { return !slices.Contains(others, file) })
+	}
+	if !eventually(w.patience, gone) {
 		return true, breaks(ruleLate, "the tunnel of a listener that has ended by %v", sig)
 	}
 	return true, nil

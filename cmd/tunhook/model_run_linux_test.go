@@ -163,6 +163,7 @@ var sequences = []struct{ name, steps string }{
 	{"the stranger on the pid of a tunnel before the last boot", "start A holder=1; reboot A; start A; stop A"},
 	{"the stranger on the pid of a tunnel that has died", "start A holder=1; recycle A; stop A now"},
 	{"a listener", "listen A; connect A; stop A; half A; connect A; leave A; leave A; pause; pause; connect A; unlisten A; start A"},
+	{"a listener where another name's tunnel has died", "start A name; die A; listen A; connect A; leave A; unlisten A"},
 	{"a killed listener", "listen A; connect A; unlisten A kill; start A; stop A"},
 	{"a frozen keeper", "start A holder=1; keeper A freeze; start A; stop A; start A holder=1; keeper thaw; end holder=1; wait"},
 	{"a frozen keeper keeps the program alive", "start A holder=1; keeper A freeze; start A holder=1 keep; die A; connect A"},

@@ -332,6 +332,29 @@ func TestWhatIsUpStillIsTakenDownBeforeAReplacement(t *testing.T) {
 	w.nothingLeft()
 }
 
+// TestWhatIsUpStillStaysForAnotherTunnel, which may need it: nobody's session is cut because another tunnel is replaced.
+func TestWhatIsUpStillStaysForAnotherTunnel(t *testing.T) {
+	w := newOddWorld(t, tunneltest.ResponderOptions{})
+	did := w.withVPN("vpn", w.odd("mute"))
+	w.withVPN("other", w.odd("mute"))
+	another := w.request("other", tunnel.ReadyListen)
+	another.Listen = loopbackAddress()
+	w.mustStart(another)
+	old := w.mustStart(w.request("vpn", tunnel.ReadyListen)).Record
+	w.sleeps(time.Hour)
+	now := w.mustStart(w.request("vpn", tunnel.ReadyListen)).Record
+	if now.Tunnel == old.Tunnel || did() != "up " {
+		t.Errorf("replaced: %t; at that %q ran", now.Tunnel != old.Tunnel, did())
+	}
+	w.mustStop(hook.StopRequest{Route: "vpn"})
+	_, err := w.Stop(w.context(), hook.StopRequest{Route: "other", Listen: another.Listen})
+	check(t, err)
+	if did() != "up down " {
+		t.Errorf("in the end %q ran", did())
+	}
+	w.nothingLeft()
+}
+
 // TestWhatComesBeforeAProgramComesOnceAStart, however often that launches it.
 func TestWhatComesBeforeAProgramComesOnceAStart(t *testing.T) {
 	w := newOddWorld(t, tunneltest.ResponderOptions{})

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -93,7 +94,12 @@ func (h *Env) Before(ctx context.Context, argv []string, log *os.File) error {
 		return nil
 	}
 	err := run()
-	if err != nil && len(undo) > 0 && ctx.Err() == nil {
+	switch {
+	case err == nil || len(undo) == 0 || ctx.Err() != nil:
+	case h.othersNeedSteps(tunnel.Getenv(h.Environ, process.TokenVariable)):
+		fmt.Fprintf(log, "%v: another tunnel may need what is up, so that stays, and the program is launched\n", err)
+		err = nil
+	default:
 		fmt.Fprintf(log, "%v: what is up still is taken down first\n", err)
 		_ = runAll(ctx, undo, environ, log) // what is down already counts for nothing
 		err = run()
@@ -108,6 +114,19 @@ func (h *Env) Before(ctx context.Context, argv []string, log *os.File) error {
 		environ = append(environ, pageVariable+"="+held)
 	}
 	return &StepError{"before", argv, syscall.Exec(argv[0], argv, environ)}
+}
+
+// othersNeedSteps tells whether another tunnel than that with the token has had commands before it, and lives: a VPN may be common to
+// them, and nobody's session is cut for another one's.
+func (h *Env) othersNeedSteps(token string) bool {
+	dir, err := h.records(false)
+	if err != nil {
+		return false
+	}
+	entries, err := dir.List()
+	return err != nil || slices.ContainsFunc(entries, func(e pidfile.Entry) bool {
+		return e.Err == nil && e.Record.After && e.Record.Token != token && running(e.Record)
+	})
 }
 
 // noteAround notes once more what the machine is like, for the tunnel with that token: a VPN that has come up may have taken the default

@@ -35,7 +35,7 @@ func (u *unasked) quiet(program process.Identity) bool {
 // leftToStart tells whether the tunnel's program, which may be dead, is not to be replaced by its keeper.
 func (k *keeper) leftToStart() bool {
 	t, err := k.target(k.rec.Route, k.rec.Listen)
-	if err == nil && !t.route.Provider.AsksFirst() {
+	if err != nil || !t.route.Provider.AsksFirst() { // of one that is not known any more the pages are held back
 		return false
 	}
 	if k.unasked.left != k.rec.Tunnel {

@@ -100,7 +100,7 @@ func TestWhatProgramsSayIsUnderstood(t *testing.T) {
 			"me@gate.example.com: Permission denied (publickey).":                                 tunnel.Refused,
 			"ssh: Could not resolve hostname gate.example.com: Name or service not known":         tunnel.UnknownName,
 			"ssh: connect to host gate.example.com port 22: Connection refused":                   tunnel.Unreachable,
-			"relay: the ssh connection of process 7 is dead, and no other can be made":            tunnel.Unreachable,
+			"relay: the ssh connection of process 7 does not answer, and no other can be made":    tunnel.Unreachable,
 			"ssh: connect to host gate.example.com port 22: Connection timed out":                 tunnel.Unreachable,
 			"/bin/sh: 1: exec: cloudflared: not found":                                            tunnel.NoProgram,
 			"/home/x/.ssh/config: line 3: Bad configuration option: frobnicate":                   tunnel.Arguments,

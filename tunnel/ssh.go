@@ -211,7 +211,7 @@ const loginLook = 100 * time.Millisecond
 // instead has a child make a connection of its own, in place of the one of a master that is dead. Where it cannot, that is because of the
 // master: it may be the only way in. So this process stays, to say so.
 func (s SSH) instead(ctx context.Context, control string, pid int) error {
-	fmt.Fprintf(s.Log, "relay: the ssh connection that is open already, of process %d (%s), is dead: without it\n", pid, control)
+	fmt.Fprintf(s.Log, "relay: the ssh connection that is open already, of process %d (%s), does not answer: without it\n", pid, control)
 	args := []string{"relay", "--listen", s.Listen, "--ssh", s.Target, "--"}
 	child := exec.CommandContext(ctx, s.Self, append(args, s.argv([]string{"-o", "ControlPath=none"})...)...)
 	child.Env, child.Stdout, child.Stderr = s.Environ, s.Log, s.Log
@@ -230,7 +230,7 @@ func (s SSH) instead(ctx context.Context, control string, pid int) error {
 		select {
 		case err := <-ended:
 			if err != nil && ctx.Err() == nil {
-				fmt.Fprintf(s.Log, "relay: the ssh connection of process %d is dead, and no other can be made: ssh -O exit ends it\n", pid)
+				fmt.Fprintf(s.Log, "relay: the ssh connection of process %d does not answer, and no other can be made: ssh -O exit ends it\n", pid)
 			}
 			return err
 		case <-time.After(loginLook):

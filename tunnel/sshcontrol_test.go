@@ -251,7 +251,7 @@ func TestADeadMasterIsNotReliedOn(t *testing.T) {
 		t.Errorf("with one that lives: %q", said)
 	}
 	said, err := run(false, refuses)
-	for _, part := range []string{"--ssh desk:3389 -- ", " -o ControlPath=none -p 22 gate\n", "is dead, and no other can be made: ssh -O exit"} {
+	for _, part := range []string{"--ssh desk:3389 -- ", " -o ControlPath=none -p 22 gate\n", "does not answer, and no other can be made: ssh -O exit"} {
 		if err == nil || !strings.Contains(said, part) {
 			t.Errorf("%v: %q, want %q", err, said, part)
 		}

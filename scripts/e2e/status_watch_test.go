@@ -76,14 +76,16 @@ func TestStatusWatchRedrawsInATerminal(t *testing.T) {
 
 	// The shell has the terminal in between, and gets it back.
 	term.resize(110, 20)
+	prompt := func(lines []string) bool { return lines[len(lines)-1] == "$" }
 	term.press("C-z")
-	term.waitFor("the prompt", func(lines []string) bool { return lines[len(lines)-1] == "$" })
+	term.waitFor("the prompt", prompt)
 	u.must(tunhook, "stop", "--all")
 	term.typeLine("fg")
 	term.waitFor("no tunnel, below", func(lines []string) bool {
 		return strings.HasPrefix(lines[0], "ROUTE ") && lines[len(lines)-1] == idle[3]
 	})
 	term.press("C-c")
+	term.waitFor("the prompt once more", prompt) // what is typed before is lost, or not shown
 	term.typeLine("echo status $?")
 	end := term.waitFor("the status", func(lines []string) bool { return slices.Contains(lines, "status 130") })
 	term.keepScreen("end", end)

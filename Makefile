@@ -85,14 +85,9 @@ test: needs-go ## run the tests, with the race detector where there is a C compi
 FUZZTIME = 20s
 FUZZ     =
 
-# Go runs one target of one package at a time.
 .PHONY: fuzz
 fuzz: needs-go ## look for input that a parser cannot take, FUZZTIME (20s) for each
-	@grep -rEo --include='*_test.go' '^func Fuzz[A-Za-z0-9]+' . | sed 's,/[^/]*:func , ,' | sort | \
-	while read -r package target; do \
-		echo "$$package $$target"; \
-		go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) $(FUZZ) "$$package" || exit; \
-	done
+	scripts/fuzz $(FUZZTIME) $(FUZZ)
 
 .PHONY: soak
 soak: needs-go ## let the model test take 100,000 steps (STEPS=, SEED= for others), after 20,000 starts, most of them killed (TIMES=)

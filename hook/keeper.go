@@ -39,7 +39,10 @@ const keeperCommand = "keeper"
 // not find itself in the record then goes away.
 func (tx *transaction) ensureKeeper() error {
 	rec := &tx.rec
-	if !rec.Watched() || rec.Ending || rec.Keeper.Alive() && !tx.newKeeper {
+	switch {
+	case !rec.Watched() || rec.Ending:
+		return nil
+	case rec.Keeper.Alive() && !tx.newKeeper:
 		return wake(rec.Keeper)
 	}
 	told, err := json.Marshal(order{rec.Route, rec.Listen, rec.Token, allBytes(tx.program.argv), allBytes(tx.program.env), tx.Quiet})

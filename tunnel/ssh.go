@@ -211,6 +211,10 @@ const loginLook = 100 * time.Millisecond
 // instead has a child make a connection of its own, in place of the one of a master that is dead. Where it cannot, that is because of the
 // master: it may be the only way in. So this process stays, to say so.
 func (s SSH) instead(ctx context.Context, control string, pid int) error {
+	listen, err := netip.ParseAddrPort(s.Listen)
+	if err != nil {
+		return err
+	}
 	fmt.Fprintf(s.Log, "relay: the ssh connection that is open already, of process %d (%s), does not answer: without it\n", pid, control)
 	args := []string{"relay", "--listen", s.Listen, "--ssh", s.Target, "--"}
 	child := exec.CommandContext(ctx, s.Self, append(args, s.argv([]string{"-o", "ControlPath=none"})...)...)
@@ -222,10 +226,6 @@ func (s SSH) instead(ctx context.Context, control string, pid int) error {
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- child.Wait() }()
-	listen, err := netip.ParseAddrPort(s.Listen)
-	if err != nil {
-		return errors.Join(err, <-ended)
-	}
 	for {
 		select {
 		case err := <-ended:

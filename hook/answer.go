@@ -56,7 +56,10 @@ func (q *question) listens(ctx context.Context, at netip.AddrPort) error {
 	q.listening = true
 	q.ask = func(ctx context.Context) error { return tunnel.WaitListening(ctx, at, q.rec.Session()) }
 	defer func() { q.listening = false }()
-	err := q.await(ctx)
+	var err error
+	if q.launched != nil || !tunnel.Listening(at, q.rec.Session()) { // a tunnel that is found has mostly long been up
+		err = q.await(ctx)
+	}
 	if err == nil && q.private.IsValid() {
 		q.read() // what it said last
 	}

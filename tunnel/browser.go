@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // A tunnel program opens a browser to have somebody sign in. Where none runs yet, that browser is a child of the tunnel program
@@ -76,8 +78,8 @@ func checkOpener(options []string) error {
 func LinkBrowserOpeners(dir, tunhook, path string) error {
 	for _, name := range browserOpeners {
 		link := filepath.Join(dir, name)
-		if _, err := FindProgram(name, path); err != nil {
-			os.Remove(link)
+		if !onPath(name, path) {
+			_ = unix.Unlink(link)
 			continue
 		}
 		if err := replaceLink(link, tunhook); err != nil {
@@ -85,6 +87,18 @@ func LinkBrowserOpeners(dir, tunhook, path string) error {
 		}
 	}
 	return replaceLink(filepath.Join(dir, "tunhook"), tunhook)
+}
+
+// onPath tells whether FindProgram finds a program. A start asks for very many that are not there: access(2) is the quickest way to be
+// told so.
+func onPath(name, path string) bool {
+	for dir := range strings.SplitSeq(path, string(filepath.ListSeparator)) {
+		if unix.Access(dir+"/"+name, unix.X_OK) == nil {
+			_, err := FindProgram(name, path)
+			return err == nil
+		}
+	}
+	return false
 }
 
 // replaceLink renames the link into place, where it is not there yet: a tunnel program may be looking for it.

@@ -33,6 +33,17 @@ func builtinTables() map[string]string {
 	return tables
 }
 
+// cutErrors takes the rows of errors out of an embedded table, see Provider.rows.
+func cutErrors(table string) (rest, rows string) {
+	const begins, ends = "\nerrors = [\n", "\n]\n"
+	before, rows, found := strings.Cut(table, begins)
+	if !found {
+		return table, ""
+	}
+	rows, after, _ := strings.Cut(rows, ends)
+	return before + "\n" + after, begins + rows + ends
+}
+
 // Config is what the configuration files say, over the embedded providers.
 type Config struct {
 	builtin   map[string]string    // the embedded tables
@@ -268,7 +279,12 @@ func (c *Config) provider(name string) (*Provider, error) {
 		return nil, nil
 	}
 	delete(c.builtin, name)
+	text, rows := cutErrors(text)
 	c.add(builtinPath, text) // which a test checks
+	if p, key := c.providers[name], (tableKey{"provider", name}); rows != "" {
+		p.embedded = rows
+		c.layers[key][0].keys = append(c.layers[key][0].keys, "errors")
+	}
 	return c.providers[name], nil
 }
 

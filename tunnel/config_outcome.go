@@ -89,7 +89,9 @@ func (c *Config) table(key tableKey) Table {
 	if named, ok := c.named[key.name]; ok && key.kind == "tunnel" {
 		value = reflect.ValueOf(named)
 	} else if p := c.providers[key.name]; p != nil && key.kind == "provider" {
-		value = reflect.ValueOf(*p)
+		shown := *p
+		shown.Errors, _ = p.rows()
+		value = reflect.ValueOf(shown)
 	} else {
 		return t
 	}

@@ -48,14 +48,23 @@ func mustProvider(t *testing.T, c *Config, name string) *Provider {
 
 func TestEmbeddedProvidersAreSound(t *testing.T) {
 	c := mustLoad(t)
+	rows := 0
 	for _, name := range c.providerNames() {
 		p := mustProvider(t, c, name)
+		if decoded, err := p.rows(); err != nil || len(p.Errors) > 0 {
+			t.Errorf("%s: %v, and %d rows before they are needed", name, err, len(p.Errors))
+		} else {
+			rows += len(decoded)
+		}
 		if err := p.check(); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 		if p.Install == "" {
 			t.Errorf("%s: nothing says how to get it", name)
 		}
+	}
+	if all := strings.Count(builtin, "\n    { match = "); rows != all {
+		t.Errorf("%d rows of errors of %d were decoded", rows, all)
 	}
 }
 

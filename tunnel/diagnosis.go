@@ -5,6 +5,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/BurntSushi/toml"
 )
 
 // Meaning is what a line of a tunnel program's log says of why its tunnel does not come to be, in a word. What a person is told of
@@ -82,7 +84,18 @@ func (p *Provider) errorPatterns() []ErrorPattern {
 	if p.Refused != "" {
 		all = append(all, ErrorPattern{Match: p.Refused, Means: Refused})
 	}
-	return slices.Concat(all, p.Errors, common)
+	rows, _ := p.rows() // a test decodes them all
+	return slices.Concat(all, rows, common)
+}
+
+// rows are the rows of errors, the user's before the embedded ones. Those are decoded here: they take longer than all else that a
+// start needs of a provider, and most starts have no log to read.
+func (p *Provider) rows() ([]ErrorPattern, error) {
+	var embedded struct {
+		Errors []ErrorPattern `toml:"errors"`
+	}
+	_, err := toml.Decode(p.embedded, &embedded)
+	return slices.Concat(p.Errors, embedded.Errors), err
 }
 
 // Diagnosis is what the log says of why a tunnel does not come to be. The zero value is that it says nothing that is known.

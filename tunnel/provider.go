@@ -38,8 +38,9 @@ type Provider struct {
 	Defaults map[string]any `toml:"defaults"` // values of parts that a route leaves out: strings, and numbers of ports
 	Env      map[string]any `toml:"env"`      // see variables
 
-	name string
-	own  bool // the configuration's, not one of the embedded providers, changed or not
+	name     string
+	embedded string // the rows of errors of the embedded table, see rows
+	own      bool   // the configuration's, not one of the embedded providers, changed or not
 }
 
 // placeholder is {name} in a command or a route form.
@@ -123,7 +124,11 @@ func (p *Provider) checkAlone() error {
 	if err := checkOpener(p.Opener); err != nil {
 		return err
 	}
-	for _, row := range p.Errors {
+	rows, err := p.rows()
+	if err != nil {
+		return err
+	}
+	for _, row := range rows {
 		if err := row.check(); err != nil {
 			return err
 		}

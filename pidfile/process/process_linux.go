@@ -7,8 +7,10 @@ import (
 	"io/fs"
 	"math"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -16,7 +18,7 @@ import (
 )
 
 func identify(pid int) (Identity, error) {
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	stat, err := readFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		return Identity{}, unreadable(pid, err)
 	}
@@ -30,17 +32,23 @@ func identify(pid int) (Identity, error) {
 
 // stopped reads field 3 of /proc/PID/stat: T, or t where it is being traced, proc_pid_stat(5).
 func stopped(pid int) bool {
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	stat, err := readFile(fmt.Sprintf("/proc/%d/stat", pid))
 	_, rest, ok := bytes.Cut(stat[bytes.LastIndexByte(stat, ')')+1:], []byte(" "))
 	return err == nil && ok && len(rest) > 0 && rest[0] == 'T'
 }
 
-func bootID() (string, error) {
-	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+// bootID and here are asked for at every look at a process, and stay what they are for as long as this one lives.
+var (
+	bootID = sync.OnceValues(readBootID)
+	here   = sync.OnceValues(readPlace)
+)
+
+func readBootID() (string, error) {
+	boot, err := readFile("/proc/sys/kernel/random/boot_id")
 	return strings.TrimSpace(string(boot)), err
 }
 
-func here() (p Place, err error) {
+func readPlace() (p Place, err error) {
 	if p.BootID, err = bootID(); err != nil {
 		return Place{}, err
 	}
@@ -50,6 +58,38 @@ func here() (p Place, err error) {
 		}
 	}
 	return p, nil
+}
+
+// readFile is os.ReadFile for files of /proc, in a third of its system calls: of such a file neither the size nor whether it can be
+// polled is worth a question, and very many are read where there are very many processes.
+func readFile(path string) ([]byte, error) {
+	fail := func(err error) ([]byte, error) { return nil, &fs.PathError{Op: "read", Path: path, Err: err} }
+	fd, err := retry(func() (int, error) { return unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0) })
+	if err != nil {
+		return fail(err)
+	}
+	defer unix.Close(fd)
+	for data := make([]byte, 0, 512); ; data = slices.Grow(data, len(data)) {
+		for len(data) < cap(data) {
+			n, err := retry(func() (int, error) { return unix.Read(fd, data[len(data):cap(data)]) })
+			if err != nil {
+				return fail(err)
+			}
+			if n == 0 {
+				return data, nil
+			}
+			data = data[:len(data)+n]
+		}
+	}
+}
+
+// retry makes a system call again that a signal has interrupted.
+func retry(call func() (int, error)) (n int, err error) {
+	for {
+		if n, err = call(); !errors.Is(err, unix.EINTR) {
+			return n, err
+		}
+	}
 }
 
 // namespace gives the inode of one of the calling process's namespaces, 0 where the kernel has none of that kind.
@@ -127,7 +167,7 @@ func statFields(stat []byte) ([]string, error) {
 
 // ownStat gives a field of a process's /proc/PID/stat, "" where it cannot be read.
 func ownStat(pid, field int) string {
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	stat, err := readFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		return ""
 	}
@@ -261,7 +301,7 @@ func childrenOf(pid int) ([]int, error) {
 	}
 	var children []int
 	for _, thread := range threads {
-		text, err := os.ReadFile(task + thread.Name() + "/children")
+		text, err := readFile(task + thread.Name() + "/children")
 		if err != nil && !gone(err) {
 			return nil, err
 		}
@@ -280,7 +320,7 @@ func childrenOf(pid int) ([]int, error) {
 func environOf(pid int) ([]string, error) {
 	dir := fmt.Sprintf("/proc/%d/", pid)
 	for range 50 {
-		data, err := os.ReadFile(dir + "environ")
+		data, err := readFile(dir + "environ")
 		if len(data) == 0 && ownStat(pid, statState) == "Z" {
 			data, err = otherThreadsEnviron(pid)
 		}
@@ -293,7 +333,7 @@ func environOf(pid int) ([]string, error) {
 		if len(data) > 0 {
 			return strings.Split(string(data), "\x00"), nil
 		}
-		if cmdline, err := os.ReadFile(dir + "cmdline"); err != nil || len(cmdline) > 0 {
+		if cmdline, err := readFile(dir + "cmdline"); err != nil || len(cmdline) > 0 {
 			return nil, nil // really started without any
 		}
 		if exe, err := os.Readlink(dir + "exe"); err != nil || exe == "" {
@@ -309,7 +349,7 @@ func otherThreadsEnviron(pid int) ([]byte, error) {
 	threads, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
 	for _, thread := range threads {
 		var data []byte
-		if data, err = os.ReadFile(fmt.Sprintf("/proc/%d/task/%s/environ", pid, thread.Name())); len(data) > 0 {
+		if data, err = readFile(fmt.Sprintf("/proc/%d/task/%s/environ", pid, thread.Name())); len(data) > 0 {
 			return data, nil
 		}
 	}

@@ -113,6 +113,37 @@ func checkTicks(t *testing.T, id Identity) {
 	}
 }
 
+// TestFilesOfProcAreReadToTheirEnd: their size is not told, and a read may give less than was asked for.
+func TestFilesOfProcAreReadToTheirEnd(t *testing.T) {
+	t.Parallel()
+	for _, size := range []int{0, 1, 511, 512, 513, 40_000} {
+		value := strings.Repeat("x", size)
+		cmd := exec.Command("sleep", "600")
+		cmd.Env = []string{"LONG=" + value}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			_ = cmd.Process.Kill()
+			_ = cmd.Wait()
+		})
+		var environ []byte
+		var err error
+		for range 10_000 { // while the kernel lays it out it shows an empty one
+			if environ, err = readFile(fmt.Sprintf("/proc/%d/environ", cmd.Process.Pid)); err != nil || len(environ) > 0 {
+				break
+			}
+			time.Sleep(time.Millisecond)
+		}
+		if err != nil || string(environ) != cmd.Env[0]+"\x00" {
+			t.Errorf("an environment of %d bytes: %d were read, %v", len(cmd.Env[0])+1, len(environ), err)
+		}
+	}
+	if _, err := readFile("/proc/0/stat"); !gone(err) {
+		t.Errorf("of no process: %v", err)
+	}
+}
+
 func TestSelfIsOneself(t *testing.T) {
 	id, err := Self()
 	if err != nil || id.PID != os.Getpid() || !id.Alive() || len(id.BootID) != 36 {

@@ -75,11 +75,15 @@ demo: needs-go ## show the main job on real sockets, step by step
 	@$(MAKE) --no-print-directory current
 	@CGO_ENABLED=0 go run $(GOFLAGS_BUILD) ./scripts/demo
 
+# How many tests of a package run at once, for each processor: they wait far more than they work.
+PER_PROCESSOR = 4
+
 .PHONY: test
 test: needs-go ## run the tests, with the race detector where there is a C compiler
 	@race=-race; if [ "$$(go env CGO_ENABLED)" != 1 ]; then race=; \
 		echo 'make test: no C compiler, which the race detector needs: testing without it'; fi; \
-	set -x; go test $$race -timeout 30m ./...
+	parallel=$$(($(PER_PROCESSOR) * $$(getconf _NPROCESSORS_ONLN))); \
+	set -x; go test $$race -parallel $$parallel -timeout 30m ./...
 
 # How long each target is given, and flags of go test for all of them.
 FUZZTIME = 20s

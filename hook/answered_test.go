@@ -95,6 +95,7 @@ const tries = 20
 
 // TestAProgramThatEndsWithItsFirstConnection leaves that to the client.
 func TestAProgramThatEndsWithItsFirstConnection(t *testing.T) {
+	t.Parallel()
 	for _, kind := range []string{"once", "lost"} { // which ends with each of its connections here
 		t.Run(kind, func(t *testing.T) {
 			w := newOddWorld(t, tunneltest.ResponderOptions{})
@@ -119,6 +120,7 @@ func TestAProgramThatEndsWithItsFirstConnection(t *testing.T) {
 
 // TestAServerThatComesUpLate is waited for as long as the caller says, and no longer than a moment where nobody has said how long.
 func TestAServerThatComesUpLate(t *testing.T) {
+	t.Parallel()
 	for _, kind := range []string{"relay", "lost"} {
 		t.Run(kind, func(t *testing.T) {
 			w := newOddWorld(t, tunneltest.ResponderOptions{})
@@ -181,6 +183,7 @@ func relayOne(conn net.Conn, target string) {
 
 // TestADeadTunnelIsReplaced by the next start, within the one call, and what was promised of it stands.
 func TestADeadTunnelIsReplaced(t *testing.T) {
+	t.Parallel()
 	for name, signal := range map[string]syscall.Signal{"its own connection is dead": syscall.SIGUSR1, "it was stopped": syscall.SIGSTOP} {
 		t.Run(name, func(t *testing.T) {
 			w := newOddWorld(t, tunneltest.ResponderOptions{})
@@ -447,6 +450,7 @@ func TestAKeeperReplacesAnIdleTunnelAfterASleep(t *testing.T) {
 // TestAReplacementThatFailsIsTriedAgain while somebody is there whom the tunnel was promised: it was the keeper that ended the old one,
 // which was well perhaps.
 func TestAReplacementThatFailsIsTriedAgain(t *testing.T) {
+	t.Parallel()
 	for _, dies := range []string{"first", "then"} {
 		t.Run(dies, func(t *testing.T) {
 			w := newOddWorld(t, tunneltest.ResponderOptions{})

@@ -436,6 +436,7 @@ func TestAPageIsFreedWhereTheProgramIsLeftToIt(t *testing.T) {
 
 // TestAKeeperOpensNoPage that nobody has asked for, where it replaces a tunnel that may be dead: the next start does, in one call.
 func TestAKeeperOpensNoPage(t *testing.T) {
+	t.Parallel()
 	for name, test := range map[string]struct {
 		keys  string
 		stay  bool // the old program is left as it is

@@ -711,6 +711,7 @@ func stubborn(t *testing.T) (w *account, holder *player) {
 }
 
 func TestAKeeperFinishesWhatAKilledStopHasBegun(t *testing.T) {
+	t.Parallel()
 	for name, held := range map[string]bool{"its holder lives": true, "its holder is gone": false} {
 		t.Run(name, func(t *testing.T) {
 			w, holder := stubborn(t)
@@ -745,6 +746,7 @@ func TestAKeeperStaysWhileSomebodyElseEndsItsTunnel(t *testing.T) {
 }
 
 func TestATunnelWhoseRecordIsGoneStillEndsAsWasPromised(t *testing.T) {
+	t.Parallel()
 	for name, promise := range map[string]struct {
 		make func(*account) hook.StartRequest
 		keep func(w *account) (over func())

@@ -69,6 +69,7 @@ func (w *account) closedAtOnce(client io.Reader) {
 // TestAClientWaitsForAServerThatComesUpLate by connection as a start does by command, also where the program ends with each connection,
 // and where the tunnel was up before.
 func TestAClientWaitsForAServerThatComesUpLate(t *testing.T) {
+	t.Parallel()
 	for name, tc := range map[string]struct{ kind, said string }{
 		"said in the configuration":       {"relay", "timeout = '2m'"},
 		"said to the listener":            {"relay", ""},
@@ -121,6 +122,7 @@ func TestVNCClientsWaitForALateServerLikewise(t *testing.T) {
 
 // TestNobodyWaitsForALateServer who has not said how long, or where it would cost something: one connection is made.
 func TestNobodyWaitsForALateServer(t *testing.T) {
+	t.Parallel()
 	for name, tc := range map[string]struct {
 		config, ready string
 	}{

@@ -346,6 +346,7 @@ func TestTunnelProgramThatCannotBeRunIsToldOnce(t *testing.T) {
 
 // A tunnel that is up may be dead in many ways; the next connection gets a new one, and a session through another tunnel goes on.
 func TestDeadTunnelIsReplacedUnderTheNextConnection(t *testing.T) {
+	t.Parallel()
 	for name, death := range map[string]struct {
 		kind   string // of odd's programs, "" for the gateway's
 		signal syscall.Signal
@@ -496,6 +497,7 @@ func TestStartFindsTheTunnelBehindAListener(t *testing.T) {
 }
 
 func TestServersThatSpeakFirstAreReachedAtTheConnection(t *testing.T) {
+	t.Parallel()
 	for _, ready := range []string{tunnel.ReadyVNC, tunnel.ReadySSH, tunnel.ReadyListen} {
 		t.Run(ready, func(t *testing.T) {
 			t.Parallel()

@@ -181,12 +181,14 @@ func (w *account) tryFrozen(req hook.StartRequest) *player {
 	return start
 }
 
-// allHeld tells whether for each page that was asked for a command waits.
+// allHeld tells whether for each connection that the program has taken, none of which anybody has signed in for, a command waits to
+// open a page.
 func (w *account) allHeld() bool {
 	files, _ := filepath.Glob(filepath.Join(w.dir, "browser", "*", "held"))
 	text, err := os.ReadFile(strings.Join(files, ""))
+	log, logErr := os.ReadFile(w.logFile())
 	waiting := strings.Count(string(text), "?")
-	return err == nil && waiting > 0 && waiting == w.gateway.SignIns()
+	return err == nil && logErr == nil && waiting > 0 && waiting == strings.Count(string(log), `"message":"connecting"`)
 }
 
 // TestAStartThatIsKilledAtItsTry leaves a tunnel to which a client may have come already.

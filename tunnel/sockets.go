@@ -70,7 +70,18 @@ func (a *asker) ask(fast, slow func() ([]socket, error)) ([]socket, error) {
 		}
 		a.diag.Close()
 	}
-	return slow()
+	found, err := slow()
+	return distinct(found), err
+}
+
+// distinct leaves out what is there twice: a table that changes while it is read may show a socket again.
+func distinct(found []socket) []socket {
+	seen := map[socket]bool{}
+	return slices.DeleteFunc(found, func(s socket) bool {
+		twice := seen[s]
+		seen[s] = true
+		return twice
+	})
 }
 
 // listening gives the TCP sockets that listen at a local address, see isAt. A thousand tunnels may have its port.

@@ -88,6 +88,17 @@ func TestOnlyWhatAnAddressTakesIsTold(t *testing.T) {
 	}
 }
 
+// TestASocketCountsOnce, however often a table shows it that changes while it is read.
+func TestASocketCountsOnce(t *testing.T) {
+	t.Parallel()
+	one, other := socket{local: netip.MustParseAddrPort("[::1]:1"), inode: 1}, socket{local: netip.MustParseAddrPort("[::1]:1"), inode: 2}
+	shown := []socket{one, other, one}
+	found, err := (&asker{err: errNoDiag}).ask(nil, func() ([]socket, error) { return shown, nil })
+	if want := []socket{one, other}; err != nil || !slices.Equal(found, want) {
+		t.Errorf("%+v, %v; want %+v", found, err, want)
+	}
+}
+
 func TestConnectionsAreFoundByEveryWay(t *testing.T) {
 	t.Parallel()
 	for listen, connect := range map[string]string{"127.0.0.1:0": "127.0.0.1", "[::1]:0": "::1", "[::]:0": "127.0.0.1"} {

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"net/netip"
 	"reflect"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/tunhook/tunhook/pidfile"
@@ -137,8 +139,7 @@ func (s *start) do(ctx context.Context) (Started, error) {
 			return started, err
 		}
 		started, err = s.await(ctx, rec)
-		var taken *TakenError
-		if s.address().Auto() && try < autoTries && errors.As(err, &taken) {
+		if try < autoTries && s.portLost(err) {
 			continue
 		}
 		var failed *FailedError
@@ -147,6 +148,17 @@ func (s *start) do(ctx context.Context) (Started, error) {
 		}
 		return started, err
 	}
+}
+
+// portLost tells whether a start has failed since somebody else got the free port that it had found: another program that listens, or a
+// connection of one, which may be gone by now, so that only the tunnel program has seen it.
+func (s *start) portLost(err error) bool {
+	if !s.address().Auto() {
+		return false
+	}
+	var failed *FailedError
+	inUse := func(line string) bool { return strings.Contains(strings.ToLower(line), "address already in use") } // EADDRINUSE, errno(3)
+	return errors.As(err, new(*TakenError)) || errors.As(err, &failed) && errors.Is(err, tunnel.ErrEnded) && slices.ContainsFunc(failed.Lines, inUse)
 }
 
 // launchOrFind gives the record of the running tunnel, or launches it. Where the address is taken as it is, started says so.

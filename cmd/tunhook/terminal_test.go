@@ -97,8 +97,8 @@ func TestLogIntoAPipeIsByteExact(t *testing.T) {
 	}
 }
 
+// TestSafeLinesComeOutWholeAndSafe is not parallel: TestModel sets the flags of rapid.
 func TestSafeLinesComeOutWholeAndSafe(t *testing.T) {
-	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		text := rapid.StringOf(rapid.SampledFrom([]rune("ab \t\r\n\x1b[]2Jm;\a\u009b\u202eä\U0001F600"))).Draw(t, "text") +
 			string(rapid.SliceOf(rapid.Byte()).Draw(t, "bytes"))
@@ -139,9 +139,8 @@ func TestLineWithoutEndIsNotHeldForEver(t *testing.T) {
 	}
 }
 
-// TestJSONIsTheSameWithoutWhatATerminalObeys: only its escapes differ.
+// TestJSONIsTheSameWithoutWhatATerminalObeys: only its escapes differ. It is not parallel: TestModel sets the flags of rapid.
 func TestJSONIsTheSameWithoutWhatATerminalObeys(t *testing.T) {
-	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		want := rapid.OneOf(rapid.String(), rapid.Just("\u009b\u202e\x7f\U000E0001"+hostile)).Draw(t, "text")
 		var out bytes.Buffer

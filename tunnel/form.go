@@ -161,7 +161,7 @@ func writeTokens(tokens *[]string, parts map[string]string) (text string, comple
 			}
 		case isName:
 			complete = complete && parts[name] != ""
-			b.WriteString(encodePart(parts[name]))
+			b.WriteString(EncodePart(parts[name]))
 		default:
 			b.WriteString(token)
 		}
@@ -188,8 +188,8 @@ func (f form) required() (names []string) {
 // escaped are the characters that a part of a route holds only in percent-encoding (RFC 3986, section 2.1).
 const escaped = "/@:?#% "
 
-// encodePart writes a value as a part of a route, or of a URL. An IPv6 address in its brackets stays as it is.
-func encodePart(value string) string {
+// EncodePart writes a value as a part of a route, or of a URL. An IPv6 address in its brackets stays as it is.
+func EncodePart(value string) string {
 	if strings.HasPrefix(value, "[") || !strings.ContainsAny(value, escaped) {
 		return value
 	}

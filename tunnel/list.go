@@ -175,6 +175,6 @@ func fillListed(route string, groups map[string]string) string {
 		if ph == route {
 			return value
 		}
-		return encodePart(value)
+		return EncodePart(value)
 	})
 }

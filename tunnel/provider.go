@@ -402,7 +402,7 @@ func fill(word string, values map[string]string) string {
 	filled := placeholder.ReplaceAllStringFunc(word, func(ph string) string {
 		name := ph[1 : len(ph)-1]
 		if isURL(word) && !slices.Contains(ownNames, name) {
-			return encodePart(values[name])
+			return EncodePart(values[name])
 		}
 		return values[name]
 	})

@@ -168,7 +168,7 @@ func encodeHint(r rune) string {
 	if !strings.ContainsRune(escaped, r) {
 		return ""
 	}
-	return fmt.Sprintf("; in a part of it %q is written %s", r, encodePart(string(r)))
+	return fmt.Sprintf("; in a part of it %q is written %s", r, EncodePart(string(r)))
 }
 
 func checkName(name string) error {

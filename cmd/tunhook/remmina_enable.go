@@ -109,7 +109,10 @@ func (c *command) enableAll(ctx *cli.Context, h *hook.Env) error {
 func (c *command) newEnabling(ctx *cli.Context, h *hook.Env, profile remmina.Profile) (*enabling, error) {
 	e := &enabling{command: c, hook: h, plan: remmina.Plan{Profile: profile}, listen: ctx.String("listen"), force: ctx.Bool("force")}
 	e.plan.Tunnel.Ready = ctx.String("ready")
-	var err error
+	err := remmina.CheckReach(profile.Path) // no route would help
+	if err != nil {
+		return nil, err
+	}
 	if e.plan.Tunnel.Route, err = e.route(ctx.String("route")); err != nil {
 		return nil, err
 	}

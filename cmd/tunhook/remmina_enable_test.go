@@ -252,8 +252,10 @@ func TestRemminaProfilesThatHaveNoServerToTunnelTo(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t, "1.4.40")
 	page := d.profile(nativeProfiles, "page.remmina", "[remmina]\nname=Page\nprotocol=WWW\nserver=https://intranet.example.org/\n")
-	d.refused(exitUsage, "a WWW profile opens a web page", "remmina", "enable", "--route", d.route, "Page")
+	d.refused(exitUsage, "a profile with protocol=WWW opens a web page", "remmina", "enable", "--route", d.route, "Page")
 	d.is(page, "[remmina]\nname=Page\nprotocol=WWW\nserver=https://intranet.example.org/\n")
+	d.profile(nativeProfiles, "program.remmina", "[remmina]\nname=Program\nprotocol=EXEC\nexecpath=xterm\n")
+	d.refused(exitUsage, "a profile with protocol=EXEC runs a program", "remmina", "enable", "Program") // no route helps, so none is asked for
 	d.profile(nativeProfiles, "rack.remmina", deskProfile+"ssh_tunnel_enabled=1\nssh_tunnel_server=gate.example.com\n")
 	d.refused(exitUsage, "--route ssh://gate.example.com/desk.example.com:3389", "remmina", "enable", "rack")
 	d.profile(nativeProfiles, "empty.remmina", "[remmina]\nname=Empty\nprotocol=RDP\n")

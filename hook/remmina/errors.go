@@ -89,7 +89,7 @@ type ServerlessError struct {
 }
 
 func (e *ServerlessError) Error() string {
-	return fmt.Sprintf("%s: a %s profile %s, and does not connect to a server that a tunnel could lead to: %s",
+	return fmt.Sprintf("%s: a profile with protocol=%s %s, and does not connect to a server that a tunnel could lead to: %s",
 		e.Path, e.Protocol, e.What, e.Hint)
 }
 

@@ -66,7 +66,8 @@ func (p Profile) script() (old Old, startsTunnel bool) {
 	words = words[1:]
 	listens := toItself && len(words) > 0 && strings.HasSuffix(":"+words[0], ":"+strconv.Itoa(port))
 	if name(program) != "tunhook" {
-		_, routePort, err := net.SplitHostPort(old.Route)
+		_, _, err := net.SplitHostPort(old.Route)
+		routePort := old.Route[strings.LastIndexByte(old.Route, ':')+1:]
 		if !listens || err != nil && !strings.Contains(old.Route, "://") {
 			return Old{}, false
 		}
@@ -125,13 +126,13 @@ var interpreter = sync.OnceValue(func() *regexp.Regexp {
 
 // localPort is the port of the profile's own server, where that is this machine.
 func (p Profile) localPort() (port int, ok bool) {
-	host, port, err := splitServer(strings.TrimSpace(p.Server.Original), lookUp(p.Protocol).port)
+	host, port, err := p.address()
 	return port, err == nil && isLoopback(host)
 }
 
 // OwnPort is the port that the profile connects to without tunhook, "0" where its server is none.
 func (p Profile) OwnPort() string {
-	_, port, _ := splitServer(strings.TrimSpace(p.Server.Original), lookUp(p.Protocol).port)
+	_, port, _ := p.address()
 	return strconv.Itoa(port)
 }
 

@@ -56,6 +56,7 @@ func TestOldTunnelsAreRecognised(t *testing.T) {
 		{"localhost:3390", "pomerium-cli tcp desk:3389 --listen localhost:3390 --service-account-file=/home/%u/account", "", Old{}},
 		// without one that ends it, or with another
 		{"localhost:3390", "/x/pom.sh start desk:3389 3390", "", old("desk:3389", false)},
+		{"localhost:3390", "/x/pom.sh start tcp+https://gate:8443/desk:3389 3390", "", old("tcp+https://gate:8443/desk:3389", false)},
 		{"localhost:3390", "/x/pom.sh start desk:3389 3390", "pkill pomerium-cli", old("desk:3389", true)},
 		{"localhost:3390", "/x/pom.sh start desk:3389 3390", "/x/pom.sh stop lab:3389 3390", Old{}},
 		{"localhost:3390", "/x/pom.sh start desk:3389 3391", "", Old{}},
@@ -162,4 +163,22 @@ func FuzzShellWords(f *testing.F) {
 			t.Fatalf("%q: %+v", text, old)
 		}
 	})
+}
+
+// Remmina connects to port 5901 where a VNC server is localhost:1.
+func TestOldTunnelsOfADisplayAreRecognised(t *testing.T) {
+	for command, route := range map[string]string{
+		"ssh -fNL 5901:kiosk:5900 gate":          "ssh://gate/kiosk:5900",
+		"/x/pom.sh start kiosk:5900 5901":        "kiosk:5900",
+		"ssh -fNL 1:kiosk:5900 gate":             "",
+		"pomerium-cli tcp kiosk:5900 --listen 1": "",
+	} {
+		p := Profile{Protocol: "VNC", Server: Value{Original: "localhost:1"}, Before: Value{Now: command, Original: command}}
+		if old, ok := p.Old(); old.Route != route || ok != (route != "") {
+			t.Errorf("%s: %+v, %v; want the route %q", command, old, ok, route)
+		}
+		if port := p.OwnPort(); port != "5901" {
+			t.Errorf("OwnPort() = %s", port)
+		}
+	}
 }

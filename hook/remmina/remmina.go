@@ -280,6 +280,19 @@ func (p Profile) checkForeign(by Way) error {
 	return foreign
 }
 
+// CheckReach fails where no tunnel can be of use to a profile, whatever its route: Enable would fail likewise.
+func CheckReach(path string) error {
+	f, err := open(path)
+	if err != nil {
+		return err
+	}
+	p, err := f.profile()
+	if err != nil {
+		return err
+	}
+	return f.checkReach(p)
+}
+
 // checkReach makes sure that this machine is to connect to a server by its address.
 func (f *file) checkReach(p Profile) error {
 	if what, hint := serverless(p.Protocol); what != "" {

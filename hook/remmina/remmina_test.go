@@ -488,6 +488,11 @@ func TestRemminasOwnSSHTunnelIsNamedAsARoute(t *testing.T) {
 		{"server=win-7:3390\nssh_tunnel_enabled=1\nssh_tunnel_server=rack\nssh_tunnel_loopback=1", "ssh://rack/127.0.0.1:3390"},
 		{"server=win-7\nssh_tunnel_enabled=1", "ssh://win-7/win-7:3389"},
 		{"server=[2001:db8::1]\nssh_enabled=1\nssh_server=gate\nssh_username=me", "ssh://me@gate/[2001:db8::1]:3389"},
+		{"protocol=VNC\nserver=win-7:1\nssh_tunnel_enabled=1\nssh_tunnel_server=gate", "ssh://gate/win-7:5901"}, // a display
+		{"server=win-7\nssh_tunnel_enabled=1\nssh_tunnel_server=gate \nssh_tunnel_username=me@corp", "ssh://me%40corp@gate/win-7:3389"},
+		{"server=win-7\nssh_tunnel_enabled=1\nssh_tunnel_server=me@gate:2222", "ssh://me@gate:2222/win-7:3389"},
+		{"server=win-7\nssh_tunnel_enabled=1\nssh_tunnel_server=[2001:db8::2]:2222\nssh_tunnel_username=me", "ssh://me@[2001:db8::2]:2222/win-7:3389"},
+		{"server=win-7\nssh_tunnel_enabled=1\nssh_tunnel_server=2001:db8::2", "ssh://[2001:db8::2]/win-7:3389"},
 		{"server=win-7\nssh_tunnel_enabled=1\nssh_tunnel_server=gate\nssh_tunnel_username=DOM\\\\me", ""},
 		{"server=win-7\nssh_tunnel_enabled=1\nssh_tunnel_server=gate/x", ""},
 		{"server=win-7\ngateway_server=gate", ""},

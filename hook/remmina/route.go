@@ -1,6 +1,7 @@
 package remmina
 
 import (
+	"cmp"
 	"errors"
 	"net"
 	"net/netip"
@@ -85,30 +86,16 @@ func (p Profile) Ready(by Way) string {
 // server has none. Where the server is this machine, the route of the profile's own commands counts, if they start a tunnel.
 // The error is a *RouteError where there is none either, or where the server is nothing that a tunnel leads to.
 func (p Profile) Target() (string, error) {
-	server := strings.TrimSpace(p.Server.Original)
+	host, port, err := p.address()
 	fail := func(reason string) (string, error) {
-		return "", &RouteError{Path: p.Path, Server: server, Reason: reason}
+		return "", &RouteError{Path: p.Path, Server: strings.TrimSpace(p.Server.Original), Reason: reason}
 	}
-	if server == "" {
-		return fail("is empty")
-	}
-	known := lookUp(p.Protocol)
-	host, port, err := splitServer(server, known.port)
-	if err != nil {
+	switch {
+	case err != nil:
 		return fail(err.Error())
-	}
-	if known.displays {
-		if host == "ID" {
-			return fail("is a repeater's number")
-		}
-		if port < firstPort {
-			port += known.port
-		}
-	}
-	if port == 0 {
+	case port == 0:
 		return fail("has no port")
-	}
-	if isLoopback(host) {
+	case isLoopback(host):
 		if old, ok := p.Old(); ok {
 			return old.Route, nil
 		}
@@ -117,25 +104,56 @@ func (p Profile) Target() (string, error) {
 	return net.JoinHostPort(host, strconv.Itoa(port)), nil
 }
 
+// address is where the profile's original server is, as its plugin reads it; port is 0 where nothing tells it.
+func (p Profile) address() (host string, port int, err error) {
+	server := strings.TrimSpace(p.Server.Original)
+	if server == "" {
+		return "", 0, errors.New("is empty")
+	}
+	known := lookUp(p.Protocol)
+	if host, port, err = splitServer(server, known.port); err != nil || !known.displays {
+		return host, port, err
+	}
+	if host == "ID" {
+		return "", 0, errors.New("is a repeater's number")
+	}
+	if port < firstPort {
+		port += known.port
+	}
+	return host, port, nil
+}
+
 // sshRoute is the route that leads the same way as Remmina's own SSH tunnel, which the key switches on; "" for another key, or
 // where no route says that.
 func (f *file) sshRoute(key string, p Profile) string {
 	prefix, isSSH := strings.CutSuffix(key, "enabled")
-	host, port, err := splitServer(strings.TrimSpace(p.Server.Original), lookUp(p.Protocol).port)
+	host, port, err := p.address()
 	if !isSSH || err != nil || port == 0 {
 		return ""
 	}
-	gateway := f.keys.text(prefix + "server")
-	if gateway == "" {
-		gateway = host // "the same server"
+	user, server := f.keys.text(prefix+"username"), strings.TrimSpace(f.keys.text(prefix+"server"))
+	if before, after, ok := strings.Cut(server, "@"); ok {
+		user, server = cmp.Or(user, before), after
+	}
+	gateway, gatewayPort := host, 0 // without one it is the same server
+	if server != "" {
+		if gateway, gatewayPort, err = splitServer(server, 0); err != nil {
+			return ""
+		}
 	}
 	if isOn(f.keys.text(prefix + "loopback")) {
 		host = "127.0.0.1"
 	}
-	if user := f.keys.text(prefix + "username"); user != "" {
-		gateway = user + "@" + gateway
+	if strings.Contains(gateway, ":") {
+		gateway = "[" + gateway + "]"
 	}
-	if strings.ContainsFunc(gateway, func(r rune) bool { return needsQuotes(r) || r == '/' }) {
+	if gatewayPort != 0 {
+		gateway += ":" + strconv.Itoa(gatewayPort)
+	}
+	if user != "" {
+		gateway = tunnel.EncodePart(user) + "@" + gateway
+	}
+	if strings.ContainsFunc(gateway, func(r rune) bool { return needsQuotes(r) && !strings.ContainsRune("[]%", r) }) {
 		return ""
 	}
 	return "ssh://" + gateway + "/" + net.JoinHostPort(host, strconv.Itoa(port))
@@ -158,6 +176,9 @@ func splitServer(server string, defaultPort int) (host string, port int, err err
 	case strings.Count(server, ":") == 1:
 		host, digits, hasPort = strings.Cut(server, ":")
 	}
+	if strings.ContainsFunc(server, isUnseen) {
+		return "", 0, errors.New("has a space or an invisible character in it")
+	}
 	if !isHost(host) {
 		return "", 0, errors.New("is no HOST:PORT")
 	}
@@ -178,9 +199,12 @@ func isHost(host string) bool {
 		return err == nil && address.Is6() && !strings.ContainsFunc(address.Zone(), isNoZone)
 	}
 	return host != "" && host[0] != '-' && !strings.ContainsFunc(host, func(r rune) bool {
-		return unicode.IsSpace(r) || !unicode.IsPrint(r) || strings.ContainsRune(`/\[]@`, r)
+		return isUnseen(r) || strings.ContainsRune(`/\[]@`, r)
 	})
 }
+
+// isUnseen tells what a server has only by mistake, pasted with it: spaces, and what no font shows.
+func isUnseen(r rune) bool { return unicode.IsSpace(r) || !unicode.IsPrint(r) }
 
 // isNoZone tells what the name of an interface has not.
 func isNoZone(r rune) bool {

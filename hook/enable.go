@@ -299,7 +299,7 @@ func (e *enabling) free() error {
 	if !errors.Is(err, tunnel.ErrTaken) {
 		return err
 	}
-	return e.takenError(e.dir, e.entry.Address)
+	return e.targetTaken(e.dir, e.target)
 }
 
 // byUnits has the systemd user manager listen.

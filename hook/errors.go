@@ -55,7 +55,7 @@ type TakenError struct {
 	Holder   tunnel.Held
 	Route    string // of the tunnel that has it, if it is one of ours
 	MayReuse bool   // a start could take it as it is: it may be a tunnel of this user's to the same place
-	Stable   bool   // the address was asked for as "stable"
+	Stable   bool   // the address is the one that "stable" gives the route
 }
 
 func (e *TakenError) Error() string { return fmt.Sprintf("%s is taken by %s", e.Address, e.holder()) }

@@ -113,6 +113,12 @@ type target struct {
 	listen tunnel.Listen
 }
 
+// isStable tells whether the listen address is the one that "stable" gives the route, however it was named.
+func (t target) isStable() bool {
+	stable, err := t.route.ParseListen("stable")
+	return err == nil && stable.Addr == t.listen.Addr
+}
+
 func (t target) key() pidfile.Key {
 	return pidfile.Key{Route: t.route.Given, Listen: t.listen.String()}
 }

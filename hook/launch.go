@@ -264,10 +264,19 @@ func (s *start) taken() (next, error) {
 		if held && s.req.Reuse {
 			return next{started: Started{Address: s.listen.Addr, Reused: &holder.Peer}}, nil
 		}
-		stable, err := s.route.ParseListen("stable")
-		taken.MayReuse, taken.Stable = taken.usersOwn(), err == nil && stable == s.listen
+		taken.MayReuse, taken.Stable = taken.usersOwn(), s.isStable()
 	}
 	return next{}, err
+}
+
+// targetTaken says who has the listen address of a target: it is an *EnabledError or a *TakenError.
+func (h *Env) targetTaken(dir pidfile.Dir, t target) error {
+	err := h.takenError(dir, t.listen.Addr)
+	var taken *TakenError
+	if errors.As(err, &taken) {
+		taken.Stable = t.isStable()
+	}
+	return err
 }
 
 // takenError says who has the address: it is an *EnabledError or a *TakenError.

@@ -185,7 +185,7 @@ func (l *listener) listenOn(ctx context.Context) error {
 		return nil
 	}
 	if _, err := l.listen.Reserve(); errors.Is(err, tunnel.ErrTaken) {
-		return l.takenError(l.dir, l.listen.Addr)
+		return l.targetTaken(l.dir, l.target)
 	} else if err != nil {
 		return err
 	}

@@ -562,6 +562,19 @@ func TestListenerRefusesAnAddressThatSomebodyHas(t *testing.T) {
 	if err := w.Listen(w.context(), hook.ListenRequest{Route: desk, Listen: w.address}); !errors.As(err, &taken) || taken.Holder.PID != os.Getpid() {
 		t.Errorf("%v, want that the address is taken by this process", err)
 	}
+	// Another user may have the address that is the same for everybody: how to choose another one is told by that.
+	route := "relay://127.0.0.1:" + freePort(t)
+	stable, err := w.ListenAddress(route, "stable")
+	check(t, err)
+	holder, err := net.Listen("tcp", stable)
+	check(t, err)
+	defer holder.Close()
+	_, enableErr := w.Enable(w.context(), hook.EnableRequest{Route: route})
+	for _, err := range []error{w.Listen(w.context(), hook.ListenRequest{Route: route}), enableErr} {
+		if !errors.As(err, &taken) || !taken.Stable {
+			t.Errorf("%v, want that it is the stable address", err)
+		}
+	}
 	other, err := net.Listen("tcp", loopbackAddress())
 	if err != nil {
 		t.Fatal(err)

@@ -43,7 +43,8 @@ func (c *command) config(ctx *cli.Context) error {
 		errs[i] = fault
 	}
 	if name != "" && len(tables) == 0 {
-		return errors.Join(append(errs, usagef("there is neither a [tunnel.%s] nor a [provider.%[1]s]: tunhook config shows what there is", name))...)
+		return errors.Join(append(errs, usagef("there is neither a [tunnel.%s] nor a [provider.%[1]s]: tunhook config shows what there is%s",
+			name, didYouMean(nearest(name, config.TableNames()))))...)
 	}
 	if err := c.ui.configuration(config.Files(), tables, name != ""); err != nil {
 		return err

@@ -40,6 +40,9 @@ func TestConfigShowsValuesWithTheirOrigins(t *testing.T) {
 			t.Errorf("config relay:\n%s\nwant %s", got, line)
 		}
 	}
+	if near := w.do("config", "pomeriun"); near.status != exitUsage || !strings.Contains(near.stderr, "did you mean pomerium?") {
+		t.Errorf("%+v", near)
+	}
 	if none := w.do("config", "nope"); none.status != exitUsage || !strings.Contains(none.stderr, "[tunnel.nope]") {
 		t.Errorf("config nope: %+v", none)
 	}

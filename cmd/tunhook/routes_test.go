@@ -83,6 +83,9 @@ route = "own://desk"
 	if got := w.must("routes", "--cached"); got != "" {
 		t.Errorf("nothing was listed, and %q is kept", got)
 	}
+	if e := w.do("routes", "pomeriun"); e.status != exitUsage || !strings.Contains(e.stderr, "did you mean pomerium?") {
+		t.Errorf("%+v", e)
+	}
 	e := w.do("routes", "own", "--", "--where", "x")
 	if want := "ROUTE       PROVIDER  NAME\nown://desk  own       Desk of Ada\nown://lab   own       -\n"; e.status != 0 || e.stdout != want || !strings.Contains(e.stderr, "sign in at https://x/") {
 		t.Errorf("%+v, want %q", e, want)

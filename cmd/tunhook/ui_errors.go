@@ -136,7 +136,12 @@ func errorTable() []errorRow {
 		kind(exitUsage, meantHint),
 		kind[*tunnel.ListenError](exitUsage, nil),
 		kind[*tunnel.ConfigError](exitUsage, nil),
-		kind[*tunnel.NoListError](exitUsage, nil),
+		kind(exitUsage, func(e *tunnel.NoListError) string {
+			if !e.None {
+				return ""
+			}
+			return didYouMean(nearest(e.Provider, e.Known))
+		}),
 		{is: badProfile, status: exitUsage},
 		// There is no tunnel.
 		kind(exitNoTunnel, noTunnelHint),
@@ -177,10 +182,7 @@ func noTunnelHint(none *hook.NoTunnelError) string {
 }
 
 func meantHint(err *tunnel.RouteError) string {
-	if meant := meantRoute(err); meant != "" {
-		return ": did you mean " + meant + "?"
-	}
-	return ""
+	return didYouMean(meantRoute(err))
 }
 
 // badProfile tells whether a Remmina profile is not there, or not as it would have to be.

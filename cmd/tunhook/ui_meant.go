@@ -21,6 +21,14 @@ func nearest(word string, known []string) (meant string) {
 	return meant
 }
 
+// didYouMean is a hint that asks for what was meant, if that is known.
+func didYouMean(meant string) string {
+	if meant == "" {
+		return ""
+	}
+	return ": did you mean " + meant + "?"
+}
+
 // meantRoute guesses what a route was to be that is unknown by its name or its scheme.
 func meantRoute(err error) string {
 	var route *tunnel.RouteError

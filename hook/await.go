@@ -222,7 +222,7 @@ func (q *question) failure(err error) error {
 		failed.Err = context.DeadlineExceeded
 		failed.Reason = fmt.Sprintf("still waits, after %s, for somebody to sign in for another start (pid %d)", q.req.Timeout, rec.Starter.PID)
 	case errors.As(err, &elsewhere):
-		failed.Reason = "failed: " + err.Error()
+		failed.Reason = fmt.Sprintf("failed: %v: see its arguments, and command (with {listen}) and listen_host of [provider.%s]", err, q.route.Provider.Name())
 	default:
 		return err
 	}

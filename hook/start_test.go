@@ -105,7 +105,7 @@ func TestStartSaysWhyItFailed(t *testing.T) {
 		"elsewhere": {
 			faults: []string{"TUNNELTEST_LISTEN=127.0.0.2:0"}, timeout: 15 * time.Second, // it must listen by then
 			cause:  func(err error) bool { return errors.As(err, new(*tunnel.ElsewhereError)) },
-			reason: "it listens on 127.0.0.2:",
+			reason: "as asked: see its arguments, and command (with {listen}) and listen_host of [provider.pomerium]",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -156,6 +156,10 @@ func TestAddressTakenByAnotherTunnelNamesItsRoute(t *testing.T) {
 		_, err := w.Start(t.Context(), hook.StartRequest{Route: "relay://127.0.0.1:10", Listen: port, Reuse: reuse})
 		if !errors.As(err, &taken) || taken.Holder.PID != rec.Tunnel.PID || taken.Route != relayRoute {
 			t.Errorf("%v (%+v), want pid %d and its route", err, taken, rec.Tunnel.PID)
+		}
+		_, err = w.Start(t.Context(), hook.StartRequest{Route: "relay://127.0.0.1:10", Listen: "0.0.0.0:" + port, Reuse: reuse})
+		if !errors.As(err, &taken) || taken.Route != relayRoute || taken.Holder.On.String() != "127.0.0.1:"+port {
+			t.Errorf("on every address: %v (%+v), want its route and address", err, taken)
 		}
 	}
 	w.nothingLeft(w.stop(relayRoute, port).Record)

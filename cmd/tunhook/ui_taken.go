@@ -12,7 +12,7 @@ import (
 func takenHint(taken *hook.TakenError) string {
 	switch {
 	case taken.Route != "":
-		return fmt.Sprintf(": choose another listen address, or end it: tunhook stop %s %s", taken.Route, taken.Address)
+		return fmt.Sprintf(": choose another listen address, or end it: tunhook stop %s %s", taken.Route, taken.Holder.On)
 	case taken.MayReuse:
 		return ": choose another listen address, or take it as it is with --reuse"
 	case taken.Stable && taken.Stranger() != "":

@@ -239,7 +239,7 @@ func (e *exam) address(config *tunnel.Config, w wanted) (Remark, netip.AddrPort)
 	switch {
 	case err == nil:
 		return well(Free{address}), address
-	case errors.As(err, &taken) && taken.Route != "" && same(taken.Route):
+	case errors.As(err, &taken) && taken.Route != "" && taken.Holder.On == address && same(taken.Route):
 		return well(Serves{taken.Route, taken.Holder.Program, taken.Holder.PID, address}), address
 	case errors.As(err, &enabled) && same(enabled.Route):
 		return well(Awaits{enabled.Entry}), address

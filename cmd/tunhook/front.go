@@ -17,8 +17,8 @@ func (c *command) frontCommand() *cli.Command {
 		UsageText: "tunhook front --listen IP:PORT --program-at IP:PORT -- PROGRAM [ARG...]",
 		Hidden:    true,
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "listen", Usage: "listen on `IP:PORT`", Required: true},
-			&cli.StringFlag{Name: "program-at", Usage: "the program listens on `IP:PORT`", Required: true},
+			&cli.StringFlag{Name: "listen", Usage: "listen on `IP:PORT`"},
+			&cli.StringFlag{Name: "program-at", Usage: "the program listens on `IP:PORT`"},
 		},
 		Action: c.front,
 	}

@@ -20,7 +20,7 @@ func (c *command) relayCommand() *cli.Command {
 			"tunhook relay --listen IP:PORT --ssh HOST:PORT -- PROGRAM [ARG...]",
 		Hidden: true,
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "listen", Usage: "listen on `IP:PORT`", Required: true},
+			&cli.StringFlag{Name: "listen", Usage: "listen on `IP:PORT`"},
 			&cli.BoolFlag{Name: "ssh", Usage: "PROGRAM is ssh with its arguments: have it forward to HOST:PORT"},
 			&cli.StringFlag{
 				Name:  "control",
@@ -38,6 +38,8 @@ func (c *command) relay(ctx *cli.Context) error {
 	switch sig, known := tunnel.Signal(ctx.String("signal")); {
 	case !known:
 		return usagef("--signal is %q, which is no signal that a provider may name", ctx.String("signal"))
+	case listen == "": // a flag that is required would bring the library's own help
+		return usagef("where to listen? Usage: %s", usageOf(ctx))
 	case target == "" && len(c.afterDashes) > 0:
 		return tunnel.Stdio{Argv: c.afterDashes, Signal: sig, Log: c.ui.stderr}.Relay(ctx.Context, listen)
 	case ctx.Args().Len() != 1:

@@ -246,6 +246,44 @@ func TestAProgramThatDiesUnderItsClientIsStartedAgain(t *testing.T) {
 	w.nothingLeft()
 }
 
+// TestAStartUnderAnotherNameAndAKeeperMakeOneTunnel, whoever of the two is quicker to launch the program again that has died.
+func TestAStartUnderAnotherNameAndAKeeperMakeOneTunnel(t *testing.T) {
+	w := newRelayWorld(t)
+	config, err := w.gateway.Config(w.dir, "--browser-cmd", "true")
+	check(t, err)
+	check(t, os.WriteFile(filepath.Join(w.dir, "config.toml"), []byte(config+"\n[tunnel.work]\nroute = \""+desk+"\"\n"), 0o600))
+	holder := w.holder()
+	req := w.keptAlive(holder)
+	req.Route = "work"
+	was := w.mustStart(req).Record
+	w.awaitKeeper()
+	w.freeze(was.Keeper.PID)
+	kill(was.Tunnel)
+	listen := filepath.Join(w.dir, "listen")
+	slow := hookOf(append(slices.Clone(w.Environ), "TUNNELTEST_AWAIT="+listen))
+	done := make(chan outcome, 1)
+	go func() {
+		started, err := slow.Start(w.context(), w.request(desk, tunnel.ReadyListen))
+		done <- outcome{started: started, err: err}
+	}()
+	tunneltest.Eventually(t, "the start has launched its program", func() bool {
+		logs, _ := filepath.Glob(filepath.Join(w.dir, "log", "*"))
+		return len(logs) == 2
+	})
+	send(t, was.Keeper, syscall.SIGCONT)
+	tunneltest.Eventually(t, "the keeper's program listens", w.served)
+	check(t, os.WriteFile(listen, nil, 0o600))
+	o := <-done
+	check(t, o.err)
+	now := w.mustRecord() // the only one
+	if !o.started.Found || o.started.Record.Token != was.Token || now.Token != was.Token || !now.ForGood || !now.Tunnel.Alive() {
+		t.Errorf("started is %+v, and recorded %+v", o.started, now)
+	}
+	w.mustStop(hook.StopRequest{Route: desk, Now: true})
+	holder.kill()
+	w.nothingLeft()
+}
+
 func TestAFollowedLogGoesOnUntilTheProgramIsStartedAgain(t *testing.T) {
 	w := newRelayWorld(t)
 	holder := w.holder()

@@ -139,7 +139,7 @@ func (s *start) do(ctx context.Context) (Started, error) {
 			return started, err
 		}
 		started, err = s.await(ctx, rec)
-		if try < autoTries && s.portLost(err) {
+		if try < autoTries && (s.portLost(err) || s.overtaken(err)) {
 			continue
 		}
 		var failed *FailedError
@@ -159,6 +159,22 @@ func (s *start) portLost(err error) bool {
 	var failed *FailedError
 	inUse := func(line string) bool { return strings.Contains(strings.ToLower(line), "address already in use") } // EADDRINUSE, errno(3)
 	return errors.As(err, new(*TakenError)) || errors.As(err, &failed) && errors.Is(err, tunnel.ErrEnded) && slices.ContainsFunc(failed.Lines, inUse)
+}
+
+// overtaken tells whether a start has failed since a tunnel for its route has come up at its address meanwhile, by another start or a
+// keeper, and has the start look at that one. It goes by another name, whose lock nobody held for this one.
+func (s *start) overtaken(err error) bool {
+	var taken *TakenError
+	if !errors.As(err, &taken) {
+		return false
+	}
+	rec, ok := s.tunnelAt(s.dir, taken.Address)
+	if !ok || rec.Target != s.route.Text {
+		return false
+	}
+	s.held.close()
+	s.key, s.launched, s.began, s.private, s.held = rec.Key(), nil, false, netip.AddrPort{}, nil
+	return true
 }
 
 // launchOrFind gives the record of the running tunnel, or launches it. Where the address is taken as it is, started says so.

@@ -10,6 +10,7 @@ type Visits struct {
 	ended endings
 	err   error                   // why the kernel does not tell
 	known map[netip.AddrPort]bool // where the connections came from that were there before
+	told  map[netip.AddrPort]bool // of those that are remembered, the ones that Ended has told of
 }
 
 // WatchVisits begins to watch: what was connected before, and what has ended before, does not count. Of an end the kernel may tell only
@@ -33,14 +34,29 @@ func (v *Visits) Close() {
 	}
 }
 
-// Ended tells whether a connection has ended, of those that were made since the watch began.
+// Ended tells whether a connection has ended since it was asked last, of those that were made since the watch began.
 func (v *Visits) Ended() bool {
 	if v.err != nil {
-		ended, err := walkOver(v.addr.Port())
-		return err == nil && v.others(v.clientEnds(ended))
+		return v.remembered()
 	}
 	ended, lost := v.ended.next()
 	return lost || v.others(v.clientEnds(ended)) // so many that the kernel had no room for them
+}
+
+// remembered tells of each connection that the system remembers once, and not for as long as it does.
+func (v *Visits) remembered() bool {
+	over, err := walkOver(v.addr.Port())
+	if err != nil {
+		return false
+	}
+	before := v.told
+	v.told = v.clientEnds(over)
+	for end := range v.told {
+		if !v.known[end] && !before[end] {
+			return true
+		}
+	}
+	return false
 }
 
 // EndedByNow is Ended for who cannot wait: the kernel tells of an end some time after it, on a busy machine, but knows at once which

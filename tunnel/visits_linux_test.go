@@ -156,6 +156,11 @@ func TestVisitsAreRememberedWhereTheKernelTellsOfNone(t *testing.T) {
 	}
 	closings["the client closes"](v.connect(v.Addr().String()))
 	tunneltest.Eventually(t, "it is remembered", visits.Ended)
+	if visits.Ended() {
+		t.Error("one visit counts again and again, for as long as the system remembers it")
+	}
+	closings["the client closes"](v.connect(v.Addr().String()))
+	tunneltest.Eventually(t, "the next one counts", visits.Ended)
 }
 
 // TestAHalfClosedConnectionIsAConnection for as long as both ends are open, by every way to sockets.

@@ -108,11 +108,19 @@ func (r Route) leadsBackTo(listen netip.AddrPort) bool {
 	if err != nil {
 		return strings.EqualFold(r.Host(), "localhost") && covers(listen.Addr(), loopback)
 	}
-	host = host.WithZone("")  // that of the loopback is its only interface
-	if host.IsUnspecified() { // to connect there is to connect to the loopback
+	return comesTo(host, listen.Addr())
+}
+
+// comesTo tells whether a connection to that host is taken by a socket that listens there, on the same port.
+func comesTo(host, listen netip.Addr) bool {
+	host = host.WithZone("").Unmap() // the zone of the loopback is its only interface
+	switch {
+	case host == netip.IPv6Unspecified(): // to connect there is to connect to the loopback
+		host = netip.IPv6Loopback()
+	case host.IsUnspecified():
 		host = loopback
 	}
-	return covers(listen.Addr(), host.Unmap()) && (host.IsLoopback() || !listen.Addr().IsUnspecified())
+	return covers(listen, host) && (!listen.IsUnspecified() || isLocal(host))
 }
 
 // relayProvider is the name of the provider whose program is tunhook itself.

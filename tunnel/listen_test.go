@@ -270,11 +270,13 @@ func TestRouteThatLeadsToItsOwnListenAddressIsRefused(t *testing.T) {
 		{"relay://192.0.2.7:3389", "192.0.2.7:3389", true},
 		{"relay://[::1]:3389", "[::1]:3389", true},
 		{"relay://127.0.0.1:3389", "[::]:3389", true},
+		{"relay://[::]:3389", "[::1]:3389", true},
 		{"relay://127.0.0.1:3389", "3390", false},
 		{"relay://127.0.0.1:3389", "127.0.0.2:3389", false},
 		{"relay://127.0.0.1:3389", "stable", false},
 		{"relay://127.0.0.1:3389", "", false},
 		{"relay://192.0.2.7:3389", "0.0.0.0:3389", false},
+		{"relay://[::]:3389", "3389", false}, // that is [::1]
 		{"relay://desk:3389", "3389", false},
 		{"ssh://gateway/127.0.0.1:3389", "3389", false}, // that is the gateway's own
 	} {

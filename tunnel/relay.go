@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -17,7 +19,10 @@ const relayDialTimeout = 20 * time.Second
 // Relay listens on listen and carries every connection to target, until ctx is done, when it closes them all. Each
 // connection's troubles are a line on log; they end that connection only.
 func Relay(ctx context.Context, listen, target string, log io.Writer) error {
-	return relayAll(ctx, listen, log, func(ctx context.Context, client *net.TCPConn) error { return relayOne(ctx, client, target) })
+	dialer := net.Dialer{Timeout: relayDialTimeout, Control: notItself(listen)}
+	return relayAll(ctx, listen, log, func(ctx context.Context, client *net.TCPConn) error {
+		return relayOne(ctx, client, dialer, target)
+	})
 }
 
 // relayAll listens and has each connection carried by one, which closes it.
@@ -79,9 +84,21 @@ func isTemporary(err error) bool {
 	return errors.As(err, &t) && t.Temporary()
 }
 
-func relayOne(ctx context.Context, client *net.TCPConn, target string) error {
+// notItself refuses to connect to the relay itself, where a name or an address of this machine may have led: each connection would
+// make another one. It is asked when the name has been looked up.
+func notItself(listen string) func(network, address string, _ syscall.RawConn) error {
+	own, err := netip.ParseAddrPort(listen)
+	return func(_, address string, _ syscall.RawConn) error {
+		to, toErr := netip.ParseAddrPort(address)
+		if err == nil && toErr == nil && to.Port() == own.Port() && comesTo(to.Addr(), own.Addr()) {
+			return errors.New("that is where this relay listens: each connection would make another one")
+		}
+		return nil
+	}
+}
+
+func relayOne(ctx context.Context, client *net.TCPConn, dialer net.Dialer, target string) error {
 	defer client.Close()
-	dialer := net.Dialer{Timeout: relayDialTimeout}
 	conn, err := dialer.DialContext(ctx, "tcp", target)
 	if err != nil {
 		return err

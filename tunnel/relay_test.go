@@ -19,7 +19,7 @@ import (
 	"github.com/tunhook/tunhook/tunnel/tunneltest"
 )
 
-// relayTo runs a relay to target until the test ends, and gives its address.
+// relayTo runs a relay to target until the test ends, and gives its address. Its own port is PORT in target.
 func relayTo(t *testing.T, target string) (addr string, log *lockedBuffer, stop func() error) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -32,7 +32,8 @@ func relayTo(t *testing.T, target string) (addr string, log *lockedBuffer, stop 
 		addr = l.Addr().String()
 		l.Close()
 		done := make(chan error, 1)
-		go func() { done <- Relay(ctx, addr, target, log) }()
+		_, port, _ := net.SplitHostPort(addr)
+		go func() { done <- Relay(ctx, addr, strings.ReplaceAll(target, "PORT", port), log) }()
 		stop = sync.OnceValue(func() error { cancel(); return <-done })
 		t.Cleanup(func() { _ = stop() })
 		if up(t, addr, done) {
@@ -119,6 +120,26 @@ func noise(n int) []byte {
 	data := make([]byte, n)
 	_, _ = rand.NewChaCha8([32]byte{byte(n)}).Read(data)
 	return data
+}
+
+func TestARelayDoesNotConnectToItself(t *testing.T) {
+	t.Parallel()
+	for _, target := range []string{"127.0.0.1:PORT", "0.0.0.0:PORT", "[::ffff:127.0.0.1]:PORT"} {
+		addr, log, stop := relayTo(t, target)
+		conn, err := net.Dial("tcp", addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = conn.SetDeadline(time.Now().Add(deadline))
+		if n, err := conn.Read(make([]byte, 1)); n > 0 || errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("%s: the connection was not closed: %d, %v", target, n, err)
+		}
+		conn.Close()
+		_ = stop()
+		if said := log.String(); strings.Count(said, "each connection would make another one") != 1 {
+			t.Errorf("%s: the relay says:\n%s", target, said)
+		}
+	}
 }
 
 func TestRelayCarriesBothWaysUnchanged(t *testing.T) {

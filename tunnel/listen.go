@@ -175,8 +175,18 @@ func parseHost(text, host string) (netip.Addr, error) {
 		return netip.Addr{}, &ListenError{text, "has a zone, the name of an interface, which is no part of an address to listen on: give [" +
 			without.String() + "]:PORT"}
 	}
-	return addr.Unmap(), nil
+	addr = addr.Unmap()
+	if addr.IsMulticast() || addr == broadcast || addr == loopbackBroadcast { // the kernel lets a program listen there
+		return netip.Addr{}, &ListenError{text, "is for messages to many, and no client can connect to it: give PORT or IP:PORT"}
+	}
+	return addr, nil
 }
+
+// Addresses of all machines on a link, and of the loopback's link.
+var (
+	broadcast         = netip.AddrFrom4([4]byte{255, 255, 255, 255})
+	loopbackBroadcast = netip.AddrFrom4([4]byte{127, 255, 255, 255})
+)
 
 // stable is the loopback address of the route, with the route's port.
 func (r Route) stable() (Listen, error) {

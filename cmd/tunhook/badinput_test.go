@@ -117,6 +117,7 @@ func TestBadListenAddressesAreNamedWithTheWayOut(t *testing.T) {
 		{"[fe80::1%eth0]:3389", []string{"has a zone", "give [::1]:PORT"}},
 		{"127.1:3389", []string{`"127.1:3389"`, "is not an IP address", wayOut}},
 		{"0:3389", []string{`"0:3389"`, "is not an IP address", wayOut}},
+		{"224.0.0.1:3389", []string{`"224.0.0.1:3389"`, "no client can connect to it", wayOut}},
 		{"desk.example.com:3389", []string{"is not an IP address", wayOut}},
 		{"127.0.0.1:3389\n", []string{`\n`, wayOut}},
 		{"3389;reboot", []string{"3389;reboot", wayOut}},

@@ -65,6 +65,9 @@ func (q *question) listens(ctx context.Context, at netip.AddrPort) error {
 	}
 	if err == nil && q.said.SignIn != "" && !q.held.holding() { // whoever was to sign in has done so
 		q.first, q.url, q.said = true, "", tunnel.Seen{Inside: q.said.Inside}
+		if info, err := os.Stat(q.rec.Log); err == nil {
+			q.signedIn = info.Size()
+		}
 	}
 	return err
 }
@@ -173,10 +176,10 @@ func (q *question) seen() error {
 }
 
 // logEnd is where in the log the lines of what is asked now can begin: those of a tunnel that was found running tell of
-// the past.
+// the past, and so do those of one that was launched for whose program somebody has signed in.
 func (s *start) logEnd(rec pidfile.Record) (int64, error) {
 	if s.launched != nil {
-		return rec.LogFrom, nil
+		return max(rec.LogFrom, s.signedIn), nil
 	}
 	info, err := os.Stat(rec.Log)
 	if errors.Is(err, fs.ErrNotExist) {

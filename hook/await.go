@@ -157,7 +157,7 @@ func (s *start) move(tx *transaction) error {
 		return err
 	}
 	defer log.Close()
-	tx.rec.LogFrom = min(tx.rec.LogFrom, from) // the log was cut perhaps
+	tx.rec.LogFrom, s.signedIn = min(tx.rec.LogFrom, from), 0 // the log was cut perhaps
 	tx.rec.Starter = process.Identity{}
 	s.launched, err = tx.launch(program, log)
 	return err

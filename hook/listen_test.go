@@ -764,6 +764,24 @@ func TestNextConnectionIsAnsweredAfterWhateverWasDoneToTheTunnel(t *testing.T) {
 	w.expectTabs(1)
 }
 
+// TestAListenerTellsOnceOfASignInBeforeItsProgramListens: what its client waits for afterwards is the server.
+func TestAListenerTellsOnceOfASignInBeforeItsProgramListens(t *testing.T) {
+	t.Parallel()
+	w := newAccount(t, tunneltest.ResponderOptions{Delay: 200 * time.Millisecond}) // time to look at the log
+	config := "[provider.early]\ncommand = [\"{tunhook}\", \"asking\", \"early\", \"{listen}\", \"{host}:{port}\"]\n" +
+		"sign_in = 'sign in at (\\S+)'\n"
+	check(t, os.WriteFile(filepath.Join(w.dir, "config.toml"), []byte(config), 0o600))
+	w.browser("xdg-open")
+	l := w.listen(hook.ListenRequest{Route: "early://" + w.server.Addr()})
+	client := w.connect(connectionRequest)
+	tunneltest.Eventually(t, "the sign-in is told", func() bool { return len(l.shownFor()) > 0 })
+	check(t, os.WriteFile(filepath.Join(w.dir, "signed"), nil, 0o600))
+	check(t, answered(client))
+	if told := len(l.shownFor()); told != 1 {
+		t.Errorf("it was told %d times", told)
+	}
+}
+
 // TestASignInThatNoClientWaitsForIsToldByTheListener: the program of a tunnel that is up may ask for one at any time.
 func TestASignInThatNoClientWaitsForIsToldByTheListener(t *testing.T) {
 	t.Parallel()

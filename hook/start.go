@@ -82,6 +82,7 @@ type start struct {
 	launched *tunnel.Launched // by this call, if any
 	began    bool             // this call has launched it, whatever became of that
 	private  netip.AddrPort   // where what it launched listens while somebody has to sign in; zero if at its own address
+	signedIn int64            // where the log ended when somebody had signed in, before the program listened; zero where nobody had to
 	freed    int              // how often the address was taken, and then held by nobody
 	self     process.Identity // this process, once it was asked for
 	hurried  bool             // the caller has said how long to wait

@@ -9,11 +9,14 @@ import (
 )
 
 // inBetween are programs that stand between a client and tunhook, without the version that may be part of the name: what runs scripts,
-// and what runs one command and ends with it.
+// and what runs one command and ends with it. Some systems have all of coreutils, timeout(1) among them, in one program.
 var inBetween = []string{
-	"ash", "bash", "busybox", "csh", "dash", "fish", "ksh", "mksh", "sh", "tcsh", "yash", "zsh",
-	"lua", "node", "perl", "php", "python", "ruby", "tclsh",
-	"doas", "env", "flatpak-spawn", "nice", "nohup", "script", "setsid", "stdbuf", "sudo", "systemd-run", "time", "timeout", "xargs",
+	"ash", "bash", "bash-static", "busybox", "busybox-static", "csh", "dash", "elvish", "fish", "ksh", "mksh", "nu", "pwsh", "rbash",
+	"sh", "tcsh", "toybox", "yash", "zsh", "zsh-static",
+	"awk", "bun", "deno", "expect", "gawk", "gjs-console", "guile", "just", "lua", "luajit", "make", "mawk", "node", "nodejs", "perl",
+	"php", "pypy", "python", "ruby", "tclsh",
+	"bwrap", "coreutils", "dbus-run-session", "doas", "env", "firejail", "flatpak-spawn", "flock", "nice", "nohup", "runuser", "script",
+	"setsid", "stdbuf", "su", "sudo", "sudo-rs", "systemd-inhibit", "systemd-run", "time", "timeout", "unshare", "xargs",
 }
 
 // IsInBetween tells whether a process is no client, as far as its executable can be seen: by its name it would be its script.
@@ -26,6 +29,11 @@ func IsInBetween(pid int) bool {
 	if err != nil {
 		return false
 	}
+	return isInBetween(exe)
+}
+
+// isInBetween is IsInBetween for an executable.
+func isInBetween(exe string) bool {
 	name := filepath.Base(strings.TrimSuffix(exe, " (deleted)"))
 	return slices.Contains(inBetween, strings.TrimRight(name, "0123456789.-"))
 }

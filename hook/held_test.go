@@ -499,3 +499,31 @@ func TestAKeeperOpensNoPage(t *testing.T) {
 		})
 	}
 }
+
+// TestAKeeperHasNobodyAsked by ssh's own program on the desktop, where it replaces a tunnel that may be dead, whatever the user's
+// environment says; a start does.
+func TestAKeeperHasNobodyAsked(t *testing.T) {
+	w := newOddWorld(t, tunneltest.ResponderOptions{})
+	w.Environ = append(w.Environ, "SSH_ASKPASS_REQUIRE=prefer")
+	config, err := os.OpenFile(filepath.Join(w.dir, "config.toml"), os.O_APPEND|os.O_WRONLY, 0)
+	check(t, err)
+	_, err = config.WriteString("[provider.tells]\ncommand = ['sh', '-c', 'echo \"askpass: $SSH_ASKPASS_REQUIRE\"; exec \"$@\"', 'sh',\n" +
+		"  '{tunhook}', 'odd', 'lost', '{listen}', '{host}:{port}']\n")
+	check(t, errors.Join(err, config.Close()))
+	holder := w.holder()
+	req := w.request(w.odd("tells"), tunnel.ReadyListen)
+	req.EndWith, req.KeepAlive = append(req.EndWith, holder.id), true
+	old := w.mustStart(req).Record
+	if !w.logged("askpass: prefer") {
+		t.Error("the start's program was launched without the user's environment")
+	}
+	w.awaitKeeper()
+	w.sleeps(time.Hour)
+	tunneltest.Eventually(t, "it is replaced", func() bool { return w.mustRecord().Tunnel != old.Tunnel && w.served() })
+	if !w.logged("askpass: never") {
+		t.Error("the keeper's program may ask somebody on the desktop")
+	}
+	w.mustStop(hook.StopRequest{Route: w.odd("tells")})
+	holder.kill()
+	w.nothingLeft()
+}

@@ -618,7 +618,7 @@ func (k *keeper) relaunch(ctx context.Context, v verdict) error {
 				return fmt.Errorf("its pages cannot be held back: %w", err)
 			}
 			k.owes, k.unasked.held = true, held
-			program.asks = held.environ()
+			program.asks = append(held.environ(), askNobody)
 		}
 		if err := endProcesses(tx.rec, time.Second); err != nil { // what the dead program has left behind
 			return err

@@ -11,7 +11,11 @@ import (
 
 // Where a keeper replaces a program whose connection may be dead, nobody has asked for that. So it opens no page: a program that is known
 // to ask somebody to sign in before it listens is left as it is, and of any other the pages are held back until it listens. One that
-// wants to open a page before gives way. The next start does either's work, and its page was asked for.
+// wants to open a page before gives way. The next start does either's work, and its page was asked for. Nor is anything asked on the
+// desktop: an ssh that would have to fails.
+
+// askNobody keeps ssh from asking for a passphrase or a host key on the user's desktop, by its own askpass program, ssh(1).
+const askNobody = "SSH_ASKPASS_REQUIRE=never"
 
 // unasked is what a keeper has launched in such a way.
 type unasked struct {

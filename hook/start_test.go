@@ -149,7 +149,9 @@ func TestTakenAddressNamesItsHolder(t *testing.T) {
 
 func TestAddressTakenByAnotherTunnelNamesItsRoute(t *testing.T) {
 	t.Parallel()
-	w, port := newWorld(t), freePort(t)
+	w := newWorld(t)
+	_, port, err := net.SplitHostPort(wildcardAddress(t)) // at another address some other test might have freePort's
+	check(t, err)
 	rec := w.start(relayRoute, port).Record
 	for _, reuse := range []bool{false, true} {
 		var taken *hook.TakenError

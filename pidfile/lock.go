@@ -132,6 +132,8 @@ func openLock(path string) (*os.File, error) {
 	return nil, fmt.Errorf("%s: %w", path, underlying(err))
 }
 
+// current tells whether the lock is one still. Where its file was removed, with the whole directory perhaps, what stands in its place is
+// another's, and so is the record.
 func (l *Lock) current() bool { return isAt(l.flock, l.dir.flockPath(l.key)) }
 
 // isAt tells whether an open file is the one that has that path now.
@@ -176,6 +178,9 @@ func (l *Lock) Sweep() {
 
 // Unlock gives the lock back and, where the key has no record, removes the files that made it.
 func (l *Lock) Unlock() error {
+	if !l.current() {
+		return unlock(l.flock)
+	}
 	var err error
 	if l.owner != "" {
 		err = os.Remove(l.owner) // ours: whoever else would replace it would have to hold the flock
@@ -198,6 +203,8 @@ func unlock(f *os.File) error {
 
 // Read reads the record as Dir.Read does; nobody else changes it while the lock is held.
 func (l *Lock) Read() (Record, error) { return l.dir.Read(l.key) }
+
+var errLost = errors.New("the file of its lock was removed meanwhile")
 
 // WriteError says that a record was not written: what was there before is there still.
 type WriteError struct {
@@ -232,6 +239,9 @@ func (l *Lock) Write(rec Record) error {
 			err = otherKey(path, back) // JSON has changed what is no UTF-8
 		}
 	}
+	if err == nil && !l.current() {
+		err = errLost
+	}
 	if err == nil {
 		err = replaceFile(path, data)
 	}
@@ -262,6 +272,9 @@ func replaceFile(path string, data []byte) error {
 
 // Remove removes the record, if there is one.
 func (l *Lock) Remove() error {
+	if !l.current() {
+		return nil // it went with the lock
+	}
 	path := l.dir.recordPath(l.key)
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("removing record %s: %w", path, underlying(err))

@@ -288,6 +288,41 @@ func TestLockTakesOverWhatTheDeadLeft(t *testing.T) {
 	}
 }
 
+// TestALostLockChangesNothing: where the directory of records was removed under a lock, what is there afterwards is another process's.
+func TestALostLockChangesNothing(t *testing.T) {
+	t.Parallel()
+	for name, remove := range map[string]func(Dir) error{
+		"with its directory": func(d Dir) error { return errors.Join(os.RemoveAll(d.Path()), os.Mkdir(d.Path(), 0o700)) },
+		"alone":              func(d Dir) error { return os.Remove(d.flockPath(testKey)) },
+	} {
+		d := testDir(t)
+		lost := mustLock(t, d, testKey)
+		if err := remove(d); err != nil {
+			t.Fatal(err)
+		}
+		held := mustLock(t, d, testKey)
+		rec := testRecord()
+		rec.Token = "ANOTHER"
+		if err := held.Write(rec); err != nil {
+			t.Fatal(err)
+		}
+		want := names(t, d)
+		var unwritten *WriteError
+		if err := lost.Write(testRecord()); !errors.As(err, &unwritten) {
+			t.Errorf("%s: written: %v", name, err)
+		}
+		if err := errors.Join(lost.Remove(), lost.Unlock()); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if got, err := held.Read(); err != nil || got.Token != rec.Token || !slices.Equal(names(t, d), want) {
+			t.Errorf("%s: there is %+v, %v, among %v; want %v", name, got, err, names(t, d), want)
+		}
+		if err := errors.Join(held.Remove(), held.Unlock()); err != nil || len(names(t, d)) > 0 {
+			t.Errorf("%s: %v, and left %v", name, err, names(t, d))
+		}
+	}
+}
+
 func TestLockFollowsNoLink(t *testing.T) {
 	d := testDir(t)
 	victim := filepath.Join(t.TempDir(), "victim")

@@ -286,8 +286,11 @@ func (h *Env) takenError(dir pidfile.Dir, address netip.AddrPort) error {
 }
 
 func (h *Env) heldError(dir pidfile.Dir, address netip.AddrPort, holder tunnel.Held) error {
-	for _, at := range []netip.AddrPort{address, holder.On} { // it may be on every address, or the other way round
-		if rec, ok := h.tunnelAt(dir, at); ok && at.IsValid() {
+	for _, at := range slices.Compact([]netip.AddrPort{address, holder.On}) { // it may be on every address, or the other way round
+		if !at.IsValid() { // nobody holds it
+			continue
+		}
+		if rec, ok := h.tunnelAt(dir, at); ok {
 			held := tunnel.Held{Peer: tunnel.Peer{PID: rec.Tunnel.PID, Program: rec.Program}, On: at}
 			return &TakenError{Address: address, Holder: held, Route: rec.Route}
 		}
